@@ -1,0 +1,1 @@
+"""Scale-space diffusion models in torch."""

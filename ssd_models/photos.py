@@ -1,0 +1,121 @@
+"""The built-in dataset: seeded random crops of the photographs that scikit-image brings along."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from theory.errors import InputError
+
+# The natural colour photographs among scikit-image's data that lie inside its wheel; its other
+# colour files are a chart, a logo, a star field and medical images.
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+DEFAULT_COUNT = 8192
+
+
+def uniform(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw numbers in [0, 1) of which the i-th depends on ``seed`` and i alone.
+
+    They are made from the raw bits of a Philox generator, whose stream NumPy never changes.
+    """
+    bits = np.random.Philox(seed).random_raw(int(np.prod(shape)))
+    return (bits >> np.uint64(11)).reshape(shape) * 2.0**-53
+
+
+class PhotoCrops:
+    """Random square crops of `PHOTOGRAPHS`, each reduced to ``resolution``.
+
+    Crop i is determined by ``(seed, i)``, whatever the count: a photograph with a probability
+    proportional to its area; a side log-uniform between ``resolution`` and the photograph's short
+    side, so that every scale weighs the same; a uniform position; a mirror image half of the time.
+    Photographs shorter than ``resolution`` are left out, as nothing is ever enlarged.
+
+    The files are read from the installed package; nothing is downloaded.
+
+    Raises
+    ------
+    InputError
+        If no photograph is as large as ``resolution``, or the photographs are not installed.
+    """
+
+    def __init__(self, resolution: int, count: int, seed: int):
+        self.resolution = resolution
+        paths = [_photograph(name) for name in PHOTOGRAPHS]
+        sizes = np.array([_size(path) for path in paths])  # (photographs, 2): width, height
+        short = sizes.min(axis=1)
+        if resolution > short.max():
+            raise InputError(
+                f"photos: resolution {resolution} is larger than the largest photograph "
+                f"({short.max()} px); ask for {short.max()} or less, or give images of your own"
+            )
+        usable = short >= resolution
+        self.paths = [path for path, keep in zip(paths, usable, strict=True) if keep]
+        sizes, short = sizes[usable], short[usable]
+
+        which, scale, x, y, mirror = uniform(seed, (count, 5)).T
+        area = sizes.prod(axis=1)
+        self.photograph = np.searchsorted(np.cumsum(area) / area.sum(), which, side="right")
+        largest = short[self.photograph]
+        side = np.rint(resolution * (largest / resolution) ** scale).astype(int)
+        spare = sizes[self.photograph] - side[:, None]
+        left = np.floor(x * (spare[:, 0] + 1)).astype(int)
+        top = np.floor(y * (spare[:, 1] + 1)).astype(int)
+        self.boxes = np.stack([left, top, left + side, top + side], axis=1)
+        self.mirrored = mirror < 0.5
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: int) -> str:
+        return f"crop {index}"
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[int], Image.Image]]:
+        """Yield a thread-safe function from an index to an RGB image of the resolution."""
+        photographs = [_octaves(Image.open(path).convert("RGB")) for path in self.paths]
+
+        def read(index: int) -> Image.Image:
+            box = self.boxes[index]
+            octaves = photographs[self.photograph[index]]
+            # The coarsest octave that still has two source pixels or more to each pixel.
+            octave = int(np.log2(max((box[2] - box[0]) / (2 * self.resolution), 1.0)))
+            source = octaves[min(octave, len(octaves) - 1)]
+            ratio = np.divide(source.size, octaves[0].size)
+            crop = source.resize(
+                (self.resolution, self.resolution),
+                Image.Resampling.LANCZOS,
+                box=tuple((box * np.tile(ratio, 2)).tolist()),
+            )
+            return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored[index] else crop
+
+        yield read
+
+
+def _octaves(image: Image.Image) -> list[Image.Image]:
+    """Halve an image repeatedly: large crops are then reduced at the cost of small ones."""
+    octaves = [image]
+    while min(octaves[-1].size) >= 2:
+        half = (octaves[-1].width // 2, octaves[-1].height // 2)
+        octaves.append(octaves[-1].resize(half, Image.Resampling.LANCZOS))
+    return octaves
+
+
+def _photograph(name: str) -> Path:
+    spec = importlib.util.find_spec("skimage")  # finds the folder without importing the package
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0], "data", name) if folders else Path(name)
+    if not path.is_file():
+        raise InputError(
+            f"photos: {path} is missing; reinstall scikit-image, or give images of your own"
+        )
+    return path
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size

@@ -1,0 +1,1 @@
+"""Theory of scale-space diffusion, in float64 numpy."""

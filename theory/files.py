@@ -1,0 +1,74 @@
+"""Writing files so that a final name never holds half a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import InputError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it onto ``path`` when the block succeeds.
+
+    The temporary file is flushed to disk before the rename and removed if the block raises, so a
+    reader sees the old file or the whole new one. The suffix of ``path`` is kept, for writers that
+    read the format from it.
+
+    Raises
+    ------
+    InputError
+        If the folder of ``path`` cannot be created or written to.
+    """
+    final = Path(path)
+    temporary: Path | None = None
+    try:
+        if final.is_dir():
+            raise InputError(f"{final}: is a folder; give the name of a file to write")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=final.parent, prefix=f".{final.stem}.", suffix=final.suffix
+        )
+        os.close(handle)
+        temporary = Path(name)
+    except OSError as error:
+        raise InputError(
+            f"{final}: cannot be written ({error.strerror or error}); choose another output path"
+        ) from error
+    try:
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse an output path that cannot be written, before long work is spent on it.
+
+    Raises
+    ------
+    InputError
+        As `atomic_path` would raise at the end of that work.
+    """
+    try:
+        with atomic_path(path):
+            raise _Probe
+    except _Probe:
+        pass
+
+
+class _Probe(Exception):
+    pass
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
