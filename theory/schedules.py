@@ -1,0 +1,384 @@
+"""Resolution schedules: at which resolution, with which signal and noise, each step runs.
+
+A `ResolutionSchedule` is the file that models consume. It is derived from a spectrum
+(`theory.derive`) or is one of the paper's named ones (`ResolutionSchedule.paper`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from .errors import InputError
+from .files import atomic_path
+from .noise import NoiseSchedule
+from .operators import check_operator, lambda_max
+from .paper_schedules import paper_level_index
+
+FORMAT = "scale-space-schedule/1"
+NOISE_MODES = ("matched", "paper")
+_ROUNDING = 1e-9  # relative; a matched change by box or dct meets the validity bound with equality
+
+
+@dataclass(frozen=True)
+class ResolutionSchedule:
+    """Resolution, signal amplitude and noise amplitude of every diffusion step.
+
+    Parameters
+    ----------
+    resolutions : (T,) int
+        Side ``r_t`` of the state in pixels; never grows with ``t``; ``r_0`` is full resolution.
+    alpha, sigma : (T,) float64
+        Signal and noise amplitude of the state, ``a_t² + σ_t² = 1``.
+    operator : str
+        How a change downsamples, see `theory.resize_matrix`.
+    noise_mode : {"matched", "paper"}
+        Whether a change keeps the information of the band that it keeps (mathematics §3), or keeps
+        the noise of the full-resolution chain, as the paper does.
+    levels : sequence of int
+        Resolutions that the model must know, from full resolution down; by default those visited.
+    derivation : mapping
+        Where the schedule comes from (JSON values only).
+    predicted : mapping
+        Predicted cost and error (JSON values only), see `theory.oracle.with_predictions`.
+
+    Raises
+    ------
+    InputError
+        If lengths differ, a resolution grows or is no level, amplitudes are not on the unit
+        circle, or a step is not valid: ``σ_t² < (a_t/a_s)² σ_s² λ_max(M Mᵀ)``. The entry is named.
+    """
+
+    resolutions: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    operator: str = "box"
+    noise_mode: str = "matched"
+    levels: tuple[int, ...] = ()
+    derivation: Mapping[str, Any] = field(default_factory=dict)
+    predicted: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = np.asarray(self.resolutions)
+        if given.ndim != 1 or given.size == 0 or not _whole_numbers(given):
+            raise InputError("resolutions: needs at least one step, and whole numbers of pixels")
+        frozen = {
+            "resolutions": given.astype(np.int64),
+            "alpha": np.array(self.alpha, dtype=np.float64),
+            "sigma": np.array(self.sigma, dtype=np.float64),
+        }
+        for name, array in frozen.items():
+            if array.shape != given.shape:
+                raise InputError(
+                    f"{name}: has shape {array.shape}, but there are {given.size} resolutions"
+                )
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        visited = dict.fromkeys(int(r) for r in self.resolutions)
+        levels = tuple(int(level) for level in self.levels) or tuple(visited)
+        object.__setattr__(self, "levels", check_levels(levels))
+        check_operator(self.operator)
+        check_noise_mode(self.noise_mode)
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        r, a, sigma = self.resolutions, self.alpha, self.sigma
+        if r[0] != self.levels[0]:
+            raise InputError(
+                f"resolutions[0] = {r[0]}: the least noisy step must have full resolution, "
+                f"{self.levels[0]}"
+            )
+        _refuse_first(
+            ~np.isin(r, self.levels),
+            lambda t: f"resolutions[{t}] = {r[t]}: is none of the levels {list(self.levels)}",
+        )
+        _refuse_first(
+            np.diff(r, prepend=r[:1]) > 0,
+            lambda t: (
+                f"resolutions[{t}] = {r[t]}: must not be larger than resolutions[{t - 1}] = "
+                f"{r[t - 1]}"
+            ),
+        )
+        with np.errstate(invalid="ignore"):
+            off_circle = ~(np.abs(a**2 + sigma**2 - 1) < 1e-8) | ~(a > 0) | ~(sigma > 0)
+        _refuse_first(
+            off_circle,
+            lambda t: (
+                f"alpha[{t}] = {a[t]}, sigma[{t}] = {sigma[t]}: both must be positive, "
+                "with alpha² + sigma² = 1"
+            ),
+        )
+        least = (a[1:] / a[:-1]) ** 2 * sigma[:-1] ** 2 * self.change_gains[1:]
+        _refuse_first(
+            np.append(False, sigma[1:] ** 2 < least * (1 - _ROUNDING)),
+            lambda t: (
+                f"step {t - 1} -> {t} ({r[t - 1]} -> {r[t]} pixels): is not a valid step, "
+                f"sigma² = {sigma[t] ** 2:.6g} where at least {least[t - 1]:.6g} is needed"
+            ),
+        )
+
+    @property
+    def resolution(self) -> int:
+        """Full resolution R in pixels."""
+        return self.levels[0]
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps T."""
+        return len(self.resolutions)
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    @property
+    def snr(self) -> np.ndarray:
+        """``a_t²/σ_t²`` per pixel of the state, (T,)."""
+        return self.alpha**2 / self.sigma**2
+
+    @property
+    def change_gains(self) -> np.ndarray:
+        """``λ_max(M_t M_tᵀ)`` of the change into each step, (T,); 1 where there is none."""
+        gains = np.ones(self.num_steps)
+        for t, (before, after) in self.changes.items():
+            gains[t] = lambda_max(self.operator, before, after)
+        return gains
+
+    @property
+    def base_snr(self) -> np.ndarray:
+        """``a²/σ²`` of the full-resolution chain that the schedule was made from, (T,).
+
+        Continuous across a change in both noise modes: it orders all states on one axis.
+        """
+        if self.noise_mode == "paper":
+            return self.snr
+        return self.snr * np.cumprod(self.change_gains)
+
+    @property
+    def changes(self) -> dict[int, tuple[int, int]]:
+        """``{t: (r_{t-1}, r_t)}`` for every step at which the resolution changes."""
+        r = self.resolutions
+        return {int(t): (int(r[t - 1]), int(r[t])) for t in np.flatnonzero(np.diff(r)) + 1}
+
+    @property
+    def output_resolutions(self) -> np.ndarray:
+        """Resolution that the network predicts at each step, ``r_{t-1}`` (``r_0`` at 0), (T,)."""
+        return np.concatenate([self.resolutions[:1], self.resolutions[:-1]])
+
+    def chain_cost(self, table: Mapping[tuple[int, int], float]) -> float:
+        """Mean cost of a step when all T steps run.
+
+        Parameters
+        ----------
+        table : {(resolution in, resolution out): cost}
+            For example `theory.costs.cost_table`; the result has its unit.
+        """
+        pairs = zip(self.resolutions.tolist(), self.output_resolutions.tolist(), strict=True)
+        return float(np.mean([table[pair] for pair in pairs]))
+
+    @classmethod
+    def from_noise(
+        cls,
+        resolutions: np.ndarray,
+        noise: NoiseSchedule,
+        noise_mode: str = "matched",
+        operator: str = "box",
+        **rest: Any,
+    ) -> Self:
+        """Schedule with the given resolutions over a base noise schedule.
+
+        In mode "paper" the state keeps the base noise; in mode "matched" (mathematics §3)
+        ``σ_t²/a_t² = (σ²/a²)_base Π λ_max(M_i M_iᵀ)``, the least noise that valid steps allow.
+        """
+        check_noise_mode(noise_mode)
+        check_operator(operator)
+        resolutions = np.asarray(resolutions)
+        if resolutions.shape != noise.alpha_bar.shape:
+            raise InputError(
+                f"resolutions: {resolutions.size} steps, but the noise schedule has {len(noise)}"
+            )
+        gains = np.ones(len(noise))
+        if noise_mode == "matched":
+            for t in np.flatnonzero(np.diff(resolutions)) + 1:
+                gains[t] = lambda_max(operator, int(resolutions[t - 1]), int(resolutions[t]))
+        noise_to_signal = np.cumprod(gains) / noise.snr
+        return cls(
+            resolutions=resolutions,
+            alpha=np.sqrt(1 / (1 + noise_to_signal)),
+            sigma=np.sqrt(noise_to_signal / (1 + noise_to_signal)),
+            operator=operator,
+            noise_mode=noise_mode,
+            **rest,
+        )
+
+    @classmethod
+    def full_resolution(
+        cls, resolution: int, noise: NoiseSchedule, operator: str = "box"
+    ) -> ResolutionSchedule:
+        """The schedule of DDPM: one level, no change."""
+        derivation = {"criterion": "full resolution", "base": noise.name}
+        steps = np.full(len(noise), resolution)
+        return cls.from_noise(steps, noise, operator=operator, derivation=derivation)
+
+    @classmethod
+    def paper(
+        cls,
+        resolution: int,
+        num_levels: int,
+        name: str,
+        noise: NoiseSchedule,
+        noise_mode: str = "paper",
+        operator: str = "bilinear",
+    ) -> ResolutionSchedule:
+        """One of the schedules that the paper sets by hand (Mukhopadhyay et al., CVPR 2026).
+
+        Parameters
+        ----------
+        resolution : int
+            Full resolution R in pixels, divisible by ``2**(num_levels - 1)``.
+        num_levels : int
+            Number of resolutions R, R/2, R/4, …
+        name : str
+            "equal", "ConvexDecay_γ", "SigmoidLikeDecay_γ" or "TanhLikeDecay_γ" with a number γ > 0.
+        noise : NoiseSchedule
+        noise_mode, operator : str
+            The defaults are the paper's.
+        """
+        if num_levels < 1 or resolution < 1 or resolution % 2 ** (num_levels - 1):
+            raise InputError(
+                f"resolution {resolution}: cannot be halved {num_levels - 1} times; "
+                "change the resolution or the number of levels"
+            )
+        levels = tuple(resolution >> i for i in range(num_levels))
+        index = paper_level_index(name, len(noise), num_levels)
+        return cls.from_noise(
+            np.array(levels)[index],
+            noise,
+            noise_mode,
+            operator,
+            levels=levels,
+            derivation={"criterion": name, "base": noise.name},
+        )
+
+    def with_notes(self, *, derivation: Any = None, predicted: Any = None) -> Self:
+        """Copy with entries added to ``derivation`` and ``predicted``."""
+        return replace(
+            self,
+            derivation={**self.derivation, **(derivation or {})},
+            predicted={**self.predicted, **(predicted or {})},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Content of ``schedule.json``."""
+        return {
+            "format": FORMAT,
+            "resolution": self.resolution,
+            "levels": list(self.levels),
+            "operator": self.operator,
+            "noise": self.noise_mode,
+            "derivation": dict(self.derivation),
+            "predicted": dict(self.predicted),
+            "resolutions": self.resolutions.tolist(),
+            "alpha": self.alpha.tolist(),
+            "sigma": self.sigma.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """Schedule from the content of ``schedule.json``; see the class for what is checked."""
+        if not isinstance(content, dict):
+            raise InputError("is not a schedule; write one with `ssd derive`")
+        if content.get("format") != FORMAT:
+            raise InputError(f"has format {content.get('format')!r}, expected {FORMAT!r}")
+        needed = ("resolution", "levels", "operator", "noise", "resolutions", "alpha", "sigma")
+        if missing := [key for key in needed if key not in content]:
+            raise InputError(f"lacks the entries {', '.join(missing)}")
+        for key in ("levels", "resolutions", "alpha", "sigma"):
+            _check_numbers(key, content[key])
+        for key in ("derivation", "predicted"):
+            if not isinstance(content.get(key, {}), dict):
+                raise InputError(f"{key}: must be an object")
+        if not content["levels"] or content["levels"][0] != content["resolution"]:
+            raise InputError(
+                f"levels: must begin with the resolution, {content['resolution']}, "
+                f"not {content['levels'][:1]}"
+            )
+        return cls(
+            resolutions=np.array(content["resolutions"]),
+            alpha=np.array(content["alpha"], np.float64),
+            sigma=np.array(content["sigma"], np.float64),
+            operator=content["operator"],
+            noise_mode=content["noise"],
+            levels=tuple(content["levels"]),
+            derivation=content.get("derivation", {}),
+            predicted=content.get("predicted", {}),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``schedule.json`` (complete or not at all)."""
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(self.to_json()) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read and check a file written by `save`.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, is not a schedule, or does not pass the checks of the class.
+        """
+        path = Path(path)
+        try:
+            return cls.from_json(json.loads(path.read_text()))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except FileNotFoundError:
+            raise InputError(
+                f"{path}: no such file; write one with `ssd derive SPECTRUM -o {path}`"
+            ) from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except ValueError as error:  # not JSON, or not text
+            raise InputError(f"{path}: is not a schedule file ({error})") from None
+
+
+def check_levels(levels: Sequence[int]) -> tuple[int, ...]:
+    """Return ``levels`` as a tuple if they are positive and strictly falling; else raise."""
+    result = tuple(int(level) for level in levels)
+    if not result or result[-1] < 1 or any(np.diff(result) >= 0):
+        raise InputError(
+            f"levels {list(levels)}: must be positive resolutions from the largest to the smallest"
+        )
+    return result
+
+
+def check_noise_mode(noise_mode: str) -> str:
+    """Return ``noise_mode`` if it is known; raise `InputError` otherwise."""
+    if noise_mode not in NOISE_MODES:
+        raise InputError(
+            f"noise mode {noise_mode!r}: unknown; choose from {', '.join(NOISE_MODES)}"
+        )
+    return noise_mode
+
+
+def _check_numbers(key: str, values: Any) -> None:
+    if not isinstance(values, list):
+        raise InputError(f"{key}: must be a list of numbers")
+    for i, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{key}[{i}]: must be a number, not {value!r}")
+
+
+def _whole_numbers(values: np.ndarray) -> bool:
+    return np.issubdtype(values.dtype, np.number) and bool((values == np.rint(values)).all())
+
+
+def _refuse_first(wrong: np.ndarray, message: Any) -> None:
+    if wrong.any():
+        raise InputError(message(int(np.argmax(wrong))))
