@@ -170,16 +170,23 @@ class ResolutionSchedule:
         """Resolution that the network predicts at each step, ``r_{t-1}`` (``r_0`` at 0), (T,)."""
         return np.concatenate([self.resolutions[:1], self.resolutions[:-1]])
 
-    def chain_cost(self, table: Mapping[tuple[int, int], float]) -> float:
-        """Mean cost of a step when all T steps run.
+    def chain_cost(self, table: Mapping[Any, float]) -> float:
+        """Mean cost of a step when all T steps run, in the unit of ``table``.
 
         Parameters
         ----------
-        table : {(resolution in, resolution out): cost}
-            For example `theory.costs.cost_table`; the result has its unit.
+        table : mapping
+            Either ``{(resolution in, resolution out): cost}``, as `theory.costs.cost_table` gives
+            it, which charges a change what it costs; or ``{resolution: cost}``, which charges each
+            step as one that keeps its resolution.
         """
-        pairs = zip(self.resolutions.tolist(), self.output_resolutions.tolist(), strict=True)
-        return float(np.mean([table[pair] for pair in pairs]))
+        pairs = list(zip(self.resolutions.tolist(), self.output_resolutions.tolist(), strict=True))
+        try:
+            if any(isinstance(key, tuple) for key in table):
+                return float(np.mean([table[pair] for pair in pairs]))
+            return float(np.mean([table[pair[0]] for pair in pairs]))
+        except KeyError as error:
+            raise InputError(f"cost table: has no entry for {error.args[0]}") from None
 
     @classmethod
     def from_noise(
