@@ -74,7 +74,7 @@ class ScaleSpacePipeline:
             from huggingface_hub import hf_hub_download
 
             schedule_path = Path(hf_hub_download(str(model), SCHEDULE_FILE, **hub_options))
-        unet = FlexiUNet.from_pretrained(model, **hub_options)
+        unet = FlexiUNet.from_pretrained(str(model), **hub_options)
         return cls(unet, ResolutionSchedule.load(schedule_path))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

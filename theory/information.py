@@ -85,6 +85,31 @@ def discarded_information(
     return _bits(spectrum.power[~band_mask(spectrum.resolution, resolution)], snr)
 
 
+def state_information(spectrum: Spectrum, snr: np.ndarray, resolutions: np.ndarray) -> np.ndarray:
+    """``I_G`` of states at their own resolution and noise, such as a schedule makes them.
+
+    The state keeps the lowest ``r × r`` coefficients, scaled by ``r/R`` (an ideal downsampling).
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    snr : (T,) array
+        ``a_t²/σ_t²`` per pixel of the state.
+    resolutions : (T,) int array
+        Side ``r_t`` of the state in pixels.
+
+    Returns
+    -------
+    (T,) float64, bits per image
+    """
+    bits = np.empty(len(resolutions))
+    for resolution in np.unique(resolutions):
+        at = resolutions == resolution
+        kept = spectrum.power[:resolution, :resolution] * (resolution / spectrum.resolution) ** 2
+        bits[at] = _bits(kept, np.asarray(snr)[at])
+    return bits
+
+
 def signal_dominated_fraction(
     data: Spectrum | np.ndarray, snr: float | np.ndarray, kind: str = "pixels"
 ) -> float | np.ndarray:

@@ -1,0 +1,427 @@
+"""The command line `ssd`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
+
+from theory.errors import InputError
+
+from .config import TrainConfig, read_config
+
+Output = Annotated[str, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class SpectrumCommand:
+    """Measure the spectrum of a dataset in one pass.
+
+    Example: ssd spectrum photos/ -o spectrum.npz --resolution 64
+    """
+
+    data: Positional[str]
+    """`photos` (built in), a folder or .zip of images, or an .npz/.npy of uint8 (N, R, R, 3)."""
+    output: Output = "spectrum.npz"
+    """File to write."""
+    resolution: int = 64
+    """Side in pixels; larger images are cropped to a square and reduced, smaller ones refused."""
+    limit: int | None = None
+    """Use that many images, chosen at random."""
+    seed: int = 0
+    """Of that choice, and of the crops of `photos`."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_writable
+        from theory.spectrum import Spectrum, octave_power
+
+        from .data import open_images, to_float
+
+        source = open_images(self.data, self.resolution, limit=self.limit, seed=self.seed)
+        check_writable(self.output)
+        spectrum = Spectrum.from_images(
+            (to_float(batch) for batch in source.batches(progress=True)),
+            {"source": self.data, "limit": self.limit, "seed": self.seed},
+        )
+        spectrum.save(self.output)
+        share = octave_power(spectrum.power) / spectrum.power.sum()
+        print(f"{self.output}: {spectrum.count} images of {spectrum.resolution} px")
+        print("share of power per octave, lowest first: " + " ".join(f"{v:.4f}" for v in share))
+
+
+@dataclass(frozen=True)
+class DeriveCommand:
+    """Derive a resolution schedule from a spectrum, with predicted cost and error.
+
+    Example: ssd derive spectrum.npz -o schedule.json --tolerance 0.1 --report schedule.png
+    """
+
+    spectrum: Positional[str] = "spectrum.npz"
+    """File written by `ssd spectrum`."""
+    output: Output = "schedule.json"
+    """File to write."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    criterion: Literal["snr", "information", "bits"] = "snr"
+    """What must be small in the discarded band."""
+    tolerance: float = 0.1
+    """How small: largest snr, share of the information, or bits per pixel."""
+    noise: Literal["matched", "paper"] = "matched"
+    """Keep the information of the kept band at a change, or keep the noise."""
+    operator: Literal["box", "dct", "bilinear", "lanczos"] = "box"
+    """How a change downsamples."""
+    base: Literal["linear", "cosine"] = "linear"
+    """Noise schedule of the full-resolution chain."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+    report: str | None = None
+    """Picture to write: spectrum, snr with the staircase, information."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.derive import derive_schedule
+        from theory.files import check_writable
+        from theory.noise import NoiseSchedule
+        from theory.oracle import with_predictions
+        from theory.report import check_picture_name, save_report
+        from theory.spectrum import Spectrum
+
+        spectrum = Spectrum.load(self.spectrum)
+        full = spectrum.resolution
+        if self.levels < 1 or full % 2 ** (self.levels - 1):
+            raise InputError(
+                f"--levels {self.levels}: {full} pixels cannot be halved {self.levels - 1} times"
+            )
+        check_writable(self.output)
+        if self.report is not None:
+            check_picture_name(self.report)
+            check_writable(self.report)
+        schedule = derive_schedule(
+            spectrum,
+            NoiseSchedule.named(self.base, self.steps),
+            [full >> i for i in range(self.levels)],
+            self.criterion,
+            self.tolerance,
+            self.noise,
+            self.operator,
+        )
+        schedule = with_predictions(schedule, spectrum)
+        schedule.save(self.output)
+        if self.report is not None:
+            save_report(self.report, schedule, spectrum)
+        _describe(self.output, schedule)
+
+
+@dataclass(frozen=True)
+class ScheduleShow:
+    """Read a schedule file, check it, and print what it says.
+
+    Example: ssd schedule show schedule.json
+    """
+
+    file: Positional[str]
+    """Schedule to read."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.schedules import ResolutionSchedule
+
+        _describe(self.file, ResolutionSchedule.load(self.file))
+
+
+@dataclass(frozen=True)
+class SchedulePaper:
+    """Write one of the schedules that the paper sets by hand.
+
+    Example: ssd schedule paper ConvexDecay_0.5 --resolution 64 --levels 4 -o paper.json
+    """
+
+    name: Positional[str]
+    """equal, ConvexDecay_GAMMA, SigmoidLikeDecay_GAMMA or TanhLikeDecay_GAMMA."""
+    resolution: int = 64
+    """Full resolution in pixels."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    noise: Literal["matched", "paper"] = "paper"
+    """Noise after a change."""
+    operator: Literal["box", "dct", "bilinear", "lanczos"] = "bilinear"
+    """How a change downsamples."""
+    base: Literal["linear", "cosine"] = "linear"
+    """Noise schedule of the full-resolution chain."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+    output: Output = "schedule.json"
+    """File to write."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.noise import NoiseSchedule
+        from theory.schedules import ResolutionSchedule
+
+        schedule = ResolutionSchedule.paper(
+            self.resolution,
+            self.levels,
+            self.name,
+            NoiseSchedule.named(self.base, self.steps),
+            self.noise,
+            self.operator,
+        )
+        schedule.save(self.output)
+        _describe(self.output, schedule)
+
+
+@dataclass(frozen=True)
+class ScheduleCommand:
+    """Read a schedule, or write one of the paper's."""
+
+    action: (
+        Annotated[ScheduleShow, subcommand("show")] | Annotated[SchedulePaper, subcommand("paper")]
+    )
+
+    def run(self) -> None:
+        """Run the command."""
+        self.action.run()
+
+
+_config_defaults = TrainConfig()  # what --config, or the configuration of a resumed run, changes
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """Train a Flexi-UNet on images and a schedule.
+
+    Example: ssd train --data photos/ --schedule schedule.json -o run --steps 20000
+    """
+
+    data: str | None = None
+    """Images as in `ssd spectrum`; by default those that the schedule was derived from."""
+    schedule: str = "schedule.json"
+    """Schedule to train on."""
+    output: Output = "run"
+    """Run directory to write; must be new unless --resume."""
+    config: str | None = None
+    """YAML file of the options below; the command line goes before it."""
+    resume: bool = False
+    """Go on from the last checkpoint, with the run's own schedule and options."""
+    options: TrainConfig = field(default_factory=lambda: _config_defaults)
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.schedules import ResolutionSchedule
+
+        run = Path(self.output)
+        config_file = run / "config.yaml" if self.resume else self.config
+        stored = read_config(config_file) if config_file is not None else {}
+        schedule = ResolutionSchedule.load(run / "schedule.json" if self.resume else self.schedule)
+        data = self.data or stored.get("data") or schedule.derivation.get("source")
+        if not data:
+            raise InputError(f"{self.schedule}: does not name its data; give them with --data")
+        if not self.resume:
+            _refuse_used_folder(run)
+        from .data import open_images
+
+        source = open_images(
+            str(data), schedule.resolution, limit=self.options.limit, seed=self.options.seed
+        )
+        images = source.load(progress=True)
+        from .training import Trainer
+
+        Trainer(images, schedule, run, self.options, str(data), self.resume).train()
+        print(f"{run}: trained to step {self.options.steps}; try `ssd sample {run}`")
+
+
+@dataclass(frozen=True)
+class SampleCommand:
+    """Generate images with a trained model.
+
+    Example: ssd sample run -n 64 --steps 50 --eta 0 --seed 0 -o samples.png
+    """
+
+    run_directory: Annotated[Positional[str], arg(name="run")] = "run"
+    """Run directory or model directory."""
+    number: Annotated[int, arg(aliases=["-n"])] = 64
+    """Number of images."""
+    steps: int = 50
+    """Network calls; both sides of every change are always visited."""
+    eta: float = 0.0
+    """0 deterministic, 1 ancestral."""
+    seed: int = 0
+    """The same seed gives the same images."""
+    output: Output = "samples.png"
+    """A .png (grid), an .npz (uint8 array `images`), or a new folder of PNG files."""
+    batch: int = 64
+    """Images that run through the network at once."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_writable
+
+        model = Path(self.run_directory)
+        if (model / "model").is_dir():
+            model = model / "model"
+        if not model.is_dir():
+            raise InputError(f"{self.run_directory}: no such run; train one with `ssd train`")
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"--eta {self.eta}: must lie between 0 and 1")
+        if self.number < 1 or self.batch < 1 or self.seed < 0:
+            raise InputError("--number and --batch must be at least 1, --seed at least 0")
+        suffix = Path(self.output).suffix.lower()
+        if suffix in (".png", ".npz"):
+            check_writable(self.output)
+        elif suffix:
+            raise InputError(f"{self.output}: end in .png or .npz, or name a folder")
+        else:
+            _refuse_used_folder(Path(self.output))
+        import torch
+
+        from .pipeline import ScaleSpacePipeline
+
+        pipeline = ScaleSpacePipeline.from_pretrained(model)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        images = pipeline.to(device)(
+            self.number,
+            self.steps,
+            self.eta,
+            torch.Generator().manual_seed(self.seed),
+            output_type="np",
+            max_batch=self.batch,
+            progress=True,
+        ).images
+        _write_images(images, self.output, suffix)
+        calls = len(pipeline.scheduler.timesteps)
+        print(f"{self.output}: {self.number} images, {calls} network calls each")
+
+
+@dataclass(frozen=True)
+class DemoCommand:
+    """Run the main job on the built-in photographs, end to end, in a few minutes.
+
+    Example: ssd demo -o runs/demo
+    """
+
+    output: Output = "runs/demo"
+    """New folder for everything that is written."""
+    steps: int = 1000
+    """Training steps."""
+    seed: int = 0
+    """Of crops, weights, training and samples."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_writable
+
+        _refuse_used_folder(Path(self.output))
+        check_writable(Path(self.output) / "spectrum.npz")
+        from .demo import demo
+
+        demo(self.output, self.steps, self.seed)
+
+
+Command = (
+    Annotated[SpectrumCommand, subcommand("spectrum")]
+    | Annotated[DeriveCommand, subcommand("derive")]
+    | Annotated[ScheduleCommand, subcommand("schedule")]
+    | Annotated[TrainCommand, subcommand("train")]
+    | Annotated[SampleCommand, subcommand("sample")]
+    | Annotated[DemoCommand, subcommand("demo")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `ssd`; exits with code 2 and one line on bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _overlay(arguments)
+        command: Any = tyro.cli(
+            Command,  # type: ignore[arg-type]
+            prog="ssd",
+            description="Derive when a diffusion chain may run small; train and sample on that.",
+            args=arguments,
+            config=(OmitArgPrefixes, FlagCreatePairsOff),
+        )
+        command.run()
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os._exit(1)
+        print(f"ssd: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("ssd: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _overlay(arguments: list[str]) -> None:
+    """Make the options of --config, or of the run to resume, the defaults of the command line."""
+    global _config_defaults
+    _config_defaults = TrainConfig()
+    if not arguments or arguments[0] != "train":
+        return
+    given = dict(zip(arguments, arguments[1:], strict=False))
+    given.update(a.split("=", 1) for a in arguments if a.startswith("--") and "=" in a)
+    path: str | Path | None = given.get("--config")
+    if "--resume" in arguments:
+        path = Path(given.get("-o") or given.get("--output") or "run") / "config.yaml"
+    if path is not None:
+        content = read_config(path)
+        content.pop("data", None)
+        _config_defaults = replace(_config_defaults, **content)
+
+
+def _refuse_used_folder(folder: Path) -> None:
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not empty; choose another with -o")
+
+
+def _write_images(images: Any, output: str, suffix: str) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from theory.files import atomic_path
+
+    from .data import save_grid
+
+    if suffix == ".npz":
+        with atomic_path(output) as temporary:
+            np.savez_compressed(temporary, images=images)
+    elif suffix == ".png":
+        save_grid(images, output)
+    else:
+        folder = Path(output)
+        aside = folder.with_name(f".{folder.name}.partial")
+        try:
+            aside.mkdir(parents=True, exist_ok=True)
+            for i, image in enumerate(images):
+                Image.fromarray(image).save(aside / f"{i:06d}.png")
+            aside.replace(folder)
+        finally:
+            if aside.is_dir():
+                for file in aside.iterdir():
+                    file.unlink()
+                aside.rmdir()
+
+
+def _describe(path: str, schedule: Any) -> None:
+    print(f"{path}: {schedule.num_steps} steps, {schedule.noise_mode} noise, {schedule.operator}")
+    bounds = [0, *schedule.changes, schedule.num_steps]
+    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        print(f"  {schedule.resolutions[start]:4d} px  t = {start} … {end - 1}")
+    origin = {k: v for k, v in schedule.derivation.items() if v is not None}
+    for title, notes in (("from", origin), ("predicted", dict(schedule.predicted))):
+        if notes:
+            print(f"  {title}: " + ", ".join(f"{k} {_short(v)}" for k, v in notes.items()))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)[:12] + "…" if len(str(value)) == 64 else str(value)
+
+
+if __name__ == "__main__":
+    main()
