@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -339,7 +340,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _overlay(arguments)
         command: Any = tyro.cli(
-            Command,  # type: ignore[arg-type]
+            Command,
             prog="ssd",
             description="Derive when a diffusion chain may run small; train and sample on that.",
             args=arguments,
@@ -362,8 +363,8 @@ def _overlay(arguments: list[str]) -> None:
     _config_defaults = TrainConfig()
     if not arguments or arguments[0] != "train":
         return
-    given = dict(zip(arguments, arguments[1:], strict=False))
-    given.update(a.split("=", 1) for a in arguments if a.startswith("--") and "=" in a)
+    given = dict(pairwise(arguments))
+    given.update((a.split("=", 1)[0], a.split("=", 1)[1]) for a in arguments if "=" in a)
     path: str | Path | None = given.get("--config")
     if "--resume" in arguments:
         path = Path(given.get("-o") or given.get("--output") or "run") / "config.yaml"
@@ -409,7 +410,7 @@ def _write_images(images: Any, output: str, suffix: str) -> None:
 def _describe(path: str, schedule: Any) -> None:
     print(f"{path}: {schedule.num_steps} steps, {schedule.noise_mode} noise, {schedule.operator}")
     bounds = [0, *schedule.changes, schedule.num_steps]
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         print(f"  {schedule.resolutions[start]:4d} px  t = {start} … {end - 1}")
     origin = {k: v for k, v in schedule.derivation.items() if v is not None}
     for title, notes in (("from", origin), ("predicted", dict(schedule.predicted))):

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -86,8 +86,7 @@ def denoising_loss(
     schedule = process.schedule
     target = process.degrade(x0, max(int(t[0]) - 1, 0))
     x_t = process.add_noise(x0, torch.from_numpy(t), noise)
-    if x0.device.type == "cpu" or x0.is_cuda:
-        x_t = x_t.contiguous(memory_format=torch.channels_last)
+    x_t = x_t.contiguous(memory_format=torch.channels_last)
     steps = torch.from_numpy(t).to(x0.device)
     prediction = unet(x_t, steps, target.shape[-1]).sample.float()
     weight = torch.from_numpy(np.minimum(schedule.base_snr[t], snr_clip)).to(target)
@@ -111,7 +110,8 @@ def build_unet(config: TrainConfig, schedule: ResolutionSchedule, channels: int)
             f"schedule: levels {lacking} are below the network's smallest, "
             f"{unet.resolutions[-1]}; derive one with fewer levels"
         )
-    return unet.to(memory_format=torch.channels_last)
+    unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return unet
 
 
 class Trainer:
@@ -210,7 +210,7 @@ class Trainer:
 
     def pipeline(self) -> ScaleSpacePipeline:
         """The averaged weights as a pipeline."""
-        return ScaleSpacePipeline(self.ema.module, self.schedule)
+        return ScaleSpacePipeline(cast(FlexiUNet, self.ema.module), self.schedule)
 
     def _train_step(self) -> Tensor:
         config, device = self.config, self.accelerator.device
