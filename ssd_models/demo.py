@@ -83,9 +83,7 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
     print(f"\npower of {SAMPLES} samples over the data's, dB per octave, lowest first")
     print(f"  measured                  {_decibels(measured)}")
     print(f"  oracle, perfect denoiser  {_decibels(predicted.octave_db)}")
-    print(
-        f"\nwrote spectrum.npz, schedule.json, schedule.png, run/, samples.png, power.png to {folder}"
-    )
+    print(f"\nwrote {folder}/ (spectrum.npz, schedule.json, .png, run/, samples.png, power.png)")
     print(f"took {time.perf_counter() - began:.0f} s")
 
 

@@ -76,10 +76,11 @@ def test_matched_noise_is_the_least_that_is_valid(operator):
     if operator in ("box", "dct"):
         scale = (64 / schedule.resolutions) ** 2
         np.testing.assert_allclose(schedule.snr, NOISE.snr * scale, rtol=1e-9)
-    sigma = schedule.sigma.copy()
     change = next(iter(schedule.changes))
-    slope = schedule.alpha[change - 1 : change + 1] ** 2
-    sigma[change:] *= np.sqrt(slope[1] / slope[0]) * 0.99
+    noise_to_signal = 1 / schedule.snr
+    # Just below λ_max times the noise before the change.
+    noise_to_signal[change:] *= 0.999 * NOISE.snr[change] / NOISE.snr[change - 1]
+    sigma = np.sqrt(noise_to_signal / (1 + noise_to_signal))
     with pytest.raises(InputError, match=f"step {change - 1} -> {change} .* not a valid step"):
         ResolutionSchedule(
             schedule.resolutions, np.sqrt(1 - sigma**2), sigma, operator, levels=(64, 32, 16, 8)

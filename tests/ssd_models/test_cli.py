@@ -1,0 +1,176 @@
+"""The command line: the pipeline on a folder and a zip, and one clear line on bad input."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_models.cli import main
+from theory import NoiseSchedule, ResolutionSchedule, Spectrum
+
+TINY = ["--steps", "3", "--batch-size", "2", "--base-channels", "8", "--log-every", "1"]
+
+
+def write_images(folder: Path, size=16, count=12):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        x = rng.integers(0, 256, size=(4, 4, 3), dtype=np.uint8)
+        Image.fromarray(x).resize((size, size)).save(folder / f"{i}.png")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "images")
+    return tmp_path
+
+
+def refusal(arguments, capsys, before=None):
+    files = sorted(p for p in Path().rglob("*"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2, error
+    lines = [line for line in error.splitlines() if line.startswith("ssd: error:")]
+    assert len(lines) == 1, error
+    assert "Traceback" not in error
+    assert sorted(p for p in Path().rglob("*")) == files, "something was left behind"
+    return lines[0]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_the_pipeline_with_its_defaults(form, here, capsys):
+    data = "images"
+    if form == "zip":
+        with zipfile.ZipFile("images.zip", "w") as archive:
+            for path in sorted(Path("images").iterdir()):
+                archive.write(path)
+        data = "images.zip"
+    main(["spectrum", data, "--resolution", "16"])
+    main(["derive", "--levels", "2", "--report", "schedule.png"])
+    main(["train", *TINY])
+    main(["sample", "-n", "4", "--steps", "6"])
+    assert Spectrum.load("spectrum.npz").count == 12
+    schedule = json.loads(Path("schedule.json").read_text())
+    assert schedule["format"] == "scale-space-schedule/1"
+    assert schedule["derivation"]["source"] == data
+    assert set(schedule["predicted"]) >= {
+        "chain_cost_ratio",
+        "oracle_error",
+        "oracle_error_full_resolution",
+    }
+    assert Image.open("schedule.png").size[0] > 1000
+    assert Path("run/model/model.safetensors").is_file()
+    assert Image.open("samples.png").size == (34, 34)
+    first = Path("samples.png").read_bytes()
+    main(["sample", "-n", "4", "--steps", "6", "-o", "again.png"])
+    assert Path("again.png").read_bytes() == first
+    main(["sample", "-n", "4", "--steps", "6", "-o", "folder"])
+    main(["sample", "run/model", "-n", "4", "--steps", "6", "-o", "samples.npz"])
+    with np.load("samples.npz") as file:
+        images = file["images"]
+    assert images.shape == (4, 16, 16, 3)
+    np.testing.assert_array_equal(np.asarray(Image.open("folder/000002.png")), images[2])
+    main(["train", "--resume", "--steps", "5"])
+    assert Path("run/checkpoints/step_0000005").is_dir()
+    assert not [p for p in Path().rglob(".*") if "partial" in p.name]
+
+
+def test_schedule_commands(here, capsys):
+    main(["schedule", "paper", "ConvexDecay_0.5", "--resolution", "64", "-o", "paper.json"])
+    schedule = ResolutionSchedule.load("paper.json")
+    assert list(schedule.changes) == [438, 750, 937]
+    capsys.readouterr()
+    main(["schedule", "show", "paper.json"])
+    assert "8 px  t = 937 … 999" in capsys.readouterr().out
+
+
+def test_yaml_overlays_defaults_and_the_command_line_goes_before(here):
+    noise = NoiseSchedule.linear(100)
+    ResolutionSchedule.from_noise(np.repeat([16, 8], 50), noise).save("schedule.json")
+    Path("run.yaml").write_text("steps: 2\nbatch_size: 2\nbase_channels: 8\nseed: 5\n")
+    main(["train", "--data", "images", "--config", "run.yaml", "--seed", "6"])
+    text = Path("run/config.yaml").read_text()
+    assert "steps: 2\n" in text
+    assert "seed: 6\n" in text
+    assert "data: images\n" in text
+
+
+def test_bad_data_is_refused(here, capsys):
+    Path("empty").mkdir()
+    Path("texts").mkdir()
+    Path("texts/a.jpg").write_text("hello")
+    Path("broken.zip").write_bytes(b"PK\x03\x04 no zip")
+    for data, said in (
+        ("nowhere", "nowhere"),
+        ("empty", "no images"),
+        ("texts", "a.jpg"),
+        ("broken.zip", "broken.zip"),
+    ):
+        assert said in refusal(["spectrum", data, "--resolution", "16"], capsys)
+    assert "smaller than 32" in refusal(["spectrum", "images", "--resolution", "32"], capsys)
+
+
+def test_bad_schedules_and_outputs_are_refused(here, capsys):
+    assert "spectrum.npz: no such file" in refusal(["derive"], capsys)
+    assert "schedule.json: no such file" in refusal(["train", "--data", "images"], capsys)
+    assert "run: no such run" in refusal(["sample"], capsys)
+    noise = NoiseSchedule.linear(100)
+    ResolutionSchedule.from_noise(np.repeat([32, 16], 50), noise).save("schedule.json")
+    assert "smaller than 32" in refusal(["train", "--data", "images"], capsys)
+    assert "does not name its data" in refusal(["train"], capsys)
+    Path("file").write_text("")
+    Spectrum.power_law(16, 2).save("spectrum.npz")
+    for arguments in (
+        ["spectrum", "images", "--resolution", "16", "-o", "file/s.npz"],
+        ["derive", "--levels", "2", "-o", "file/s.json"],
+        ["train", "--data", "images", "-o", "file/run"],
+        ["demo", "-o", "file/demo"],
+    ):
+        assert "file" in refusal(arguments, capsys)
+    assert "halved 6 times" in refusal(["derive", "--levels", "7"], capsys)
+    assert "must end in .png" in refusal(["derive", "--levels", "2", "--report", "r.txt"], capsys)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_refused(here, capsys):
+    Path("locked").mkdir(mode=0o555)
+    arguments = ["spectrum", "images", "--resolution", "16", "-o", "locked/s.npz"]
+    assert "locked" in refusal(arguments, capsys)
+
+
+def test_unknown_options_exit_with_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["spectrum"])
+    assert caught.value.code == 2
+
+
+def test_help_is_quick_and_every_command_has_an_example():
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "ssd_models.cli", "--help"]
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 1
+    for name in (
+        "spectrum",
+        "derive",
+        "schedule show",
+        "schedule paper",
+        "train",
+        "sample",
+        "demo",
+    ):
+        command = [sys.executable, "-m", "ssd_models.cli", *name.split(), "--help"]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert f"Example: ssd {name}" in " ".join(text.split())

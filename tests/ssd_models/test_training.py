@@ -1,0 +1,168 @@
+"""Training: what a batch draws, what the loss is, exact resume, and that it learns."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ssd_models.config import TrainConfig, read_config, write_config
+from ssd_models.pipeline import ScaleSpacePipeline
+from ssd_models.process import ScaleSpaceProcess
+from ssd_models.training import PathSampler, Trainer, denoising_loss
+from theory import InputError, NoiseSchedule, ResolutionSchedule
+
+NOISE = NoiseSchedule.linear(100)
+SCHEDULE = ResolutionSchedule.from_noise(
+    np.repeat([16, 8], [40, 60]), NOISE, levels=(16, 8), derivation={"source": "x"}
+)
+TINY = TrainConfig(
+    steps=8,
+    batch_size=4,
+    base_channels=8,
+    learning_rate=1e-3,
+    log_every=2,
+    checkpoint_every=4,
+    warmup_steps=2,
+    bf16=False,
+)
+
+
+def images(n=32):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(40, 216, size=(n, 1, 1, 3))
+    return np.broadcast_to(colours, (n, 16, 16, 3)).astype(np.uint8)
+
+
+def test_paths_share_a_resolution_and_cover_all_steps():
+    sampler = PathSampler(SCHEDULE, 0.2)
+    rng = np.random.default_rng(0)
+    counts = np.zeros(100)
+    changes = 0
+    for _ in range(4000):
+        t = sampler.draw(rng, rng, 8)
+        pairs = {(SCHEDULE.resolutions[i], SCHEDULE.output_resolutions[i]) for i in t}
+        assert len(pairs) == 1
+        if 40 in t:
+            assert (t == 40).all()
+            changes += 1
+        else:
+            np.add.at(counts, t, 1)
+    assert changes / 4000 == pytest.approx(0.2, abs=0.03)
+    kept = np.delete(counts, 40) / counts.sum()
+    assert kept[:40].sum() == pytest.approx(40 / 99, abs=0.03)
+    assert kept.min() > 0.5 / 99
+    # Weighed back, both kinds of batch count as in a uniform choice of steps.
+    assert 0.2 * sampler.weight(40) == pytest.approx(1 / 100)
+    assert 0.8 * sampler.weight(3) == pytest.approx(99 / 100)
+
+
+def test_loss_is_the_weighted_error_of_the_prediction():
+    process = ScaleSpaceProcess(SCHEDULE)
+    x0 = torch.rand(3, 3, 16, 16) * 2 - 1
+
+    class Zero(torch.nn.Module):
+        def forward(self, x_t, t, out_resolution):
+            class Output:
+                sample = torch.zeros(len(x_t), 3, out_resolution, out_resolution)
+
+            return Output
+
+    for t, r_in, r_out in (([5, 9, 20], 16, 16), ([40] * 3, 8, 16), ([99, 60, 41], 8, 8)):
+        noise = torch.randn(3, 3, r_in, r_in)
+        loss = denoising_loss(Zero(), process, x0, np.array(t), noise, 5.0)
+        blocks = x0.reshape(3, 3, r_out, 16 // r_out, r_out, 16 // r_out).mean(dim=(3, 5))
+        weight = torch.from_numpy(np.minimum(NOISE.snr[t], 5.0))
+        expected = (weight * blocks.square().mean(dim=(1, 2, 3))).mean()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def state(run, name="model"):
+    from safetensors.torch import load_file
+
+    return load_file(sorted((run / "checkpoints").iterdir())[-1] / f"{name}.safetensors")
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
+    Trainer(images(), SCHEDULE, tmp_path / "a", TINY).train(progress=False)
+    half = TrainConfig(**{**TINY.__dict__, "steps": 4})
+    Trainer(images(), SCHEDULE, tmp_path / "b", half).train(progress=False)
+    Trainer(images(), SCHEDULE, tmp_path / "b", TINY, resume=True).train(progress=False)
+    for name in ("model", "ema"):
+        a, b = state(tmp_path / "a", name), state(tmp_path / "b", name)
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    lines = [json.loads(x) for x in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+
+
+def test_a_run_directory_holds_what_is_promised(tmp_path):
+    run = tmp_path / "run"
+    Trainer(images(), SCHEDULE, run, TINY, data="x").train(progress=False)
+    names = {p.name for p in run.iterdir()}
+    assert names >= {"config.yaml", "schedule.json", "metrics.jsonl", "checkpoints", "model"}
+    assert [p.name for p in sorted((run / "checkpoints").iterdir())] == [
+        "step_0000004",
+        "step_0000008",
+    ]
+    assert list((run / "samples").glob("*.png"))
+    pipeline = ScaleSpacePipeline.from_pretrained(run / "model")
+    assert pipeline.scheduler.schedule.changes == SCHEDULE.changes
+    for key, value in pipeline.unet.state_dict().items():
+        torch.testing.assert_close(value, state(run, "ema")[key])
+    with pytest.raises(InputError, match="not empty"):
+        Trainer(images(), SCHEDULE, run, TINY)
+
+
+def test_resume_needs_a_checkpoint_that_loads(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint"):
+        Trainer(images(), SCHEDULE, tmp_path / "none", TINY, resume=True)
+    broken = tmp_path / "run/checkpoints/step_0000004"
+    broken.mkdir(parents=True)
+    (broken / "state.json").write_text('{"step": 4}')
+    with pytest.raises(InputError, match="cannot be resumed"):
+        Trainer(images(), SCHEDULE, tmp_path / "run", TINY, resume=True)
+
+
+@pytest.mark.slow
+def test_it_learns_flat_colours(tmp_path):
+    config = TrainConfig(
+        **{
+            **TINY.__dict__,
+            "steps": 300,
+            "base_channels": 16,
+            "batch_size": 16,
+            "learning_rate": 2e-3,
+            "ema_decay": 0.98,
+            "checkpoint_every": 300,
+        }
+    )
+    trainer = Trainer(images(256), SCHEDULE, tmp_path / "run", config)
+    trainer.train(progress=False)
+    samples = trainer.pipeline()(
+        32, 12, generator=torch.Generator().manual_seed(0), output_type="pt"
+    ).images
+    within = samples.std(dim=(2, 3)).mean()  # data: 0
+    between = samples.mean(dim=(2, 3)).std(dim=0).mean()
+    expected = (images(256)[:, 0, 0].astype(float) / 127.5).std(axis=0).mean()
+    assert within < 0.12
+    assert between == pytest.approx(expected, rel=0.4)
+
+
+def test_configurations_round_trip_and_are_checked(tmp_path):
+    path = tmp_path / "config.yaml"
+    write_config(path, TINY, "photos")
+    content = read_config(path)
+    assert content.pop("data") == "photos"
+    assert TrainConfig(**content) == TINY
+    for text, said in (
+        ("stepz: 3", "unknown option 'stepz'"),
+        ("steps: many", "steps cannot be 'many'"),
+        ("steps: true", "steps cannot be True"),
+        ("- 1", "must hold"),
+        ("a: [", "is not YAML"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=said):
+            read_config(path)
+    with pytest.raises(InputError, match="steps 0"):
+        TrainConfig(steps=0)
