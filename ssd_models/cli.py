@@ -315,10 +315,7 @@ class DemoCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_writable
-
         _refuse_used_folder(Path(self.output))
-        check_writable(Path(self.output) / "spectrum.npz")
         from .demo import demo
 
         demo(self.output, self.steps, self.seed)
@@ -377,6 +374,9 @@ def _overlay(arguments: list[str]) -> None:
 def _refuse_used_folder(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not empty; choose another with -o")
+    from theory.files import check_writable
+
+    check_writable(folder / "any file")
 
 
 def _write_images(images: Any, output: str, suffix: str) -> None:

@@ -151,7 +151,6 @@ class Trainer:
         self.process = ScaleSpaceProcess(schedule)
         self.paths = PathSampler(schedule, config.change_fraction)
         self.accelerator = Accelerator(
-            mixed_precision="bf16" if config.bf16 else "no",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         unet = build_unet(config, schedule, images.shape[-1])
@@ -229,7 +228,9 @@ class Trainer:
             group["lr"] = config.learning_rate * self._rate()
         # Dropout, if any, is the only draw from the global generator.
         torch.manual_seed(int(seeds.generate_state(2, np.uint32)[1]))
-        loss = denoising_loss(self.unet, self.process, x0, t, noise, config.snr_clip)
+        # Not accelerate's mixed precision, which is one setting for the whole Python process.
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            loss = denoising_loss(self.unet, self.process, x0, t, noise, config.snr_clip)
         weight = self.paths.weight(int(t[0])) if config.reweight_changes else 1.0
         self.accelerator.backward(loss * weight)
         self.accelerator.clip_grad_norm_(self.unet.parameters(), config.gradient_clip)

@@ -52,20 +52,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Refuse an output path that cannot be written, before long work is spent on it.
 
-    Raises
-    ------
-    InputError
-        As `atomic_path` would raise at the end of that work.
+    Nothing is created. Raises `InputError` as `atomic_path` would at the end of that work.
     """
-    try:
-        with atomic_path(path):
-            raise _Probe
-    except _Probe:
-        pass
-
-
-class _Probe(Exception):
-    pass
+    final = Path(path)
+    if final.is_dir():
+        raise InputError(f"{final}: is a folder; give the name of a file to write")
+    folder = next(parent for parent in final.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{final}: cannot be written ({folder} is not a folder)")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{final}: cannot be written (no permission in {folder}); choose another output path"
+        )
 
 
 def _umask() -> int:

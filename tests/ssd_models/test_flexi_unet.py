@@ -150,5 +150,5 @@ def test_impossible_shapes_are_refused(options, said):
 
 
 def test_impossible_paths_are_refused():
-    with pytest.raises(InputError, match="no path from resolution 8 .* to 4"):
+    with pytest.raises(InputError, match=r"no path from resolution 8 .* to 4"):
         small()(torch.randn(1, 3, 8, 8), 0, 4)

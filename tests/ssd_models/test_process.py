@@ -1,5 +1,7 @@
 """The process: dense Gaussian conditioning, marginals, adjoints, and DDPM/DDIM as one level."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ def schedule(operator="box", noise_mode="matched", resolutions=(8, 4, 2)):
 
 def dense(operator, chain):
     a = np.eye(chain[0])
-    for n_in, n_out in zip(chain[:-1], chain[1:], strict=True):
+    for n_in, n_out in pairwise(chain):
         a = resize_matrix(operator, n_in, n_out) @ a
     return np.kron(a, a)
 
