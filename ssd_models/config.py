@@ -30,7 +30,7 @@ class TrainConfig:
     snr_clip: float = 5.0  # loss weight min(snr of the full resolution, clip)
     change_fraction: float = 0.05  # share of batches at the steps that change resolution
     reweight_changes: bool = False  # weigh those back to their share of the steps
-    bf16: bool = True  # network under bfloat16 autocast
+    bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
     limit: int | None = None  # train on that many images only
     seed: int = 0  # of weights, images, steps and noise
     log_every: int = 50  # steps between lines of metrics.jsonl
@@ -89,5 +89,6 @@ def _types(name: str) -> tuple[type, ...]:
         "float": (float, int),
         "bool": (bool,),
         "int | None": (int, type(None)),
+        "bool | None": (bool, type(None)),
     }
     return known[annotation]

@@ -93,6 +93,14 @@ def denoising_loss(
     return (weight * (prediction - target).square().mean(dim=(1, 2, 3))).mean()
 
 
+def use_bf16(device: torch.device | str) -> bool:
+    """Whether ``device`` computes in bfloat16 itself, so that autocast to it saves time."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
+    return bool(supported and supported())
+
+
 def build_unet(config: TrainConfig, schedule: ResolutionSchedule, channels: int) -> FlexiUNet:
     """Network of the configured width with the levels of the schedule, seeded."""
     full = schedule.resolution
@@ -160,6 +168,7 @@ class Trainer:
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
         plain = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
         self.ema = AveragedModel(plain, multi_avg_fn=self._ema_update)
+        self.bf16 = use_bf16(self.accelerator.device) if config.bf16 is None else config.bf16
         self.step = 0
         checkpoints = self._checkpoints()
         if resume:
@@ -229,7 +238,7 @@ class Trainer:
         # Dropout, if any, is the only draw from the global generator.
         torch.manual_seed(int(seeds.generate_state(2, np.uint32)[1]))
         # Not accelerate's mixed precision, which is one setting for the whole Python process.
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             loss = denoising_loss(self.unet, self.process, x0, t, noise, config.snr_clip)
         weight = self.paths.weight(int(t[0])) if config.reweight_changes else 1.0
         self.accelerator.backward(loss * weight)
@@ -341,7 +350,7 @@ class Trainer:
         os.replace(aside, final)
         if self.images.shape[-1] == 3:
             generator = torch.Generator().manual_seed(self.config.seed)
-            output = pipeline(16, 30, generator=generator, output_type="pt", bf16=self.config.bf16)
+            output = pipeline(16, 30, generator=generator, output_type="pt", bf16=self.bf16)
             images = to_uint8(output.images.permute(0, 2, 3, 1).cpu().numpy())
             save_grid(images, self.run / "samples" / f"step_{self.step:07d}.png")
 
