@@ -210,6 +210,8 @@ class TrainCommand:
     """YAML file of the options below; the command line goes before it."""
     resume: bool = False
     """Go on from the last checkpoint, with the run's own schedule and options."""
+    resize: bool = False
+    """Reduce images that are squares of another size than the schedule's resolution."""
     options: TrainConfig = field(default_factory=lambda: _config_defaults)
 
     def run(self) -> None:
@@ -227,6 +229,8 @@ class TrainCommand:
             _refuse_used_folder(run)
         from .data import open_images
 
+        if not (self.resume or self.resize or data == schedule.derivation.get("source")):
+            _refuse_other_size(str(data), schedule.resolution, self.schedule)
         source = open_images(
             str(data), schedule.resolution, limit=self.options.limit, seed=self.options.seed
         )
@@ -377,6 +381,27 @@ def _refuse_used_folder(folder: Path) -> None:
     from theory.files import check_writable
 
     check_writable(folder / "any file")
+
+
+def _refuse_other_size(data: str, resolution: int, schedule: str) -> None:
+    """Refuse square images of another size: most likely the schedule was made for other data.
+
+    Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
+    """
+    from .data import open_images
+
+    if data == "photos":
+        return
+    open_images(data, resolution)  # a wrong path is reported as what it is
+    try:
+        size = open_images(data, None).resolution
+    except InputError:
+        return  # not square: there is no size of their own that could be meant
+    if size > resolution:
+        raise InputError(
+            f"{data}: images have {size} px, {schedule} has resolution {resolution}; derive a "
+            f"schedule from their spectrum, or reduce them with --resize"
+        )
 
 
 def _write_images(images: Any, output: str, suffix: str) -> None:

@@ -274,12 +274,9 @@ class Trainer:
             lines = metrics.read_text().splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= self.step]
             metrics.write_text("".join(line + "\n" for line in kept))
-        try:
-            from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter
 
-            self._board: Any = SummaryWriter(str(self.run), purge_step=self.step + 1)
-        except ImportError:  # the extra `tensorboard` is not installed
-            self._board = None
+        self.board = SummaryWriter(str(self.run), purge_step=self.step + 1)
 
     def _log(self, loss: float, count: int, seconds: float) -> None:
         if not self.accelerator.is_main_process:
@@ -293,10 +290,9 @@ class Trainer:
         }
         with open(self.run / "metrics.jsonl", "a") as file:
             file.write(json.dumps(entry) + "\n")
-        if self._board is not None:
-            for name, value in entry.items():
-                self._board.add_scalar(name, value, self.step)
-            self._board.flush()
+        for name, value in entry.items():
+            self.board.add_scalar(name, value, self.step)
+        self.board.flush()
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.run / "checkpoints").glob("step_*"))

@@ -82,7 +82,17 @@ def test_the_pipeline_with_its_defaults(form, here, capsys):
     np.testing.assert_array_equal(np.asarray(Image.open("folder/000002.png")), images[2])
     main(["train", "--resume", "--steps", "5"])
     assert Path("run/checkpoints/step_0000005").is_dir()
+    assert list(Path("run").glob("events.out.tfevents.*"))
     assert not [p for p in Path().rglob(".*") if "partial" in p.name]
+
+
+def test_images_are_reduced_on_request_or_as_the_spectrum_was(here):
+    main(["spectrum", "images", "--resolution", "8"])
+    main(["derive", "--levels", "2"])
+    main(["train", *TINY])
+    main(["schedule", "paper", "equal", "--resolution", "8", "--levels", "2"])
+    main(["train", *TINY, "--data", "images", "--resize", "-o", "resized"])
+    assert Path("resized/model/schedule.json").is_file()
 
 
 def test_schedule_commands(here, capsys):
@@ -128,6 +138,9 @@ def test_bad_schedules_and_outputs_are_refused(here, capsys):
     ResolutionSchedule.from_noise(np.repeat([32, 16], 50), noise).save("schedule.json")
     assert "smaller than 32" in refusal(["train", "--data", "images"], capsys)
     assert "does not name its data" in refusal(["train"], capsys)
+    ResolutionSchedule.from_noise(np.repeat([8, 4], 50), noise).save("schedule.json")
+    assert "images have 16 px" in refusal(["train", "--data", "images"], capsys)
+    assert "nowhere" in refusal(["train", "--data", "nowhere"], capsys)
     Path("file").write_text("")
     Spectrum.power_law(16, 2).save("spectrum.npz")
     for arguments in (
