@@ -380,7 +380,7 @@ def _refuse_used_folder(folder: Path) -> None:
         raise InputError(f"{folder}: exists and is not empty; choose another with -o")
     from theory.files import check_writable
 
-    check_writable(folder / "any file")
+    check_writable(folder / "new" if folder.exists() else folder)
 
 
 def _refuse_other_size(data: str, resolution: int, schedule: str) -> None:
