@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -91,14 +91,11 @@ class DeriveCommand:
         from theory.noise import NoiseSchedule
         from theory.oracle import with_predictions
         from theory.report import check_picture_name, save_report
+        from theory.schedules import halved_levels
         from theory.spectrum import Spectrum
 
         spectrum = Spectrum.load(self.spectrum)
-        full = spectrum.resolution
-        if self.levels < 1 or full % 2 ** (self.levels - 1):
-            raise InputError(
-                f"--levels {self.levels}: {full} pixels cannot be halved {self.levels - 1} times"
-            )
+        levels = halved_levels(spectrum.resolution, self.levels)
         check_writable(self.output)
         if self.report is not None:
             check_picture_name(self.report)
@@ -106,7 +103,7 @@ class DeriveCommand:
         schedule = derive_schedule(
             spectrum,
             NoiseSchedule.named(self.base, self.steps),
-            [full >> i for i in range(self.levels)],
+            levels,
             self.criterion,
             self.tolerance,
             self.noise,
@@ -190,7 +187,11 @@ class ScheduleCommand:
         self.action.run()
 
 
-_config_defaults = TrainConfig()  # what --config, or the configuration of a resumed run, changes
+_stored: dict[str, Any] = {}  # what --config, or the configuration of a resumed run, says
+
+
+def _stored_options() -> TrainConfig:
+    return TrainConfig(**{name: value for name, value in _stored.items() if name != "data"})
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class TrainCommand:
     Example: ssd train --data photos/ --schedule schedule.json -o run --steps 20000
     """
 
-    data: str | None = None
+    data: str | None = field(default_factory=lambda: _stored.get("data"))
     """Images as in `ssd spectrum`; by default those that the schedule was derived from."""
     schedule: str = "schedule.json"
     """Schedule to train on."""
@@ -212,21 +213,20 @@ class TrainCommand:
     """Go on from the last checkpoint, with the run's own schedule and options."""
     resize: bool = False
     """Reduce images that are squares of another size than the schedule's resolution."""
-    options: TrainConfig = field(default_factory=lambda: _config_defaults)
+    options: TrainConfig = field(default_factory=_stored_options)
 
     def run(self) -> None:
         """Run the command."""
+        from theory.files import check_new_folder
         from theory.schedules import ResolutionSchedule
 
         run = Path(self.output)
-        config_file = run / "config.yaml" if self.resume else self.config
-        stored = read_config(config_file) if config_file is not None else {}
         schedule = ResolutionSchedule.load(run / "schedule.json" if self.resume else self.schedule)
-        data = self.data or stored.get("data") or schedule.derivation.get("source")
+        data = self.data or schedule.derivation.get("source")
         if not data:
             raise InputError(f"{self.schedule}: does not name its data; give them with --data")
         if not self.resume:
-            _refuse_used_folder(run)
+            check_new_folder(run)
         from .data import open_images
 
         if not (self.resume or self.resize or data == schedule.derivation.get("source")):
@@ -265,15 +265,15 @@ class SampleCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_writable
+        from theory.files import check_new_folder, check_writable
+        from theory.posterior import check_eta
 
         model = Path(self.run_directory)
         if (model / "model").is_dir():
             model = model / "model"
         if not model.is_dir():
             raise InputError(f"{self.run_directory}: no such run; train one with `ssd train`")
-        if not 0 <= self.eta <= 1:
-            raise InputError(f"--eta {self.eta}: must lie between 0 and 1")
+        check_eta(self.eta)
         if self.number < 1 or self.batch < 1 or self.seed < 0:
             raise InputError("--number and --batch must be at least 1, --seed at least 0")
         suffix = Path(self.output).suffix.lower()
@@ -282,7 +282,7 @@ class SampleCommand:
         elif suffix:
             raise InputError(f"{self.output}: end in .png or .npz, or name a folder")
         else:
-            _refuse_used_folder(Path(self.output))
+            check_new_folder(self.output)
         import torch
 
         from .pipeline import ScaleSpacePipeline
@@ -319,7 +319,9 @@ class DemoCommand:
 
     def run(self) -> None:
         """Run the command."""
-        _refuse_used_folder(Path(self.output))
+        from theory.files import check_new_folder
+
+        check_new_folder(self.output)  # before torch is imported
         from .demo import demo
 
         demo(self.output, self.steps, self.seed)
@@ -360,8 +362,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _overlay(arguments: list[str]) -> None:
     """Make the options of --config, or of the run to resume, the defaults of the command line."""
-    global _config_defaults
-    _config_defaults = TrainConfig()
+    _stored.clear()
     if not arguments or arguments[0] != "train":
         return
     given = dict(pairwise(arguments))
@@ -370,17 +371,7 @@ def _overlay(arguments: list[str]) -> None:
     if "--resume" in arguments:
         path = Path(given.get("-o") or given.get("--output") or "run") / "config.yaml"
     if path is not None:
-        content = read_config(path)
-        content.pop("data", None)
-        _config_defaults = replace(_config_defaults, **content)
-
-
-def _refuse_used_folder(folder: Path) -> None:
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not empty; choose another with -o")
-    from theory.files import check_writable
-
-    check_writable(folder / "new" if folder.exists() else folder)
+        _stored.update(read_config(path))
 
 
 def _refuse_other_size(data: str, resolution: int, schedule: str) -> None:

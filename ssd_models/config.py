@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import yaml
 
@@ -63,14 +63,15 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold `name: value` lines")
-    defaults = asdict(TrainConfig())
+    hints = get_type_hints(TrainConfig)
     for name, value in content.items():
         if name == "data":
             continue
-        if name not in defaults:
+        if name not in hints:
             raise InputError(f"{path}: unknown option {name!r}; see `ssd train --help`")
-        expected = _types(name)
-        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
+        allowed = get_args(hints[name]) or (hints[name],)
+        allowed = (*allowed, int) if float in allowed else allowed
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise InputError(f"{path}: {name} cannot be {value!r}")
     return content
 
@@ -79,16 +80,3 @@ def write_config(path: str | os.PathLike[str], config: TrainConfig, data: str) -
     """Write what `read_config` reads."""
     with atomic_path(path) as temporary:
         temporary.write_text(yaml.safe_dump({"data": data, **asdict(config)}, sort_keys=False))
-
-
-def _types(name: str) -> tuple[type, ...]:
-    annotation = str(next(f.type for f in fields(TrainConfig) if f.name == name))
-    known: dict[str, tuple[type, ...]] = {
-        "str": (str,),
-        "int": (int,),
-        "float": (float, int),
-        "bool": (bool,),
-        "int | None": (int, type(None)),
-        "bool | None": (bool, type(None)),
-    }
-    return known[annotation]

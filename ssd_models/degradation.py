@@ -25,7 +25,6 @@ class Degradation:
     """
 
     def __init__(self, operator: str, resolutions: Sequence[int]):
-        self.resolution_in, self.resolution_out = int(resolutions[0]), int(resolutions[-1])
         self.is_identity = len(set(resolutions)) == 1
         matrix = chain_matrix(operator, list(resolutions))
         u, s, vt = np.linalg.svd(matrix, full_matrices=False)

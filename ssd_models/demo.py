@@ -12,17 +12,17 @@ import torch
 
 from theory.costs import cost_table
 from theory.derive import derive_schedule
-from theory.errors import InputError
-from theory.files import atomic_path
+from theory.files import atomic_path, check_new_folder
 from theory.noise import NoiseSchedule
 from theory.oracle import octave_decibels, oracle_report, with_predictions
-from theory.report import band_power, save_report
+from theory.report import save_report
 from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.spectrum import Spectrum, band_power
 
 from .config import TrainConfig
 from .data import open_images, save_grid, to_float
 from .pipeline import ScaleSpacePipeline
+from .scheduler import select_steps
 from .training import Trainer, build_unet, use_bf16
 
 RESOLUTION = 32
@@ -34,8 +34,7 @@ CALLS = 100
 def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
     """Run the demo and print its table; writes everything into the new folder ``out``."""
     folder = Path(out)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not empty; choose another folder with -o")
+    check_new_folder(folder)
     began = time.perf_counter()
     source = open_images("photos", RESOLUTION, seed=seed)
     images = source.load(progress=True)
@@ -104,19 +103,17 @@ def _seconds_per_image(
     for turn in range(4):
         for name, schedule in schedules.items():
             pipeline = ScaleSpacePipeline(unet, schedule)
-            sides = {s for t in schedule.changes for s in (t - 1, t)}
-            uniform = np.linspace(0, schedule.num_steps - 1, calls).round().astype(int).tolist()
+            steps = select_steps(schedule, calls, "uniform")
             started = time.perf_counter()
             pipeline(
                 batch,
                 None,
-                timesteps=sorted({*uniform, *sides}),
+                timesteps=steps,
                 output_type="pt",
                 bf16=bool(config.bf16),
             )
             if turn:  # the first turn warms up
-                taken = (time.perf_counter() - started) / batch
-                times[name].append(taken * calls / len(pipeline.scheduler.timesteps))
+                times[name].append((time.perf_counter() - started) / batch)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -40,14 +40,18 @@ def load_official(
             "give a .pt file of the paper's code"
         ) from None
     weights = content.get("model", content) if isinstance(content, dict) else None
-    first = weights.get("input_blocks.0.0.weight") if isinstance(weights, dict) else None
-    if not isinstance(first, torch.Tensor) or not isinstance(weights, dict):
-        raise InputError(f"{path}: holds no Flexi-UNet (input_blocks.0.0.weight is missing)")
+    weights = weights if isinstance(weights, dict) else {}
+    first, time = weights.get("input_blocks.0.0.weight"), weights.get("time_embed.0.weight")
+    if not (isinstance(first, torch.Tensor) and isinstance(time, torch.Tensor)):
+        raise InputError(
+            f"{path}: holds no Flexi-UNet (input_blocks.0.0.weight or time_embed.0.weight is "
+            "missing)"
+        )
     multipliers, attention = paper_architecture(image_size)
     unet = FlexiUNet(
         image_size=image_size,
         num_levels=num_levels,
-        base_channels=round(weights["time_embed.0.weight"].shape[1]),
+        base_channels=time.shape[1],
         channel_mult=multipliers,
         attention_resolutions=attention,
         in_channels=first.shape[1],

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class ScaleSpacePipeline:
         self.scheduler = scheduler
 
     @classmethod
-    def from_pretrained(cls, model: str | os.PathLike[str], **hub_options: Any) -> Any:
+    def from_pretrained(cls, model: str | os.PathLike[str], **hub_options: Any) -> Self:
         """Load a model directory, or a repository ``OWNER/NAME`` of the Hugging Face hub.
 
         A path that exists is read without any network access. ``hub_options`` (``revision``,

@@ -6,14 +6,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from theory.errors import InputError
+from theory.posterior import reverse_step
 from theory.schedules import ResolutionSchedule
 
 from .degradation import Degradation
+
+
+def standard_normal(
+    shape: Sequence[int], like: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """White noise with the dtype and device of ``like``, drawn where ``generator`` lives."""
+    device = like.device if generator is None else generator.device
+    noise = torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=device)
+    return noise.to(like.device)
 
 
 class ScaleSpaceProcess:
@@ -74,9 +86,7 @@ class ScaleSpaceProcess:
             raise InputError("t: give one step, or one per image, all of the same resolution")
         clean = self.degrade(x0, max(steps))
         if noise is None:
-            noise = torch.randn(
-                clean.shape, generator=generator, dtype=clean.dtype, device=clean.device
-            )
+            noise = standard_normal(clean.shape, clean, generator)
         if noise.shape != clean.shape:
             raise InputError(
                 f"noise: has shape {tuple(noise.shape)}, the state needs {tuple(clean.shape)}"
@@ -94,7 +104,9 @@ class ScaleSpaceProcess:
         ``μ_s + K (x_t − a_t M μ_s / a_s)`` with ``μ_s = a_s x0_at_s``. For η = 1 it is the mean of
         ``q(x_s | x_t, x_0)``; see `posterior_sample`.
         """
-        gain, _, _ = self._gain(x0_at_s, x_t, t, s, eta)
+        return self._mean(x0_at_s, x_t, t, s, self._gain(x0_at_s, x_t, t, s, eta)[0])
+
+    def _mean(self, x0_at_s: Tensor, x_t: Tensor, t: int, s: int, gain: np.ndarray) -> Tensor:
         a_s, a_t = float(self.schedule.alpha[s]), float(self.schedule.alpha[t])
         degradation = self.degradation(s, t)
         residual = x_t - a_t * degradation(x0_at_s)
@@ -127,23 +139,19 @@ class ScaleSpaceProcess:
         noise : (N, C, r_s, r_s) tensor, optional
             Standard normal, in place of a draw from ``generator``.
         """
-        mean = self.posterior_mean(x0_at_s, x_t, t, s, eta)
-        _, kept, rest = self._gain(x0_at_s, x_t, t, s, eta)
+        gain, kept, rest = self._gain(x0_at_s, x_t, t, s, eta)
+        mean = self._mean(x0_at_s, x_t, t, s, gain)
         degradation = self.degradation(s, t)
         if degradation.is_identity and not np.any(kept):
             return mean
         if noise is None:
-            noise = torch.randn(
-                mean.shape, generator=generator, dtype=mean.dtype, device=mean.device
-            )
+            noise = standard_normal(mean.shape, mean, generator)
         return mean + degradation.filter(noise, kept, rest)
 
     def _gain(
         self, x0_at_s: Tensor, x_t: Tensor, t: int, s: int, eta: float
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Gains ``k_i``, and the noise's standard deviation on the row space and outside it."""
-        if not 0 <= eta <= 1:
-            raise InputError(f"eta {eta}: must lie between 0 and 1")
         if not 0 <= s < t < self.schedule.num_steps:
             raise InputError(
                 f"steps {t} -> {s}: need 0 <= s < t < {self.schedule.num_steps} (a reverse step)"
@@ -154,14 +162,9 @@ class ScaleSpaceProcess:
                     f"{name}: has shape {tuple(tensor.shape)}, step {step} has "
                     f"{self.resolution(step)} pixels"
                 )
-        a_s, a_t = self.schedule.alpha[[s, t]]
-        sigma_s, sigma_t = self.schedule.sigma[[s, t]]
         singular = self.degradation(s, t).singular_values
-        ancestral = (a_t / a_s) * sigma_s**2 / sigma_t**2 * singular
-        gain = eta * ancestral + (1 - eta) * sigma_s / sigma_t
-        variance = sigma_s**2 - sigma_t**2 * gain**2
-        variance[variance < 1e-12 * sigma_s**2] = 0  # a matched change: zero up to rounding
-        return gain, np.sqrt(variance), float(sigma_s)
+        gain, variance = reverse_step(self.schedule, t, s, singular, eta)
+        return gain, np.sqrt(variance), float(self.schedule.sigma[s])
 
     def _step(self, t: int) -> int:
         if not 0 <= int(t) < self.schedule.num_steps:

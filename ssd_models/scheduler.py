@@ -16,7 +16,7 @@ from theory.noise import NoiseSchedule
 from theory.oracle import visited_steps
 from theory.schedules import ResolutionSchedule
 
-from .process import ScaleSpaceProcess
+from .process import ScaleSpaceProcess, standard_normal
 
 SPACINGS = ("logsnr", "uniform")
 
@@ -49,8 +49,7 @@ def select_steps(
             f"{num_steps} sampling steps: must be between 1 and the schedule's {last + 1}"
         )
     axis = -np.log(schedule.base_snr) if spacing == "logsnr" else np.arange(last + 1.0)
-    sides = {side for t in schedule.changes for side in (t - 1, t)}
-    mandatory = sorted({0, last} | sides)
+    mandatory = sorted({0, last} | schedule.change_sides)
     # Give each further step to the segment whose gaps are widest.
     inner = dict.fromkeys(pairwise(mandatory), 0)
     heap = [(-(axis[b] - axis[a]), a, b) for a, b in inner if b - a > 1]
@@ -114,7 +113,8 @@ class ScaleSpaceScheduler:
             raise InputError("set_timesteps: give num_inference_steps or timesteps, not both")
         else:
             steps = visited_steps(self.schedule, timesteps)
-            sides = {side for t in self.schedule.changes for side in (t - 1, t) if t <= steps[0]}
+            changes = [t for t in self.schedule.changes if t <= steps[0]]
+            sides = {side for t in changes for side in (t - 1, t)}
             if missing := sorted(sides - set(steps)):
                 raise InputError(
                     f"timesteps: must visit both sides of every change; {missing} are missing"
@@ -141,9 +141,9 @@ class ScaleSpaceScheduler:
         """White noise of the first state, (N, C, r, r)."""
         t = int(self.timesteps[0])
         r = self.process.resolution(t)
-        source = generator.device if generator is not None else device
-        noise = torch.randn(batch_size, channels, r, r, generator=generator, device=source)
-        return noise.to(device) * float(self.schedule.sigma[t])
+        like = torch.empty(0, device=device)
+        noise = standard_normal((batch_size, channels, r, r), like, generator)
+        return noise * float(self.schedule.sigma[t])
 
     def step(
         self,
@@ -163,10 +163,7 @@ class ScaleSpaceScheduler:
             if t != int(self.timesteps[-1]):
                 raise InputError(f"step {t}: is none of the chosen timesteps")
             return x0
-        noise = None
-        if generator is not None and generator.device != x_t.device:
-            noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x_t.device)
-        return self.process.posterior_sample(x0, x_t, t, s, eta, generator, noise)
+        return self.process.posterior_sample(x0, x_t, t, s, eta, generator)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule's JSON file."""

@@ -22,75 +22,19 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from theory.costs import is_halving
 from theory.errors import InputError
+from theory.files import check_new_folder
 from theory.schedules import ResolutionSchedule
 
 from .config import TrainConfig, write_config
-from .data import save_grid, to_uint8
+from .data import save_grid
 from .flexi_unet import FlexiUNet
+from .objective import PathSampler, denoising_loss
 from .pipeline import SCHEDULE_FILE, ScaleSpacePipeline
 from .process import ScaleSpaceProcess
 
 _PATH, _IMAGES, _NOISE = range(3)  # streams of random numbers within a step
-
-
-class PathSampler:
-    """Draws the steps of a batch: all share one input and one output resolution.
-
-    Parameters
-    ----------
-    schedule : ResolutionSchedule
-    change_fraction : float
-        Share of batches at change steps, each a batch of one step; the other batches draw every
-        step that keeps its resolution with the same probability.
-    """
-
-    def __init__(self, schedule: ResolutionSchedule, change_fraction: float):
-        t = np.arange(schedule.num_steps)
-        self.changes = np.array(list(schedule.changes), dtype=np.int64)
-        self.kept = np.setdiff1d(t, self.changes)
-        self.resolutions = schedule.resolutions
-        self.fraction = change_fraction if len(self.changes) and len(self.kept) else 0.0
-        self.num_steps = schedule.num_steps
-
-    def draw(self, path_rng: np.random.Generator, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Steps of a batch, (n,); ``path_rng`` chooses the path, ``rng`` the steps on it."""
-        if path_rng.random() < self.fraction:
-            return np.full(n, path_rng.choice(self.changes))
-        resolution = self.resolutions[path_rng.choice(self.kept)]
-        return rng.choice(self.kept[self.resolutions[self.kept] == resolution], n)
-
-    def weight(self, t: int) -> float:
-        """Weight that gives the batch of step ``t`` its share in a uniform choice of steps."""
-        if not self.fraction:
-            return 1.0
-        share = len(self.changes) / self.num_steps
-        if t in self.changes:
-            return share / self.fraction
-        return (1 - share) / (1 - self.fraction)
-
-
-def denoising_loss(
-    unet: torch.nn.Module,
-    process: ScaleSpaceProcess,
-    x0: Tensor,
-    t: np.ndarray,
-    noise: Tensor,
-    snr_clip: float,
-) -> Tensor:
-    """Mean over images of ``min(snr_t, clip) · mean((M_{1:t-1} x_0 − x̂_0)²)``.
-
-    ``snr_t`` is the full-resolution chain's (mathematics §7), so that every level sees the weight
-    that DDPM gives the same content (min-SNR, Hang et al. 2023).
-    """
-    schedule = process.schedule
-    target = process.degrade(x0, max(int(t[0]) - 1, 0))
-    x_t = process.add_noise(x0, torch.from_numpy(t), noise)
-    x_t = x_t.contiguous(memory_format=torch.channels_last)
-    steps = torch.from_numpy(t).to(x0.device)
-    prediction = unet(x_t, steps, target.shape[-1]).sample.float()
-    weight = torch.from_numpy(np.minimum(schedule.base_snr[t], snr_clip)).to(target)
-    return (weight * (prediction - target).square().mean(dim=(1, 2, 3))).mean()
 
 
 def use_bf16(device: torch.device | str) -> bool:
@@ -104,8 +48,7 @@ def use_bf16(device: torch.device | str) -> bool:
 def build_unet(config: TrainConfig, schedule: ResolutionSchedule, channels: int) -> FlexiUNet:
     """Network of the configured width with the levels of the schedule, seeded."""
     full = schedule.resolution
-    halvings = [full >> i for i in range(full.bit_length())]
-    if off := [level for level in schedule.levels if level not in halvings or full % level]:
+    if off := [level for level in schedule.levels if not is_halving(full, level)]:
         raise InputError(f"schedule: levels {off} are not {full} halved; the network cannot run")
     overrides: dict[str, Any] = {"in_channels": channels}
     if config.base_channels is not None:
@@ -175,10 +118,8 @@ class Trainer:
             if not checkpoints:
                 raise InputError(f"{self.run}: holds no checkpoint to resume from")
             self._load(checkpoints[-1])
-        elif self.run.is_file() or (self.run.is_dir() and any(self.run.iterdir())):
-            raise InputError(
-                f"{self.run}: exists and is not empty; choose another folder, or use --resume"
-            )
+        else:
+            check_new_folder(self.run)
 
     def train(self, progress: bool = True) -> None:
         """Run until ``config.steps``; writes metrics, checkpoints, samples and the model."""
@@ -346,9 +287,8 @@ class Trainer:
         os.replace(aside, final)
         if self.images.shape[-1] == 3:
             generator = torch.Generator().manual_seed(self.config.seed)
-            output = pipeline(16, 30, generator=generator, output_type="pt", bf16=self.bf16)
-            images = to_uint8(output.images.permute(0, 2, 3, 1).cpu().numpy())
-            save_grid(images, self.run / "samples" / f"step_{self.step:07d}.png")
+            samples = pipeline(16, 30, generator=generator, output_type="np", bf16=self.bf16)
+            save_grid(samples.images, self.run / "samples" / f"step_{self.step:07d}.png")
 
 
 def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:

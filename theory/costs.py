@@ -108,15 +108,23 @@ def _depth(image_size: int, resolution: int) -> int:
     return max(len(multipliers), _level(image_size, resolution) + 1)
 
 
+def is_halving(image_size: int, resolution: int) -> bool:
+    """Whether ``resolution`` is ``image_size`` halved a whole number of times, or not at all."""
+    return resolution > 0 and resolution << _halvings(image_size, resolution) == image_size
+
+
+def _halvings(image_size: int, resolution: int) -> int:
+    return max((image_size // resolution).bit_length() - 1, 0)
+
+
 def _level(image_size: int, resolution: int) -> int:
     """Number of halvings from ``image_size`` to ``resolution``."""
-    level = (image_size // resolution).bit_length() - 1 if 0 < resolution <= image_size else 0
-    if resolution << level != image_size:
+    if not is_halving(image_size, resolution):
         raise InputError(
             f"resolution {resolution} is not {image_size} halved a whole number of times; "
             "use levels such as R, R/2, R/4."
         )
-    return level
+    return _halvings(image_size, resolution)
 
 
 def _path_flops(image_size: int, resolution_in: int, resolution_out: int, depth: int) -> float:

@@ -24,11 +24,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     InputError
         If the folder of ``path`` cannot be created or written to.
     """
+    check_writable(path)
     final = Path(path)
     temporary: Path | None = None
     try:
-        if final.is_dir():
-            raise InputError(f"{final}: is a folder; give the name of a file to write")
         final.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=final.parent, prefix=f".{final.stem}.", suffix=final.suffix
@@ -64,6 +63,14 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise InputError(
             f"{final}: cannot be written (no permission in {folder}); choose another output path"
         )
+
+
+def check_new_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse an output folder that is in use or cannot be written; nothing is created."""
+    folder = Path(path)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not empty; choose another folder")
+    check_writable(folder / "new" if folder.exists() else folder)
 
 
 def _umask() -> int:

@@ -7,13 +7,14 @@ variance of what a sampler generates can be propagated exactly: one scalar per D
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .costs import cost_table
+from .costs import cost_table, is_halving
 from .errors import InputError
 from .noise import NoiseSchedule
+from .posterior import check_eta, reverse_step
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, octave_power
 
@@ -77,8 +78,7 @@ def oracle_report(
             "measure the spectrum at the schedule's resolution"
         )
     visited = visited_steps(schedule, steps)
-    if not 0 <= eta <= 1:
-        raise InputError(f"eta {eta}: must lie between 0 and 1")
+    check_eta(eta)
     if start not in ("marginal", "white"):
         raise InputError(f"start {start!r}: must be 'marginal' or 'white'")
 
@@ -92,10 +92,8 @@ def oracle_report(
         r_s, a_s, sigma_s = _state(schedule, s)
         gain = r_t / r_s  # amplitude of a DCT coefficient after downsampling
         wiener = _wiener(data, r_t, r_s, full, a_t, sigma_t)
-        k_ancestral = (a_t / a_s) * sigma_s**2 / sigma_t**2 * gain
-        k = eta * k_ancestral + (1 - eta) * sigma_s / sigma_t
+        k, noise = reverse_step(schedule, t, s, gain, eta)
         new = np.full((r_s, r_s, data.shape[2]), sigma_s**2)  # outside the old band: noise alone
-        noise = max(sigma_s**2 - sigma_t**2 * k**2, 0.0)
         factor = a_s * wiener + k * (1 - a_t * gain * wiener)
         new[:r_t, :r_t] = factor**2 * variance + noise
         t, r_t, a_t, sigma_t, variance = s, r_s, a_s, sigma_s, new
@@ -136,19 +134,19 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
     relative W2² of the full ancestral chain, and of the same base noise at full resolution.
     """
     levels = schedule.levels
-    halvings = all(levels[0] % level == 0 and _power_of_two(levels[0] // level) for level in levels)
-    if halvings:
+    if all(is_halving(levels[0], level) for level in levels):
         model, table = "FLOP of the paper's network", cost_table(levels)
     else:
         model, table = "pixels", {(r, q): float(q**2) for r in levels for q in levels}
     full = full_resolution_twin(schedule)
-    return schedule.with_notes(
+    return replace(
+        schedule,
         predicted={
             "chain_cost_ratio": schedule.chain_cost(table) / table[levels[0], levels[0]],
             "cost_model": model,
             "oracle_error": oracle_report(schedule, spectrum).relative_w2,
             "oracle_error_full_resolution": oracle_report(full, spectrum).relative_w2,
-        }
+        },
     )
 
 
@@ -179,7 +177,3 @@ def _kl(power: np.ndarray, data: np.ndarray) -> float:
         return float("inf")
     ratio = power[both] / data[both]
     return float(0.5 * (ratio - 1 - np.log(ratio)).sum())
-
-
-def _power_of_two(n: int) -> bool:
-    return n & (n - 1) == 0

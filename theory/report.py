@@ -12,17 +12,9 @@ from .errors import InputError
 from .files import atomic_path
 from .information import gaussian_information, state_information
 from .schedules import ResolutionSchedule
-from .spectrum import Spectrum
+from .spectrum import Spectrum, band_power
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"  # Okabe & Ito, safe for colour blindness
-
-
-def band_power(power: np.ndarray) -> np.ndarray:
-    """Mean power at each frequency index ``max(k1, k2)``, colours summed: (R, R, C) to (R,)."""
-    total = power.sum(axis=-1)
-    size = len(total)
-    squares = np.cumsum(np.cumsum(total, axis=0), axis=1)[np.arange(size), np.arange(size)]
-    return np.diff(squares, prepend=0.0) / (2 * np.arange(size) + 1)
 
 
 def save_report(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -144,12 +145,9 @@ class ResolutionSchedule:
     @property
     def change_gains(self) -> np.ndarray:
         """``λ_max(M_t M_tᵀ)`` of the change into each step, (T,); 1 where there is none."""
-        gains = np.ones(self.num_steps)
-        for t, (before, after) in self.changes.items():
-            gains[t] = lambda_max(self.operator, before, after)
-        return gains
+        return _change_gains(self.operator, self.resolutions)
 
-    @property
+    @cached_property
     def base_snr(self) -> np.ndarray:
         """``a²/σ²`` of the full-resolution chain that the schedule was made from, (T,).
 
@@ -162,8 +160,12 @@ class ResolutionSchedule:
     @property
     def changes(self) -> dict[int, tuple[int, int]]:
         """``{t: (r_{t-1}, r_t)}`` for every step at which the resolution changes."""
-        r = self.resolutions
-        return {int(t): (int(r[t - 1]), int(r[t])) for t in np.flatnonzero(np.diff(r)) + 1}
+        return _changes(self.resolutions)
+
+    @property
+    def change_sides(self) -> set[int]:
+        """The steps on both sides of every change: those that a sampler must visit."""
+        return {side for t in self.changes for side in (t - 1, t)}
 
     @property
     def output_resolutions(self) -> np.ndarray:
@@ -209,11 +211,9 @@ class ResolutionSchedule:
             raise InputError(
                 f"resolutions: {resolutions.size} steps, but the noise schedule has {len(noise)}"
             )
-        gains = np.ones(len(noise))
+        noise_to_signal = 1 / noise.snr
         if noise_mode == "matched":
-            for t in np.flatnonzero(np.diff(resolutions)) + 1:
-                gains[t] = lambda_max(operator, int(resolutions[t - 1]), int(resolutions[t]))
-        noise_to_signal = np.cumprod(gains) / noise.snr
+            noise_to_signal *= np.cumprod(_change_gains(operator, resolutions))
         return cls(
             resolutions=resolutions,
             alpha=np.sqrt(1 / (1 + noise_to_signal)),
@@ -256,12 +256,7 @@ class ResolutionSchedule:
         noise_mode, operator : str
             The defaults are the paper's.
         """
-        if num_levels < 1 or resolution < 1 or resolution % 2 ** (num_levels - 1):
-            raise InputError(
-                f"resolution {resolution}: cannot be halved {num_levels - 1} times; "
-                "change the resolution or the number of levels"
-            )
-        levels = tuple(resolution >> i for i in range(num_levels))
+        levels = halved_levels(resolution, num_levels)
         index = paper_level_index(name, len(noise), num_levels)
         return cls.from_noise(
             np.array(levels)[index],
@@ -270,14 +265,6 @@ class ResolutionSchedule:
             operator,
             levels=levels,
             derivation={"criterion": name, "base": noise.name},
-        )
-
-    def with_notes(self, *, derivation: Any = None, predicted: Any = None) -> Self:
-        """Copy with entries added to ``derivation`` and ``predicted``."""
-        return replace(
-            self,
-            derivation={**self.derivation, **(derivation or {})},
-            predicted={**self.predicted, **(predicted or {})},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -355,6 +342,16 @@ class ResolutionSchedule:
             raise InputError(f"{path}: is not a schedule file ({error})") from None
 
 
+def halved_levels(resolution: int, num_levels: int) -> tuple[int, ...]:
+    """Levels R, R/2, R/4, …; `InputError` if R cannot be halved so often."""
+    if num_levels < 1 or resolution < 1 or resolution % 2 ** (num_levels - 1):
+        raise InputError(
+            f"resolution {resolution}: cannot be halved {num_levels - 1} times; "
+            "change the resolution or the number of levels"
+        )
+    return tuple(resolution >> i for i in range(num_levels))
+
+
 def check_levels(levels: Sequence[int]) -> tuple[int, ...]:
     """Return ``levels`` as a tuple if they are positive and strictly falling; else raise."""
     result = tuple(int(level) for level in levels)
@@ -372,6 +369,18 @@ def check_noise_mode(noise_mode: str) -> str:
             f"noise mode {noise_mode!r}: unknown; choose from {', '.join(NOISE_MODES)}"
         )
     return noise_mode
+
+
+def _changes(resolutions: np.ndarray) -> dict[int, tuple[int, int]]:
+    r = resolutions
+    return {int(t): (int(r[t - 1]), int(r[t])) for t in np.flatnonzero(np.diff(r)) + 1}
+
+
+def _change_gains(operator: str, resolutions: np.ndarray) -> np.ndarray:
+    gains = np.ones(len(resolutions))
+    for t, (before, after) in _changes(resolutions).items():
+        gains[t] = lambda_max(operator, before, after)
+    return gains
 
 
 def _check_numbers(key: str, values: Any) -> None:

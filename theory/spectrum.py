@@ -223,11 +223,11 @@ class Spectrum:
         path = Path(path)
         if path.suffix != ".npz":
             raise InputError(f"{path}: a spectrum's file name must end in .npz")
-        arrays: dict[str, np.ndarray] = {
+        arrays: dict[str, Any] = {
             "power": self.power,
             "mean": self.mean,
             "colour_basis": self.colour_basis,
-            "count": np.int64(self.count),  # type: ignore[dict-item]
+            "count": np.int64(self.count),
             "standard_error": self.standard_error,
             "meta": np.array(json.dumps({"format": _FORMAT, **self.meta})),
         }
@@ -235,7 +235,7 @@ class Spectrum:
             rows, columns = np.triu_indices(self.moments.shape[-1])
             arrays["moments"] = self.moments[..., rows, columns]  # symmetric: half is enough
         with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(temporary, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Spectrum:
@@ -293,11 +293,20 @@ def octave_edges(resolution: int) -> list[int]:
 
 def octave_power(power: np.ndarray) -> np.ndarray:
     """Sum of ``power`` (..., R, R, C) in each octave band and over colours: (..., octaves)."""
+    return _shell_sums(power, octave_edges(power.shape[-2]))
+
+
+def band_power(power: np.ndarray) -> np.ndarray:
+    """Mean power at each frequency index ``max(k1, k2)``, colours summed: (R, R, C) to (R,)."""
+    size = len(power)
+    return _shell_sums(power, range(size + 1)) / (2 * np.arange(size) + 1)
+
+
+def _shell_sums(power: np.ndarray, edges: Iterable[int]) -> np.ndarray:
+    """Sums over colours and over ``edges[i] ≤ max(k1, k2) < edges[i + 1]``."""
     power = power.sum(axis=-1)
-    cumulative = [
-        power[..., :edge, :edge].sum(axis=(-2, -1)) for edge in octave_edges(power.shape[-1])
-    ]
-    return np.diff(np.stack(cumulative, axis=-1), axis=-1)
+    within = [power[..., :edge, :edge].sum(axis=(-2, -1)) for edge in edges]
+    return np.diff(np.stack(within, axis=-1), axis=-1)
 
 
 def _check_batch(batch: np.ndarray, number: int, resolution: int | None) -> None:

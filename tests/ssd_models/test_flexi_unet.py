@@ -71,25 +71,9 @@ def test_the_papers_network_has_its_size():
     assert sum(p.numel() for p in unet.parameters()) / 1e6 == pytest.approx(92.26, abs=0.005)
 
 
-def small(**options):
-    torch.manual_seed(0)
-    unet = FlexiUNet(
-        image_size=16,
-        base_channels=8,
-        channel_mult=(1, 2, 2),
-        num_res_blocks=1,
-        attention_resolutions=(8,),
-        num_heads=2,
-        **options,
-    )
-    for parameter in unet.parameters():  # zero-initialized layers would hide what runs
-        torch.nn.init.normal_(parameter, std=0.1)
-    return unet
-
-
 @pytest.mark.parametrize("path", [(16, 16), (8, 8), (4, 4), (4, 8), (8, 16), (4, 16)])
-def test_paths_give_their_resolution_and_run_less(path):
-    unet = small()
+def test_paths_give_their_resolution_and_run_less(path, random_unet):
+    unet = random_unet()
     unet(torch.randn(2, 3, path[0], path[0]), 3, path[1]).sample.sum().backward()
     used = {name for name, p in unet.named_parameters() if p.grad is not None}
     assert unet(torch.randn(2, 3, path[0], path[0]), 3, path[1]).sample.shape[-1] == path[1]
@@ -104,8 +88,8 @@ def test_paths_give_their_resolution_and_run_less(path):
     assert decoders == set(range(last_decoder + 1))
 
 
-def test_every_parameter_of_the_default_is_trained_by_some_path():
-    unet = small()
+def test_every_parameter_of_the_default_is_trained_by_some_path(random_unet):
+    unet = random_unet()
     for small_r, large_r in unet.paths:
         unet(torch.randn(1, 3, small_r, small_r), 3, large_r).sample.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in unet.parameters())
@@ -116,8 +100,8 @@ def test_a_fresh_network_predicts_zero():
     assert (unet(torch.randn(1, 3, 4, 4), 5, 8).sample == 0).all()
 
 
-def test_classes_change_the_prediction():
-    unet = small(num_classes=3)
+def test_classes_change_the_prediction(random_unet):
+    unet = random_unet(num_classes=3)
     x = torch.randn(2, 3, 8, 8)
     a = unet(x, 1, 8, torch.tensor([0, 1])).sample
     b = unet(x, 1, 8, torch.tensor([0, 2])).sample
@@ -127,8 +111,8 @@ def test_classes_change_the_prediction():
         unet(x, 1, 8)
 
 
-def test_model_files_round_trip(tmp_path):
-    unet = small()
+def test_model_files_round_trip(tmp_path, random_unet):
+    unet = random_unet()
     unet.save_pretrained(tmp_path / "m")
     loaded = FlexiUNet.from_pretrained(str(tmp_path / "m"))
     x = torch.randn(1, 3, 8, 8)
@@ -149,6 +133,6 @@ def test_impossible_shapes_are_refused(options, said):
         FlexiUNet(**{"image_size": 16, "base_channels": 8, "channel_mult": (1, 2, 2), **options})
 
 
-def test_impossible_paths_are_refused():
+def test_impossible_paths_are_refused(random_unet):
     with pytest.raises(InputError, match=r"no path from resolution 8 .* to 4"):
-        small()(torch.randn(1, 3, 8, 8), 0, 4)
+        random_unet()(torch.randn(1, 3, 8, 8), 0, 4)

@@ -4,27 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_models import FlexiUNet, ScaleSpacePipeline, ScaleSpaceScheduler
+from ssd_models import ScaleSpacePipeline, ScaleSpaceScheduler
 from ssd_models.scheduler import SPACINGS, select_steps
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 
 SCHEDULE = derive_schedule(
     Spectrum.power_law(16, 2.2), NoiseSchedule.linear(200), levels=(16, 8, 4), tolerance=0.3
 )
-
-
-def network():
-    torch.manual_seed(0)
-    unet = FlexiUNet(
-        image_size=16,
-        base_channels=8,
-        channel_mult=(1, 2, 2),
-        num_res_blocks=1,
-        attention_resolutions=(),
-    )
-    for parameter in unet.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    return unet
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -60,8 +46,8 @@ def test_given_steps_are_used_exactly_or_refused():
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_images_depend_on_the_seed_alone(eta):
-    pipeline = ScaleSpacePipeline(network(), SCHEDULE)
+def test_images_depend_on_the_seed_alone(eta, random_unet):
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE)
 
     def draw(seed, **options):
         generator = torch.Generator().manual_seed(seed)
@@ -76,9 +62,9 @@ def test_images_depend_on_the_seed_alone(eta):
     assert draw(1, max_batch=2).shape == a.shape
 
 
-def test_the_end_is_the_clean_prediction_and_states_grow():
+def test_the_end_is_the_clean_prediction_and_states_grow(random_unet):
     seen = []
-    pipeline = ScaleSpacePipeline(network(), SCHEDULE)
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE)
     images = pipeline(
         2,
         8,
@@ -134,8 +120,8 @@ def test_a_perfect_denoiser_gives_the_oracles_spectrum():
     np.testing.assert_allclose(measured, predicted, rtol=4.5 * np.sqrt(2 / n))
 
 
-def test_model_directories_round_trip(tmp_path):
-    pipeline = ScaleSpacePipeline(network(), SCHEDULE)
+def test_model_directories_round_trip(tmp_path, random_unet):
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE)
     pipeline.save_pretrained(tmp_path / "model")
     assert {p.name for p in (tmp_path / "model").iterdir()} >= {
         "config.json",
@@ -154,7 +140,7 @@ def test_model_directories_round_trip(tmp_path):
         ScaleSpacePipeline.from_pretrained(tmp_path / "model")
 
 
-def test_network_and_schedule_must_fit():
+def test_network_and_schedule_must_fit(random_unet):
     other = derive_schedule(Spectrum.power_law(32, 2.2), NoiseSchedule.linear(200), (32, 16))
     with pytest.raises(InputError, match=r"needs resolutions \[32\]"):
-        ScaleSpacePipeline(network(), other)
+        ScaleSpacePipeline(random_unet(std=0.05), other)

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from ssd_models.config import TrainConfig, read_config, write_config
+from ssd_models.objective import PathSampler, denoising_loss
 from ssd_models.pipeline import ScaleSpacePipeline
 from ssd_models.process import ScaleSpaceProcess
-from ssd_models.training import PathSampler, Trainer, denoising_loss
+from ssd_models.training import Trainer
 from theory import InputError, NoiseSchedule, ResolutionSchedule
 
 NOISE = NoiseSchedule.linear(100)

@@ -1,0 +1,70 @@
+"""What a training batch draws, and its loss: one resolution path a batch, min-SNR weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from theory.schedules import ResolutionSchedule
+
+from .process import ScaleSpaceProcess
+
+
+class PathSampler:
+    """Draws the steps of a batch: all share one input and one output resolution.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    change_fraction : float
+        Share of batches at change steps, each a batch of one step; the other batches draw every
+        step that keeps its resolution with the same probability.
+    """
+
+    def __init__(self, schedule: ResolutionSchedule, change_fraction: float):
+        t = np.arange(schedule.num_steps)
+        self.changes = np.array(list(schedule.changes), dtype=np.int64)
+        self.kept = np.setdiff1d(t, self.changes)
+        self.resolutions = schedule.resolutions
+        self.fraction = change_fraction if len(self.changes) and len(self.kept) else 0.0
+        self.num_steps = schedule.num_steps
+
+    def draw(self, path_rng: np.random.Generator, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Steps of a batch, (n,); ``path_rng`` chooses the path, ``rng`` the steps on it."""
+        if path_rng.random() < self.fraction:
+            return np.full(n, path_rng.choice(self.changes))
+        resolution = self.resolutions[path_rng.choice(self.kept)]
+        return rng.choice(self.kept[self.resolutions[self.kept] == resolution], n)
+
+    def weight(self, t: int) -> float:
+        """Weight that gives the batch of step ``t`` its share in a uniform choice of steps."""
+        if not self.fraction:
+            return 1.0
+        share = len(self.changes) / self.num_steps
+        if t in self.changes:
+            return share / self.fraction
+        return (1 - share) / (1 - self.fraction)
+
+
+def denoising_loss(
+    unet: torch.nn.Module,
+    process: ScaleSpaceProcess,
+    x0: Tensor,
+    t: np.ndarray,
+    noise: Tensor,
+    snr_clip: float,
+) -> Tensor:
+    """Mean over images of ``min(snr_t, clip) · mean((M_{1:t-1} x_0 − x̂_0)²)``.
+
+    ``snr_t`` is the full-resolution chain's (mathematics §7), so that every level sees the weight
+    that DDPM gives the same content (min-SNR, Hang et al. 2023).
+    """
+    schedule = process.schedule
+    target = process.degrade(x0, max(int(t[0]) - 1, 0))
+    x_t = process.add_noise(x0, torch.from_numpy(t), noise)
+    x_t = x_t.contiguous(memory_format=torch.channels_last)
+    steps = torch.from_numpy(t).to(x0.device)
+    prediction = unet(x_t, steps, target.shape[-1]).sample.float()
+    weight = torch.from_numpy(np.minimum(schedule.base_snr[t], snr_clip)).to(target)
+    return (weight * (prediction - target).square().mean(dim=(1, 2, 3))).mean()
