@@ -69,10 +69,13 @@ class DeriveCommand:
     """File to write."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
-    criterion: Literal["snr", "information", "bits"] = "snr"
-    """What must be small in the discarded band."""
+    criterion: Literal["snr", "information", "bits", "signal-fraction", "budget"] = "snr"
+    """What must be small in the discarded band; or the least error that a budget buys."""
     tolerance: float = 0.1
-    """How small: largest snr, share of the information, or bits per pixel."""
+    """How small: largest snr, share of the information, bits per pixel; or, for `budget`, the mean
+    cost of a network call over a full-resolution call. `signal-fraction` takes none."""
+    calls: int | None = None
+    """With `budget`: plan so many network calls, resolutions and steps together."""
     noise: Literal["matched", "paper"] = "matched"
     """Keep the information of the kept band at a change, or keep the noise."""
     operator: Literal["box", "dct", "bilinear", "lanczos"] = "box"
@@ -90,6 +93,7 @@ class DeriveCommand:
         from theory.files import check_writable
         from theory.noise import NoiseSchedule
         from theory.oracle import with_predictions
+        from theory.planning import plan_sampling
         from theory.report import check_picture_name, save_report
         from theory.schedules import halved_levels
         from theory.spectrum import Spectrum
@@ -100,15 +104,23 @@ class DeriveCommand:
         if self.report is not None:
             check_picture_name(self.report)
             check_writable(self.report)
-        schedule = derive_schedule(
-            spectrum,
-            NoiseSchedule.named(self.base, self.steps),
-            levels,
-            self.criterion,
-            self.tolerance,
-            self.noise,
-            self.operator,
-        )
+        base = NoiseSchedule.named(self.base, self.steps)
+        if self.calls is None:
+            schedule = derive_schedule(
+                spectrum,
+                base,
+                levels,
+                self.criterion,
+                self.tolerance,
+                self.noise,
+                self.operator,
+            )
+        elif self.criterion != "budget" or self.noise != "matched":
+            raise InputError("--calls: goes with --criterion budget and matched noise")
+        else:
+            schedule = plan_sampling(
+                spectrum, base, levels, self.calls, self.tolerance, operator=self.operator
+            ).schedule
         schedule = with_predictions(schedule, spectrum)
         schedule.save(self.output)
         if self.report is not None:
@@ -304,6 +316,42 @@ class SampleCommand:
 
 
 @dataclass(frozen=True)
+class BenchSchedules:
+    """Compare the paper's schedule with derived ones by cost and exact Gaussian error.
+
+    Example: ssd bench schedules faces.npz photos.npz
+    """
+
+    spectra: Positional[tuple[str, ...]]
+    """Files written by `ssd spectrum`; for several, transfer between them is shown too."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    calls: int = 25
+    """Network calls of the plans with few."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .bench import bench_schedules
+
+        if not self.spectra:
+            raise InputError("ssd bench schedules: name at least one spectrum file")
+        bench_schedules(self.spectra, self.levels, self.calls, self.steps)
+
+
+@dataclass(frozen=True)
+class BenchCommand:
+    """Measure and compare; every figure that the README quotes comes from here."""
+
+    action: Annotated[BenchSchedules, subcommand("schedules")]
+
+    def run(self) -> None:
+        """Run the command."""
+        self.action.run()
+
+
+@dataclass(frozen=True)
 class DemoCommand:
     """Run the main job on the built-in photographs, end to end, in a few minutes.
 
@@ -333,6 +381,7 @@ Command = (
     | Annotated[ScheduleCommand, subcommand("schedule")]
     | Annotated[TrainCommand, subcommand("train")]
     | Annotated[SampleCommand, subcommand("sample")]
+    | Annotated[BenchCommand, subcommand("bench")]
     | Annotated[DemoCommand, subcommand("demo")]
 )
 

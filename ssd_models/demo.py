@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from theory.costs import cost_table
+from theory.costs import chain_costs
 from theory.derive import derive_schedule
 from theory.files import atomic_path, check_new_folder
 from theory.noise import NoiseSchedule
@@ -120,7 +120,7 @@ def _seconds_per_image(
 def _print_table(
     schedules: dict[str, ResolutionSchedule], spectrum: Spectrum, seconds: dict[str, float]
 ) -> None:
-    table = cost_table(LEVELS)
+    table = chain_costs(LEVELS)[1]
     full = seconds["full resolution"]
     precision = "bf16" if use_bf16("cpu") else "fp32"
     print(
@@ -131,7 +131,7 @@ def _print_table(
     )
     print(f"{'schedule':24s} {'cost':>6s} {'error':>9s} {'s/image':>8s} {'ratio':>6s}")
     for name, schedule in schedules.items():
-        cost = schedule.chain_cost(table) / table[RESOLUTION, RESOLUTION]
+        cost = schedule.chain_cost(table)
         error = oracle_report(schedule, spectrum).relative_w2
         print(
             f"{name:24s} {cost:6.3f} {error:9.2e} {seconds[name]:8.4f} {seconds[name] / full:6.2f}"

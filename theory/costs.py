@@ -102,6 +102,25 @@ def cost_table(levels: Sequence[int]) -> dict[tuple[int, int], float]:
     }
 
 
+def chain_costs(levels: Sequence[int]) -> tuple[str, dict[tuple[int, int], float]]:
+    """Relative cost of every call that a schedule over ``levels`` can make, and what was counted.
+
+    Args:
+        levels: resolutions in pixels, from full resolution down.
+
+    Returns:
+        "FLOP of the paper's network" where the levels are halvings, else "pixels" (of the
+        prediction); and ``{(resolution_in, resolution_out): cost}`` in units of a call at full
+        resolution.
+    """
+    if all(is_halving(levels[0], level) for level in levels):
+        model, table = "FLOP of the paper's network", cost_table(levels)
+    else:
+        model, table = "pixels", {(r, q): float(q**2) for r in levels for q in levels if r <= q}
+    full = table[levels[0], levels[0]]
+    return model, {pair: cost / full for pair, cost in table.items()}
+
+
 def _depth(image_size: int, resolution: int) -> int:
     """Levels of the network for ``image_size``, extended so that ``resolution`` is one."""
     multipliers, _ = paper_architecture(image_size)

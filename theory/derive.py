@@ -3,42 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from .budget import budget_resolutions
 from .errors import InputError
-from .information import band_mask, discarded_information, gaussian_information
+from .information import check_snr, shell_information, signal_dominated_fraction
 from .noise import NoiseSchedule
 from .schedules import ResolutionSchedule, check_levels
 from .spectrum import Spectrum
 
-_Excess = Callable[[Spectrum, np.ndarray, int], np.ndarray]
+# What a state of r pixels would lack at each snr, for r = 1 … R: (R, T), never rising with r.
+_Lack = Callable[[Spectrum, np.ndarray], np.ndarray]
 
 
-def _discarded_snr(spectrum: Spectrum, snr: np.ndarray, level: int) -> np.ndarray:
+@dataclass(frozen=True)
+class _Criterion:
+    lack: _Lack
+    takes_tolerance: bool = True
+
+
+def _discarded_snr(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     """Largest ``snr S_k`` among the discarded coefficients."""
-    return snr * spectrum.power[~band_mask(spectrum.resolution, level)].max(initial=0.0)
+    index = np.arange(spectrum.resolution)
+    shell = np.maximum(index[:, None], index)
+    largest = np.zeros(spectrum.resolution + 1)
+    np.maximum.at(largest, shell.ravel(), spectrum.power.max(axis=-1).ravel())
+    beyond = np.maximum.accumulate(largest[::-1])[::-1][1:]  # of the shells from r on
+    return beyond[:, None] * snr
 
 
-def _discarded_share(spectrum: Spectrum, snr: np.ndarray, level: int) -> np.ndarray:
+def _discarded_bits(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Discarded information in bits per pixel of the full image, all colours together."""
+    shells = shell_information(spectrum, snr).T
+    discarded = np.cumsum(shells[::-1], axis=0)[::-1]
+    return np.vstack([discarded[1:], np.zeros(len(snr))]) / spectrum.resolution**2
+
+
+def _discarded_share(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     """Discarded information as a share of all that the state holds."""
-    total = np.asarray(gaussian_information(spectrum, snr))
-    lost = np.asarray(discarded_information(spectrum, snr, level))
+    lost = _discarded_bits(spectrum, snr)
+    total = shell_information(spectrum, snr).sum(axis=1) / spectrum.resolution**2
     return np.divide(lost, total, out=np.zeros_like(lost), where=total > 0)
 
 
-def _discarded_bits(spectrum: Spectrum, snr: np.ndarray, level: int) -> np.ndarray:
-    """Discarded information in bits per pixel of the full image, all colours together."""
-    return np.asarray(discarded_information(spectrum, snr, level)) / spectrum.resolution**2
+def _dominated_over_area(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Share of signal-dominated coefficients, less the level's share of area."""
+    share = np.asarray(signal_dominated_fraction(spectrum, snr, "coefficients"))
+    area = (np.arange(1, spectrum.resolution + 1) / spectrum.resolution) ** 2
+    return share - area[:, None]
 
 
-_CRITERIA: dict[str, _Excess] = {
-    "snr": _discarded_snr,
-    "information": _discarded_share,
-    "bits": _discarded_bits,
+_CRITERIA = {
+    "snr": _Criterion(_discarded_snr),
+    "information": _Criterion(_discarded_share),
+    "bits": _Criterion(_discarded_bits),
+    "signal-fraction": _Criterion(_dominated_over_area, takes_tolerance=False),
 }
 
-CRITERIA = tuple(_CRITERIA)
+CRITERIA = (*_CRITERIA, "budget")
 """Names of the criteria."""
 
 
@@ -55,7 +79,9 @@ def derive_schedule(
 
     A level ``r`` is enough at step ``t`` of the full-resolution chain when what a state of ``r``
     pixels would lack is at most ``tolerance``. Smaller levels are only entered for good: a level is
-    in use from the first step after which it stays enough.
+    in use from the first step after which it stays enough. The criteria count the ideal band of
+    each level, whatever the operator; how much more another operator discards is what
+    `theory.information.discarded_bound` says.
 
     Parameters
     ----------
@@ -65,14 +91,19 @@ def derive_schedule(
         The base chain.
     levels : sequence of int
         Allowed resolutions in pixels, falling.
-    criterion : {"snr", "information", "bits"}
+    criterion : {"snr", "information", "bits", "signal-fraction", "budget"}
         What is measured of the discarded band: its largest ``snr_t S_k``; its information as a
         share of ``I_G(t)``; its information in bits per pixel of the full image.
+        "signal-fraction": the share of coefficients with ``snr_t S_k > 1`` is at most the level's
+        share of area. "budget": the least oracle error of the ancestral chain whose mean call costs
+        at most ``tolerance``, see `theory.budget`.
     tolerance : float
-        At least 0, in the criterion's unit.
+        At least 0, in the criterion's unit; "signal-fraction" has none and ignores it. For "budget"
+        the mean cost of a call in units of a full-resolution call.
     noise_mode : {"matched", "paper"}
+        "budget" needs "matched".
     operator : {"box", "dct", "bilinear", "lanczos"}
-        How a change downsamples. The criteria count the ideal band of each level.
+        How a change downsamples.
 
     Returns
     -------
@@ -81,38 +112,102 @@ def derive_schedule(
     Raises
     ------
     InputError
-        For an unknown criterion, a negative tolerance, or levels that do not begin with the
-        spectrum's resolution.
+        For an unknown criterion, a negative tolerance, a budget below the cheapest chain, or levels
+        that do not begin with the spectrum's resolution.
     """
     levels = check_levels(levels)
-    if criterion not in _CRITERIA:
-        raise InputError(f"criterion {criterion!r}: unknown; choose from {', '.join(CRITERIA)}")
-    if not 0 <= tolerance < np.inf:
-        raise InputError(f"tolerance {tolerance}: must be a number of at least 0")
+    _check_criterion(criterion, tolerance)
     if levels[0] != spectrum.resolution:
         raise InputError(
             f"levels {list(levels)}: must begin with the spectrum's resolution, "
             f"{spectrum.resolution}"
         )
-    excess = _CRITERIA[criterion]
-    resolutions = np.full(len(noise), levels[0])
-    for level in levels[1:]:
-        lacking = excess(spectrum, noise.snr, level) > tolerance
-        first = len(noise) - int(np.argmax(lacking[::-1])) if lacking.any() else 0
-        # Step 0 ends the chain at full resolution whatever the criterion allows.
-        entered = np.arange(len(noise)) >= max(first, 1)
-        resolutions = np.where(entered, level, resolutions)
+    used: float | None = float(tolerance)
+    if criterion == "budget":
+        if noise_mode != "matched":
+            raise InputError("criterion 'budget': needs matched noise")
+        resolutions = budget_resolutions(spectrum, noise, levels, tolerance)
+    else:
+        known = _CRITERIA[criterion]
+        used = used if known.takes_tolerance else None
+        lack = known.lack(spectrum, noise.snr)[np.array(levels) - 1]
+        resolutions = _staircase(lack > (used or 0.0), levels)
     return ResolutionSchedule.from_noise(
         resolutions,
         noise,
         noise_mode,
         operator,
         levels=levels,
-        derivation={
-            "criterion": criterion,
-            "tolerance": float(tolerance),
-            "base": noise.name,
-            "spectrum_sha256": spectrum.sha256,
-            "source": spectrum.meta.get("source"),
-        },
+        derivation=derivation(spectrum, noise, criterion, used),
     )
+
+
+def derivation(
+    spectrum: Spectrum, noise: NoiseSchedule, criterion: str, tolerance: float | None
+) -> dict[str, object]:
+    """What a schedule's file says about where it comes from."""
+    return {
+        "criterion": criterion,
+        "tolerance": tolerance,
+        "base": noise.name,
+        "spectrum_sha256": spectrum.sha256,
+        "source": spectrum.meta.get("source"),
+    }
+
+
+def matched_resolution(
+    spectrum: Spectrum,
+    snr: np.ndarray,
+    criterion: str = "snr",
+    tolerance: float = 0.1,
+) -> np.ndarray:
+    """Resolution ``r*`` at which a criterion is just met, as a continuous curve over snr.
+
+    The sufficiency reading of "no more information" without levels: between whole resolutions what
+    is lacking is interpolated linearly.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    snr : (T,) array
+        ``a²/σ²`` of the full-resolution chain.
+    criterion : {"snr", "information", "bits", "signal-fraction"}
+    tolerance : float
+
+    Returns
+    -------
+    (T,) float64, from 1 to the spectrum's resolution
+    """
+    _check_criterion(criterion, tolerance)
+    if criterion == "budget":
+        raise InputError("criterion 'budget': has no resolution of a single step")
+    known = _CRITERIA[criterion]
+    allowed = tolerance if known.takes_tolerance else 0.0
+    lack = known.lack(spectrum, np.atleast_1d(check_snr(snr)))
+    sizes = np.arange(1.0, spectrum.resolution + 1)
+    first = np.argmax(lack <= allowed, axis=0)  # at full resolution nothing is lacking
+    column = np.arange(lack.shape[1])
+    after, before = lack[first, column], lack[np.maximum(first - 1, 0), column]
+    part = np.divide(
+        allowed - after, before - after, out=np.zeros_like(after), where=(before > after)
+    )
+    return np.where(first == 0, 1.0, sizes[first] - part)
+
+
+def _staircase(lacking: np.ndarray, levels: Sequence[int]) -> np.ndarray:
+    """Resolution of each step, from whether each level lacks too much there: (L, T) to (T,)."""
+    steps = lacking.shape[1]
+    resolutions = np.full(steps, levels[0])
+    for level, lacks in zip(levels[1:], lacking[1:], strict=True):
+        first = steps - int(np.argmax(lacks[::-1])) if lacks.any() else 0
+        # Step 0 ends the chain at full resolution whatever the criterion allows.
+        entered = np.arange(steps) >= max(first, 1)
+        resolutions = np.where(entered, level, resolutions)
+    return resolutions
+
+
+def _check_criterion(criterion: str, tolerance: float) -> None:
+    if criterion not in CRITERIA:
+        raise InputError(f"criterion {criterion!r}: unknown; choose from {', '.join(CRITERIA)}")
+    if not 0 <= tolerance < np.inf:
+        raise InputError(f"tolerance {tolerance}: must be a number of at least 0")

@@ -16,6 +16,11 @@ from scipy.fft import idct
 from .errors import InputError
 
 
+def dct_basis(size: int) -> np.ndarray:
+    """Orthonormal DCT-II analysis matrix, (size, size): coefficients are ``B @ signal``."""
+    return idct(np.eye(size), norm="ortho", axis=0).T
+
+
 def _box(n_in: int, n_out: int) -> np.ndarray:
     """Area average: the share of each input cell that falls into each output cell."""
     edges = np.arange(n_out + 1) * (n_in / n_out)  # (n_out + 1,) output cells in input pixels
@@ -27,9 +32,7 @@ def _box(n_in: int, n_out: int) -> np.ndarray:
 def _dct(n_in: int, n_out: int) -> np.ndarray:
     """Keep the lowest DCT-II coefficients (or pad with zeros), scaled so that constants survive."""
     n = min(n_in, n_out)
-    synthesis_out = idct(np.eye(n_out), norm="ortho", axis=0)[:, :n]
-    synthesis_in = idct(np.eye(n_in), norm="ortho", axis=0)[:, :n]
-    return np.sqrt(n_out / n_in) * synthesis_out @ synthesis_in.T
+    return np.sqrt(n_out / n_in) * dct_basis(n_out)[:n].T @ dct_basis(n_in)[:n]
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .errors import InputError
@@ -39,8 +41,19 @@ def reverse_step(
         If ``eta`` is not in [0, 1].
     """
     check_eta(eta)
-    a_s, a_t = schedule.alpha[s], schedule.alpha[t]
-    sigma_s, sigma_t = schedule.sigma[s], schedule.sigma[t]
+    return reverse_gains(
+        (schedule.alpha[t], schedule.sigma[t]),
+        (schedule.alpha[s], schedule.sigma[s]),
+        singular,
+        eta,
+    )
+
+
+def reverse_gains(
+    state_t: tuple[Any, Any], state_s: tuple[Any, Any], singular: Any, eta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`reverse_step` on amplitudes ``(a, σ)`` of both states, which broadcast with ``singular``."""
+    (a_t, sigma_t), (a_s, sigma_s) = state_t, state_s
     ancestral = (a_t / a_s) * sigma_s**2 / sigma_t**2 * np.asarray(singular)
     gain = eta * ancestral + (1 - eta) * sigma_s / sigma_t
     variance = sigma_s**2 - sigma_t**2 * gain**2

@@ -5,7 +5,8 @@ import pytest
 
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory import oracle_report as report
-from theory.oracle import with_predictions
+from theory.oracle import SOURCES, oracle_errors, with_predictions
+from theory.oracle_dense import dense_oracle_report
 
 NOISE = NoiseSchedule.linear(1000)
 SPECTRUM = Spectrum.power_law(64, 2.2)
@@ -134,3 +135,146 @@ def test_bad_arguments_are_refused(arguments, said):
         report(PAPER, SPECTRUM, **arguments)
     with pytest.raises(InputError, match="resolution 32, the schedule has 64"):
         report(PAPER, Spectrum.power_law(32, 2))
+
+
+MIXED = ResolutionSchedule.from_noise(
+    np.repeat([16, 8, 4], [30, 30, 40]), NoiseSchedule.linear(100), operator="dct"
+)
+SMALL = Spectrum.power_law(16, 2.2, channels=2)
+
+
+@pytest.mark.parametrize("steps", [None, [99, 60, 59, 30, 29, 4, 0]])
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("spectral_variance", [False, True])
+def test_dense_and_scalar_oracles_agree_for_dct(steps, eta, spectral_variance):
+    scalar = report(MIXED, SMALL, steps, eta, spectral_variance=spectral_variance)
+    dense = dense_oracle_report(MIXED, SMALL, steps, eta, spectral_variance)
+    assert dense.relative_w2 == pytest.approx(scalar.relative_w2, rel=1e-9, abs=1e-12)
+    assert dense.kl == pytest.approx(scalar.kl, rel=1e-9, abs=1e-8)
+    np.testing.assert_allclose(dense.power, scalar.power, rtol=1e-9)
+
+
+@pytest.mark.parametrize("noise_mode", ["matched", "paper"])
+@pytest.mark.parametrize("operator", ["box", "bilinear", "lanczos"])
+def test_ideal_bands_approximate_the_other_operators(operator, noise_mode):
+    schedule = ResolutionSchedule.from_noise(
+        np.repeat([8, 4], [30, 70]), NoiseSchedule.linear(100), noise_mode, operator
+    )
+    spectrum = Spectrum.power_law(8, 2.2)
+    dense = dense_oracle_report(schedule, spectrum).relative_w2
+    assert report(schedule, spectrum).relative_w2 == pytest.approx(dense, rel=0.3)
+
+
+@pytest.mark.parametrize("operator", ["dct", "box", "bilinear", "lanczos"])
+def test_spectral_variance_makes_any_number_of_ancestral_steps_exact(operator):
+    schedule = ResolutionSchedule.from_noise(
+        np.repeat([8, 4, 2], [30, 30, 40]), NoiseSchedule.linear(100), "paper", operator
+    )
+    spectrum = Spectrum.power_law(8, 2.2)
+    steps = [99, 60, 59, 30, 29, 0]
+    assert dense_oracle_report(schedule, spectrum, steps, 1.0, True).relative_w2 < 1e-9
+    assert report(schedule, spectrum, steps, 1.0, spectral_variance=True).relative_w2 < 1e-12
+    assert report(schedule, spectrum, steps, 1.0).relative_w2 > 0.01
+
+
+def test_the_dense_oracle_refuses_what_it_cannot_hold():
+    with pytest.raises(InputError, match="resolution 64 is above 32"):
+        dense_oracle_report(PAPER, SPECTRUM)
+    with pytest.raises(InputError, match="has resolution 8, the schedule has 16"):
+        dense_oracle_report(MIXED, Spectrum.power_law(8, 2))
+
+
+def test_second_order_is_the_multistep_solver_written_out():
+    """One coefficient at a time, in the usual variables of DPM-Solver++(2M)."""
+    steps = [99, 80, 60, 59, 40, 30, 29, 12, 0]
+    spectrum = Spectrum.power_law(16, 2.0)
+    expected = np.empty((16, 16))
+    log = np.log(MIXED.base_snr) / 2
+    for k1 in range(16):
+        for k2 in range(16):
+            s = spectrum.power[k1, k2, 0]
+            x = previous = None
+            for t, after in zip(steps, [*steps[1:], None], strict=True):
+                r, a, sigma = MIXED.resolutions[t], MIXED.alpha[t], MIXED.sigma[t]
+                if max(k1, k2) >= r:
+                    continue
+                m = a * r / 16
+                x = np.sqrt(m**2 * s + sigma**2) if x is None and t == 99 else x
+                x = sigma if x is None else x
+                clean = m * s / (m**2 * s + sigma**2) * x  # E[x0 | x]
+                if after is None:
+                    expected[k1, k2] = clean**2
+                    break
+                r_s, a_s, sigma_s = MIXED.resolutions[after], MIXED.alpha[after], MIXED.sigma[after]
+                data = clean
+                if previous is not None:
+                    half = (log[after] - log[t]) / (log[t] - log[previous[1]]) / 2
+                    data = (1 + half) * clean - half * previous[0]
+                if r_s == r:
+                    h = log[after] - log[t]
+                    x = sigma_s / sigma * x - a_s * r / 16 * np.expm1(-h) * data
+                    previous = (clean, t)
+                else:  # the same with the state's own amplitudes; this side is not kept
+                    x = sigma_s / sigma * (x - m * data) + a_s * r_s / 16 * data
+    result = report(MIXED, spectrum, steps, 0.0, order=2)
+    np.testing.assert_allclose(result.power[:, :, 0], expected, rtol=1e-10)
+
+
+def test_second_order_needs_a_fraction_of_the_calls():
+    schedule = TABLE["0.1"][0]
+    from ssd_models.scheduler import select_steps
+
+    steps = select_steps(schedule, 28)
+    first, second = (
+        report(schedule, SPECTRUM, steps, 0.0, order=order).relative_w2 for order in (1, 2)
+    )
+    assert second < first / 20
+
+
+def test_many_schedules_at_once_equal_one_by_one():
+    noise = NoiseSchedule.linear(200)
+    spectrum = Spectrum.power_law(32, 2.0, channels=3)
+    schedules = [
+        derive_schedule(spectrum, noise, (32, 16, 8), tolerance=x) for x in (0.01, 0.1, 0.5)
+    ]
+    schedules += [ResolutionSchedule.paper(32, 3, "equal", noise)]
+    for steps, eta, order in ((None, 1.0, 1), (None, 0.0, 1), ("some", 0.0, 2)):
+        chosen = None
+        if steps:
+            chosen = [sorted({0, 5 + i, 70, 199} | s.change_sides) for i, s in enumerate(schedules)]
+        many = oracle_errors(schedules, spectrum, chosen, eta, order=order)
+        single = [
+            report(s, spectrum, chosen and chosen[i], eta, order=order).relative_w2
+            for i, s in enumerate(schedules)
+        ]
+        np.testing.assert_allclose(many, single, rtol=1e-3)
+
+
+def test_error_is_split_by_what_causes_it():
+    paper, matched = report(PAPER, SPECTRUM), report(TABLE["matched"][0], SPECTRUM)
+    assert set(paper.sources) == set(SOURCES)
+    assert paper.sources["start"] == matched.sources["start"] == 0
+    # The paper loses nearly everything at changes; matched noise next to nothing.
+    assert paper.sources["changes"] > 0.9 * paper.relative_w2
+    assert matched.sources["changes"] < 0.01 * matched.relative_w2
+    # Of a chain without changes the end is the error of the last prediction alone.
+    full = TABLE["full"][0]
+    a, sigma = full.alpha[0], full.sigma[0]
+    s = SPECTRUM.power
+    kept = a**2 * s / (a**2 * s + sigma**2)
+    expected = (s * (np.sqrt(kept) - 1) ** 2).sum() / s.sum()
+    assert report(full, SPECTRUM).sources["end"] == pytest.approx(expected)
+    assert report(full, SPECTRUM, start="white").sources["start"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"order": 3, "eta": 0.0}, "order 3"),
+        ({"order": 2}, "deterministic"),
+        ({"order": 2, "eta": 0.0, "spectral_variance": True}, "deterministic"),
+    ],
+)
+def test_impossible_samplers_are_refused(options, said):
+    with pytest.raises(InputError, match=said):
+        report(PAPER, SPECTRUM, **options)
