@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
+from scipy.fft import dctn
 
 from theory.comparison import compare_schedules, transfer_errors
 from theory.errors import InputError
 from theory.noise import NoiseSchedule
+from theory.planning import pareto_front
 from theory.schedules import halved_levels
 from theory.spectrum import Spectrum
 
@@ -56,3 +63,69 @@ def _name(path: str, paths: Sequence[str]) -> str:
         raise InputError(f"{path}: is given twice")
     stem = Path(path).stem
     return stem if [Path(p).stem for p in paths].count(stem) == 1 else path
+
+
+def bench_pareto(
+    path: str,
+    num_levels: int,
+    calls: Sequence[int],
+    costs: Sequence[float],
+    order: int,
+    steps: int,
+) -> None:
+    """Print the Pareto front of sampling plans on one spectrum."""
+    spectrum, noise = Spectrum.load(path), NoiseSchedule.linear(steps)
+    levels = halved_levels(spectrum.resolution, num_levels)
+    front = pareto_front(spectrum, noise, levels, calls, costs, order)
+    if not front:
+        raise InputError("bench pareto: no chain is that cheap; raise --costs or --calls")
+    print(
+        f"{path}: {spectrum.resolution} px, {num_levels} levels, linear noise, T = {steps}, "
+        f"order {order}.\nCost in full-resolution calls of the paper's network; error: relative "
+        "W2²."
+    )
+    print(f"{'calls':>5s} {'cost':>7s} {'error':>9s}  changes at")
+    for plan in front:
+        changes = ", ".join(f"{t}: {a}->{b}" for t, (a, b) in plan.schedule.changes.items())
+        print(f"{plan.num_calls:5d} {plan.cost:7.2f} {plan.error:9.2e}  {changes or '-'}")
+
+
+def bench_spectrum(resolution: int, batches: int, repeats: int) -> None:
+    """Print images per second of `Spectrum.from_images` and of `scipy.fft.dctn` on the same."""
+    if min(resolution, batches, repeats) < 1:
+        raise InputError("bench spectrum: resolution, batches and repeats must be at least 1")
+    rng = np.random.default_rng(0)
+    shape = (1024, resolution, resolution, 3)
+    print(
+        f"{batches} batches of 1024 images, {resolution} px, 3 channels; {os.cpu_count()} cores; "
+        f"median of {repeats} turns"
+    )
+    print(f"{'input':8s} {'measured':28s} {'images/s':>9s} {'over dctn':>9s}")
+    for dtype in (np.float32, np.float64):
+        images = [rng.uniform(-1, 1, shape).astype(dtype) for _ in range(batches)]
+        rates = {
+            name: 1024 * batches / seconds for name, seconds in _medians(images, repeats).items()
+        }
+        for name, rate in rates.items():
+            ratio = rate / rates["scipy.fft.dctn"]
+            print(f"{np.dtype(dtype).name:8s} {name:28s} {rate:9.0f} {ratio:9.2f}")
+
+
+def _medians(images: list[np.ndarray], repeats: int) -> dict[str, float]:
+    """Median seconds of the DCT and of the spectrum, taking turns after one that warms up."""
+    jobs: dict[str, Callable[[], object]] = {
+        "scipy.fft.dctn": lambda: [dctn(x, axes=(1, 2), norm="ortho") for x in images],
+        "scipy.fft.dctn, all cores": lambda: [
+            dctn(x, axes=(1, 2), norm="ortho", workers=-1) for x in images
+        ],
+        "spectrum, one thread": lambda: Spectrum.from_images(images, threads=1),
+        "spectrum": lambda: Spectrum.from_images(images),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(repeats + 1):
+        for name, job in jobs.items():
+            started = time.perf_counter()
+            job()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in seconds.items()}

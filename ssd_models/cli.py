@@ -21,9 +21,12 @@ Output = Annotated[str, arg(aliases=["-o"])]
 
 @dataclass(frozen=True)
 class SpectrumCommand:
-    """Measure the spectrum of a dataset in one pass.
+    """Measure the spectrum of a dataset in one pass, or of a part of it.
 
     Example: ssd spectrum photos/ -o spectrum.npz --resolution 64
+
+    A large dataset in parts, on any machines, then together (as one pass, to the last bit):
+    ssd spectrum DATA -o part3.npz --shard 3/16; ssd spectrum merge part*.npz -o spectrum.npz
     """
 
     data: Positional[str]
@@ -36,24 +39,56 @@ class SpectrumCommand:
     """Use that many images, chosen at random."""
     seed: int = 0
     """Of that choice, and of the crops of `photos`."""
+    shard: str | None = None
+    """Measure part i of n only, written i/n."""
+    workers: int = 1
+    """Processes; a single one already uses all cores."""
 
     def run(self) -> None:
         """Run the command."""
         from theory.files import check_writable
-        from theory.spectrum import Spectrum, octave_power
+        from theory.shards import parse_shard
 
-        from .data import open_images, to_float
-
-        source = open_images(self.data, self.resolution, limit=self.limit, seed=self.seed)
+        shard = None if self.shard is None else parse_shard(self.shard)
+        _check_npz(self.output)
         check_writable(self.output)
-        spectrum = Spectrum.from_images(
-            (to_float(batch) for batch in source.batches(progress=True)),
-            {"source": self.data, "limit": self.limit, "seed": self.seed},
+        from .measuring import measure_spectrum
+
+        spectrum = measure_spectrum(
+            self.data, self.resolution, self.limit, self.seed, shard, self.workers, progress=True
         )
         spectrum.save(self.output)
-        share = octave_power(spectrum.power) / spectrum.power.sum()
-        print(f"{self.output}: {spectrum.count} images of {spectrum.resolution} px")
-        print("share of power per octave, lowest first: " + " ".join(f"{v:.4f}" for v in share))
+        _describe_spectrum(self.output, spectrum)
+
+
+@dataclass(frozen=True)
+class MergeCommand:
+    """Merge spectra: shards of one dataset, or several datasets.
+
+    Example: ssd spectrum merge part1.npz part2.npz -o spectrum.npz
+    """
+
+    spectra: Positional[tuple[str, ...]]
+    """Files written by `ssd spectrum`."""
+    output: Output = "spectrum.npz"
+    """File to write."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_writable
+        from theory.shards import merge_spectra
+        from theory.spectrum import Spectrum
+
+        _check_npz(self.output)
+        check_writable(self.output)
+        for path in self.spectra:
+            if self.spectra.count(path) > 1:
+                raise InputError(f"{path}: is given twice")
+        spectrum, missing = merge_spectra({path: Spectrum.load(path) for path in self.spectra})
+        spectrum.save(self.output)
+        _describe_spectrum(self.output, spectrum)
+        if missing:
+            print(f"warning: shards are missing: {', '.join(missing)}")
 
 
 @dataclass(frozen=True)
@@ -341,10 +376,62 @@ class BenchSchedules:
 
 
 @dataclass(frozen=True)
+class BenchPareto:
+    """Print the plans that no other beats in both cost and error, on one spectrum.
+
+    Example: ssd bench pareto faces.npz --calls 10 25 50
+    """
+
+    spectrum: Positional[str]
+    """File written by `ssd spectrum`."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    calls: tuple[int, ...] = (10, 15, 20, 25, 35, 50)
+    """Numbers of network calls to try."""
+    costs: tuple[float, ...] = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+    """Mean costs of a call to try, in full-resolution calls."""
+    order: Literal[1, 2] = 2
+    """Of the deterministic solver."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .bench import bench_pareto
+
+        bench_pareto(self.spectrum, self.levels, self.calls, self.costs, self.order, self.steps)
+
+
+@dataclass(frozen=True)
+class BenchSpectrum:
+    """Compare the throughput of measuring a spectrum with that of the DCT alone.
+
+    Example: ssd bench spectrum --resolution 64
+    """
+
+    resolution: int = 64
+    """Side of the images in pixels."""
+    batches: int = 4
+    """Batches of 1024 images."""
+    repeats: int = 5
+    """Times of which the median counts."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from .bench import bench_spectrum
+
+        bench_spectrum(self.resolution, self.batches, self.repeats)
+
+
+@dataclass(frozen=True)
 class BenchCommand:
     """Measure and compare; every figure that the README quotes comes from here."""
 
-    action: Annotated[BenchSchedules, subcommand("schedules")]
+    action: (
+        Annotated[BenchSchedules, subcommand("schedules")]
+        | Annotated[BenchPareto, subcommand("pareto")]
+        | Annotated[BenchSpectrum, subcommand("spectrum")]
+    )
 
     def run(self) -> None:
         """Run the command."""
@@ -375,8 +462,11 @@ class DemoCommand:
         demo(self.output, self.steps, self.seed)
 
 
+_MERGE = "spectrum-merge"  # reached as `spectrum merge`; a folder of that name as ./merge
+
 Command = (
     Annotated[SpectrumCommand, subcommand("spectrum")]
+    | Annotated[MergeCommand, subcommand(_MERGE)]
     | Annotated[DeriveCommand, subcommand("derive")]
     | Annotated[ScheduleCommand, subcommand("schedule")]
     | Annotated[TrainCommand, subcommand("train")]
@@ -390,6 +480,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run `ssd`; exits with code 2 and one line on bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments[:2] == ["spectrum", "merge"]:
+            arguments = [_MERGE, *arguments[2:]]
         _overlay(arguments)
         command: Any = tyro.cli(
             Command,
@@ -470,6 +562,28 @@ def _write_images(images: Any, output: str, suffix: str) -> None:
                 for file in aside.iterdir():
                     file.unlink()
                 aside.rmdir()
+
+
+def _check_npz(path: str) -> None:
+    if Path(path).suffix != ".npz":
+        raise InputError(f"{path}: a spectrum's file name must end in .npz")
+
+
+def _describe_spectrum(path: str, spectrum: Any) -> None:
+    from theory.spectral_fit import spectral_exponents, spectrum_warnings
+    from theory.spectrum import octave_power
+
+    print(f"{path}: {spectrum.count} images of {spectrum.resolution} px")
+    total = spectrum.power.sum()
+    if total == 0:
+        print("warning: the images are all the same")
+        return
+    share = octave_power(spectrum.power) / total
+    print("share of power per octave, lowest first: " + " ".join(f"{v:.4f}" for v in share))
+    if spectrum.resolution >= 4:
+        print(f"exponent, with 95 % intervals: {spectral_exponents(spectrum)}")
+    for warning in spectrum_warnings(spectrum):
+        print(f"warning: {warning}")
 
 
 def _describe(path: str, schedule: Any) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -88,6 +88,20 @@ class ImageSource:
                 yield from self._decode(read, pool, batch_size, bar)
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def shard(self, i: int, n: int) -> ImageSource:
+        """Part i of n, 1 ≤ i ≤ n, in whole blocks of images (`theory.shards`).
+
+        Raises
+        ------
+        InputError
+            If there are fewer blocks than parts.
+        """
+        from theory.moments import block_size  # imports scipy, which decoding does without
+        from theory.shards import shard_indices
+
+        ranges = shard_indices(len(self), block_size(self.resolution), (i, n))
+        return replace(self, _indices=[self._indices[j] for part in ranges for j in part])
 
     def load(self, *, progress: bool = False) -> np.ndarray:
         """Return all images as one uint8 array ``(N, R, R, 3)`` in memory.

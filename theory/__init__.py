@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .derive import derive_schedule
+    from .derive import derive_schedule, matched_resolution
     from .errors import InputError
     from .information import (
         discarded_information,
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     )
     from .noise import NoiseSchedule
     from .operators import resize_matrix
-    from .oracle import OracleReport, oracle_report
+    from .oracle import OracleReport, oracle_errors, oracle_report
+    from .oracle_dense import dense_oracle_report
+    from .planning import SamplingPlan, pareto_front, plan_sampling
     from .pyramid import gaussian_pyramid, laplacian_pyramid
     from .schedules import ResolutionSchedule
+    from .spectral_fit import spectral_exponents, spectrum_warnings
     from .spectrum import Spectrum
 
 __all__ = [
@@ -26,15 +29,23 @@ __all__ = [
     "NoiseSchedule",
     "OracleReport",
     "ResolutionSchedule",
+    "SamplingPlan",
     "Spectrum",
+    "dense_oracle_report",
     "derive_schedule",
     "discarded_information",
     "gaussian_information",
     "gaussian_pyramid",
     "laplacian_pyramid",
+    "matched_resolution",
+    "oracle_errors",
     "oracle_report",
+    "pareto_front",
+    "plan_sampling",
     "resize_matrix",
     "signal_dominated_fraction",
+    "spectral_exponents",
+    "spectrum_warnings",
 ]
 
 # Importing scipy takes half a second; names load on first use.
@@ -43,15 +54,23 @@ _HOME = {
     "NoiseSchedule": "noise",
     "OracleReport": "oracle",
     "ResolutionSchedule": "schedules",
+    "SamplingPlan": "planning",
     "Spectrum": "spectrum",
+    "dense_oracle_report": "oracle_dense",
     "derive_schedule": "derive",
     "discarded_information": "information",
     "gaussian_information": "information",
     "gaussian_pyramid": "pyramid",
     "laplacian_pyramid": "pyramid",
+    "matched_resolution": "derive",
+    "oracle_errors": "oracle",
     "oracle_report": "oracle",
+    "pareto_front": "planning",
+    "plan_sampling": "planning",
     "resize_matrix": "operators",
     "signal_dominated_fraction": "information",
+    "spectral_exponents": "spectral_fit",
+    "spectrum_warnings": "spectral_fit",
 }
 
 __getattr__ = lazy_attributes(__name__, _HOME)

@@ -9,8 +9,9 @@ a given number of calls and cost. The path is then refined on the oracle's error
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def plan_sampling(
     planner = _Planner(spectrum, noise, levels, order, operator, costs)
     if not 1 <= calls <= len(noise):
         raise InputError(f"calls {calls}: must lie between 1 and the chain's {len(noise)} steps")
-    return planner.refine(planner.within(calls, cost))
+    return planner.best(calls, cost)
 
 
 def pareto_front(
@@ -115,15 +116,11 @@ def pareto_front(
         As in `plan_sampling`.
     """
     planner = _Planner(spectrum, noise, levels, order, operator, None)
-    paths: dict[_Path, None] = {}  # distinct, in order
-    for number in calls:
-        for cost in costs_per_call:
-            try:
-                path = planner.within(number, cost)
-            except InputError:
-                continue
-            paths[path] = None
-    plans = sorted((planner.refine(path) for path in paths), key=lambda p: (p.cost, p.error))
+    plans = []
+    for number, cost in product(calls, costs_per_call):
+        with suppress(InputError):  # too little for any chain
+            plans.append(planner.best(number, cost))
+    plans.sort(key=lambda plan: (plan.cost, plan.error))
     front: list[SamplingPlan] = []
     for plan in plans:
         if not front or plan.error < front[-1].error:
@@ -132,6 +129,7 @@ def pareto_front(
 
 
 _Path = tuple[tuple[int, int], ...]  # (step, level) of each visited state, noisiest first
+_MoveErrors = tuple[np.ndarray, np.ndarray]  # of plain steps and of openings, see _local_errors
 
 
 class _Planner:
@@ -161,7 +159,9 @@ class _Planner:
         self.total = float(spectrum.power.sum())
         self.logsnr = np.log(noise.snr)
         self.candidates = self._candidate_steps()
-        self.plain, self.open = self._local_errors()
+        # Errors of single moves are a stand-in, so paths by first-order ones are tried too.
+        self.stand_ins = [self._local_errors(o) for o in dict.fromkeys((order, 1))]
+        self.refined: dict[_Path, SamplingPlan] = {}
 
     def _candidate_steps(self) -> np.ndarray:
         """Steps spread evenly in log-snr from T − 1 down to 0, far enough apart for changes."""
@@ -174,7 +174,7 @@ class _Planner:
                 chosen.append(step)
         return np.array([*chosen, 0] if last else [0])
 
-    def _local_errors(self) -> tuple[np.ndarray, np.ndarray]:
+    def _local_errors(self, order: int) -> _MoveErrors:
         """Squared amplitude errors that single moves cause, weighted by power.
 
         Returns those of a step between two candidates at each level (L, m, m), infinite where it
@@ -185,7 +185,7 @@ class _Planner:
         weight = self.count * self.power / self.total
         inside = np.array([self.shell < level for level in self.levels])  # (L, K)
         amplitude = _deterministic_step(logsnr[:, None, None], logsnr[:, None], self.power)
-        if self.order == 2:
+        if order == 2:
             second = _deterministic_step(
                 logsnr[:, None, None],
                 logsnr[:, None],
@@ -204,36 +204,44 @@ class _Planner:
             opened[level] = fresh[:, band].sum(axis=1)
         return plain, opened
 
-    def within(self, calls: int, cost: float | None) -> _Path:
+    def best(self, calls: int, cost: float | None) -> SamplingPlan:
+        """Refine the path of each stand-in within ``cost``; the plan that errs least."""
+        paths = [self.within(calls, cost, stand_in) for stand_in in self.stand_ins]
+        for path in paths:
+            if path not in self.refined:
+                self.refined[path] = self.refine(path)
+        return min((self.refined[path] for path in paths), key=lambda plan: plan.error)
+
+    def within(self, calls: int, cost: float | None, errors: _MoveErrors) -> _Path:
         """Return the best path whose mean call costs at most ``cost``."""
-        free = self._path(calls, 0.0)
+        free = self._path(calls, 0.0, errors)
         if cost is None or self._mean_cost(free) <= cost:
             return free
         low, high = 1e-12, 1e12  # price of a full-resolution call, in units of error
         best: _Path | None = None
         for _ in range(_COST_TRIALS):
             price = np.sqrt(low * high)
-            path = self._path(calls, float(price))
+            path = self._path(calls, float(price), errors)
             if self._mean_cost(path) <= cost:
                 best, high = path, price
             else:
                 low = price
         if best is None:
-            cheapest = self._mean_cost(self._path(calls, 1e12))
+            cheapest = self._mean_cost(self._path(calls, 1e12, errors))
             raise InputError(
                 f"cost {cost}: {calls} calls over {list(self.levels)} cost at least "
                 f"{cheapest:.4g} full-resolution calls each; raise the cost or the calls"
             )
         return best
 
-    def _path(self, calls: int, price: float) -> _Path:
+    def _path(self, calls: int, price: float, errors: _MoveErrors) -> _Path:
         """Path of exactly ``calls`` calls with the least error plus price times cost."""
         stay = np.array([self.table[r, r] for r in self.levels]) * price
         value = np.full((len(self.levels), len(self.candidates)), np.inf)
         value[0, -1] = stay[0]  # the last call, at step 0
         choices: list[np.ndarray] = []
         for _ in range(calls - 1):
-            value, choice = self._extend(value, stay, price)
+            value, choice = self._extend(value, stay, price, errors)
             choices.append(choice)
         start = int(np.argmin(value[:, 0]))
         if not np.isfinite(value[start, 0]):
@@ -244,17 +252,18 @@ class _Planner:
         return self._trace(choices[::-1], start)
 
     def _extend(
-        self, value: np.ndarray, stay: np.ndarray, price: float
+        self, value: np.ndarray, stay: np.ndarray, price: float, errors: _MoveErrors
     ) -> tuple[np.ndarray, np.ndarray]:
         """One more call before what ``value`` (L, m) holds; the choice is j, or −1 − level."""
+        plain, opening = errors
         depth, size = value.shape
         new, choice = np.empty_like(value), np.empty((depth, size), int)
         for level, resolution in enumerate(self.levels):
-            moves = self.plain[level] + value[level][None, :]
+            moves = plain[level] + value[level][None, :]
             to = np.argmin(moves, axis=1)
             new[level], choice[level] = moves[np.arange(size), to] + stay[level], to
             for above in range(level):
-                opened = self.open[above + 1 : level + 1].sum(axis=0)
+                opened = opening[above + 1 : level + 1].sum(axis=0)
                 change = self.table[resolution, self.levels[above]] * price
                 other = opened + change + value[above]
                 other[-1] = np.inf  # step 0 is at full resolution

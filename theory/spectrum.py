@@ -10,17 +10,19 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.fft import dctn, idctn
+from scipy.fft import idctn
 
 from .errors import InputError
 from .files import atomic_path
+from .moments import Moments, measure
+from .operators import dct_basis, resize_matrix
 
 _FORMAT = "scale-space-spectrum/1"
 
@@ -41,12 +43,13 @@ class Spectrum:
     count : int
         Number of images; 0 for a spectrum that was not measured.
     standard_error : (R, R, C) float64
-        Standard error of ``power``, from the fourth moments of the measured coefficients.
+        Standard error of ``power``, from how the covariance varies between groups of images. It
+        is itself uncertain by about ``1/√(2 G)`` of its value, with G groups (one per 32 images
+        and more where there are few).
     meta : dict
         What is known of the source (JSON values only).
-    moments : (R, R, Q, Q) float64, optional
-        Sums over images of the products of ``[1, x_i, x_i x_j]`` (the coefficients of the C
-        channels up to second order), which make spectra mergeable. None where not measured.
+    moments : Moments, optional
+        Sums over the images, which make spectra mergeable. None where not measured.
     """
 
     power: np.ndarray
@@ -55,7 +58,7 @@ class Spectrum:
     count: int
     standard_error: np.ndarray
     meta: dict[str, Any] = field(default_factory=dict)
-    moments: np.ndarray | None = field(default=None, repr=False)
+    moments: Moments | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.power.shape
@@ -96,16 +99,21 @@ class Spectrum:
 
     @classmethod
     def from_images(
-        cls, batches: Iterable[np.ndarray], meta: dict[str, Any] | None = None
+        cls,
+        batches: Iterable[np.ndarray],
+        meta: dict[str, Any] | None = None,
+        threads: int | None = None,
     ) -> Spectrum:
-        """Measure the spectrum in one pass, holding one batch in memory at a time.
+        """Measure the spectrum in one pass; memory does not grow with the number of images.
 
         Parameters
         ----------
-        batches : iterable of (N, R, R, C) float arrays in [-1, 1]
+        batches : iterable of (N, R, R, C) float32 or float64 arrays in [-1, 1]
             A single such array is taken as one batch.
         meta : dict, optional
             Recorded with the spectrum.
+        threads : int, optional
+            By default all cores that the process may use. The result does not depend on it.
 
         Raises
         ------
@@ -114,57 +122,45 @@ class Spectrum:
         """
         if isinstance(batches, np.ndarray):
             batches = [batches]
-        moments: np.ndarray | None = None
-        for number, batch in enumerate(batches):
-            _check_batch(batch, number, None if moments is None else moments.shape[0])
-            for part in _parts(batch):
-                sums = _moment_sums(part)
-                if moments is not None and sums.shape != moments.shape:
-                    raise InputError(f"batch {number}: has another number of channels than before")
-                moments = sums if moments is None else np.add(moments, sums, out=moments)
-        if moments is None:
-            raise InputError("spectrum: there are no images; at least two are needed")
-        return cls._from_moments(moments, meta or {})
+        return cls.from_moments(measure(batches, threads), meta or {})
 
     @classmethod
-    def _from_moments(cls, moments: np.ndarray, meta: dict[str, Any]) -> Spectrum:
-        count = round(float(moments[0, 0, 0, 0]))
-        if count < 2:
+    def from_moments(cls, moments: Moments, meta: dict[str, Any]) -> Spectrum:
+        """Spectrum of measured sums; at least two images, or a shard's."""
+        count, size, channels = moments.count, moments.resolution, moments.channels
+        if count < 2 and "shard" not in meta:  # the rest of a shard may be elsewhere
             raise InputError(f"spectrum: needs at least two images, got {count}")
-        channels = _channels(moments.shape[-1])
-        means = moments / count  # E[z zᵀ], z = [1, x_i, x_i x_j]
-        first = means[..., 0, 1 : channels + 1]  # (R, R, C)
-        second = means[..., 1 : channels + 1, 1 : channels + 1]  # (R, R, C, C)
-        covariance = (second - first[..., :, None] * first[..., None, :]) * (count / (count - 1))
+        first = moments.first.value.reshape(size, size, channels) / count
+        products = moments.second.value / count  # (C, K)
+        rows, columns = np.triu_indices(channels)
+        second = np.empty((size, size, channels, channels))
+        for row, column in zip(rows, columns, strict=True):
+            entries = products[column - row].reshape(size, size, channels)[..., row]
+            second[..., row, column] = second[..., column, row] = entries
+        covariance = (second - first[..., :, None] * first[..., None, :]) * (
+            count / max(count - 1, 1)
+        )
 
         eigenvalues, basis = np.linalg.eigh(covariance.sum(axis=(0, 1)))
         basis = basis[:, np.argsort(-eigenvalues, kind="stable")]
         basis = basis * np.where(basis.sum(axis=0) < 0, -1.0, 1.0)  # the sign is arbitrary; fix it
         power = np.einsum("ic,klij,jc->klc", basis, covariance, basis).clip(min=0)
-
-        # Central fourth moment of y = bᵀx from raw ones: E y⁴ − 4 E y³ m + 6 E y² m² − 3 m⁴.
-        weights = _pair_weights(basis)  # y² = Σ_p weights[p, c] x_i x_j
-        quadratic = means[..., channels + 1 :, channels + 1 :]
-        cubic = means[..., 1 : channels + 1, channels + 1 :]
-        m1 = first @ basis
-        m2 = np.einsum("ic,klij,jc->klc", basis, second, basis)
-        m3 = np.einsum("ic,klip,pc->klc", basis, cubic, weights)
-        m4 = np.einsum("pc,klpq,qc->klc", weights, quadratic, weights)
-        fourth = m4 - 4 * m3 * m1 + 6 * m2 * m1**2 - 3 * m1**4
-        # Var of the unbiased sample variance: (μ4 − (n−3)/(n−1) σ⁴) / n
-        variance = (fourth - (count - 3) / (count - 1) * power**2) / count
         return cls(
             power=power,
             mean=idctn(first, axes=(0, 1), norm="ortho"),
             colour_basis=basis,
             count=count,
-            standard_error=np.sqrt(variance.clip(min=0)),
+            standard_error=_standard_error(moments, basis),
             meta={"format": _FORMAT, "value_range": [-1, 1], "dct": "II, orthonormal", **meta},
             moments=moments,
         )
 
     def merge(self, other: Spectrum) -> Spectrum:
         """Spectrum of both datasets together, as if measured in one pass.
+
+        Associative and commutative to the last bit. Where ``self`` holds whole blocks of 1024
+        images (fewer above 64 pixels, `theory.moments.block_size`) it also has the bits of one
+        pass; at other splits it agrees up to rounding.
 
         Raises
         ------
@@ -177,11 +173,50 @@ class Spectrum:
             )
         if self.moments is None or other.moments is None:
             raise InputError(
-                "merge: both spectra must be measured from images (one has no moments)"
+                "merge: both spectra must be measured from images (one has no sums over images; "
+                "files of version 0.1 had others: measure it again)"
             )
-        source = [s.meta["source"] for s in (self, other) if "source" in s.meta]
+        source = [str(s.meta["source"]) for s in (self, other) if "source" in s.meta]
         meta = {**self.meta, **({"source": " + ".join(source)} if source else {})}
-        return Spectrum._from_moments(self.moments + other.moments, meta)
+        meta.pop("shard", None)  # `theory.shards` knows which shards belong together
+        return Spectrum.from_moments(self.moments + other.moments, meta)
+
+    def at_resolution(self, resolution: int, operator: str = "dct") -> Spectrum:
+        """Spectrum of the same images reduced to ``resolution`` pixels, from this one alone.
+
+        For ``dct`` the low corner times ``(r/R)²``, which is exact. For the other operators the
+        coefficients of the full image are taken as uncorrelated. The standard error assumes them
+        independent, and the result cannot be merged.
+
+        Parameters
+        ----------
+        resolution : int
+            From 1 to the spectrum's.
+        operator : {"dct", "box", "bilinear", "lanczos"}
+
+        Raises
+        ------
+        InputError
+            If the resolution is out of range or the operator unknown.
+        """
+        if not 1 <= resolution <= self.resolution:
+            raise InputError(
+                f"resolution {resolution}: must lie between 1 and the spectrum's {self.resolution}"
+            )
+        axis = resize_matrix(operator, self.resolution, resolution)
+        mixing = dct_basis(resolution) @ axis @ dct_basis(self.resolution).T  # (r, R)
+
+        def both_axes(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+            return np.einsum("ik,klc,jl->ijc", matrix, values, matrix, optimize=True)
+
+        return Spectrum(
+            power=both_axes(mixing**2, self.power),
+            mean=both_axes(axis, self.mean),
+            colour_basis=self.colour_basis,
+            count=self.count,
+            standard_error=np.sqrt(both_axes(mixing**4, self.standard_error**2)),
+            meta={**self.meta, "reduced_from": self.resolution, "reduced_by": operator},
+        )
 
     @classmethod
     def power_law(
@@ -232,8 +267,7 @@ class Spectrum:
             "meta": np.array(json.dumps({"format": _FORMAT, **self.meta})),
         }
         if self.moments is not None:
-            rows, columns = np.triu_indices(self.moments.shape[-1])
-            arrays["moments"] = self.moments[..., rows, columns]  # symmetric: half is enough
+            arrays |= self.moments.arrays()
         with atomic_path(path) as temporary:
             np.savez_compressed(temporary, **arrays)
 
@@ -253,7 +287,6 @@ class Spectrum:
             meta = json.loads(str(arrays["meta"]))
             if meta.get("format") != _FORMAT:
                 raise InputError(f"{path}: has format {meta.get('format')!r}, expected {_FORMAT!r}")
-            moments = arrays.get("moments")
             return cls(
                 power=arrays["power"],
                 mean=arrays["mean"],
@@ -261,7 +294,7 @@ class Spectrum:
                 count=int(arrays["count"]),
                 standard_error=arrays["standard_error"],
                 meta=meta,
-                moments=None if moments is None else _unpack_symmetric(moments),
+                moments=Moments.from_arrays(arrays),
             )
         except InputError as error:
             message = str(error)
@@ -309,63 +342,28 @@ def _shell_sums(power: np.ndarray, edges: Iterable[int]) -> np.ndarray:
     return np.diff(np.stack(within, axis=-1), axis=-1)
 
 
-def _check_batch(batch: np.ndarray, number: int, resolution: int | None) -> None:
-    where = f"batch {number}"
-    if not isinstance(batch, np.ndarray) or batch.ndim != 4 or batch.shape[1] != batch.shape[2]:
-        raise InputError(f"{where}: needs shape (N, R, R, C), got {np.shape(batch)}")
-    if not np.issubdtype(batch.dtype, np.floating):
-        raise InputError(f"{where}: needs floats in [-1, 1], got {batch.dtype}; use x / 127.5 - 1")
-    if resolution is not None and batch.shape[1] != resolution:
-        raise InputError(
-            f"{where}: images of {batch.shape[1]} pixels after images of {resolution}; "
-            "resize them to one size"
-        )
-    if batch.size and not (batch.min() >= -1.0001 and batch.max() <= 1.0001):
-        raise InputError(f"{where}: values outside [-1, 1] or not finite; scale the images first")
+def _standard_error(moments: Moments, basis: np.ndarray) -> np.ndarray:
+    """Standard error of the power of each component, (R, R, C).
 
-
-def _parts(batch: np.ndarray) -> Iterator[np.ndarray]:
-    """Split a batch so that its working memory stays near 100 MB."""
-    channels = batch.shape[-1]
-    per_image = 8 * batch.shape[1] ** 2 * (2 + 3 * channels + channels**2)
-    size = max(1, 100_000_000 // per_image)
-    return (batch[start : start + size] for start in range(0, len(batch), size))
-
-
-def _moment_sums(images: np.ndarray) -> np.ndarray:
-    """Σ_n z zᵀ per frequency, z = [1, x_i, x_i x_j (i ≤ j)]: (N, R, R, C) -> (R, R, Q, Q)."""
-    coefficients = dctn(np.asarray(images, np.float64), axes=(1, 2), norm="ortho")
-    x = np.ascontiguousarray(coefficients.transpose(1, 2, 3, 0))  # (R, R, C, N)
-    channels = x.shape[2]
-    z = np.empty((*x.shape[:2], _features(channels), x.shape[3]))
-    z[:, :, 0] = 1
-    z[:, :, 1 : channels + 1] = x
-    rows, columns = np.triu_indices(channels)
-    np.multiply(x[:, :, rows], x[:, :, columns], out=z[:, :, channels + 1 :])
-    return z @ z.swapaxes(-1, -2)
-
-
-def _features(channels: int) -> int:
-    return 1 + channels + channels * (channels + 1) // 2
-
-
-def _channels(features: int) -> int:
-    return next(c for c in range(1, features) if _features(c) == features)
+    The covariance of a group of m images has a variance of 1/m of a single image's, so
+    ``Σ m (q − q̄)(q − q̄)ᵀ / (G − 1)`` over G groups estimates the single image's.
+    """
+    size, channels = moments.resolution, moments.channels
+    if moments.groups < 2:
+        return np.zeros((size, size, channels))
+    total = moments.group_first.value / moments.grouped  # (R², P)
+    rows, columns = np.triu_indices(total.shape[1])
+    spread = moments.group_second.value - moments.grouped * total[:, rows] * total[:, columns]
+    weights = _pair_weights(basis)  # bᵀ Σ b = Σ_p weights[p, c] q_p
+    pairs = weights[rows] * weights[columns] * np.where(rows == columns, 1.0, 2.0)[:, None]
+    variance = (spread @ pairs).clip(min=0) / (moments.groups - 1)
+    return np.sqrt(variance / moments.count).reshape(size, size, channels)
 
 
 def _pair_weights(basis: np.ndarray) -> np.ndarray:
-    """Weights of ``(bᵀx)²`` over the products ``x_i x_j``, ``i ≤ j``: (pairs, C)."""
+    """Weights of ``bᵀ Σ b`` over the entries ``Σ_ij``, ``i ≤ j``: (pairs, C)."""
     rows, columns = np.triu_indices(len(basis))
     return basis[rows] * basis[columns] * np.where(rows == columns, 1.0, 2.0)[:, None]
-
-
-def _unpack_symmetric(packed: np.ndarray) -> np.ndarray:
-    size = int((np.sqrt(8 * packed.shape[-1] + 1) - 1) / 2)
-    rows, columns = np.triu_indices(size)
-    full = np.empty((*packed.shape[:-1], size, size))
-    full[..., rows, columns] = packed
-    full[..., columns, rows] = packed
-    return full
 
 
 def _one_line(error: BaseException) -> str:

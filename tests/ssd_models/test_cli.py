@@ -187,3 +187,73 @@ def test_help_is_quick_and_every_command_has_an_example():
         command = [sys.executable, "-m", "ssd_models.cli", *name.split(), "--help"]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         assert f"Example: ssd {name}" in " ".join(text.split())
+
+
+def test_shards_and_processes_give_the_bits_of_one_pass(here, capsys):
+    rng = np.random.default_rng(0)
+    np.save("data.npy", rng.integers(0, 256, (2500, 8, 8, 3), dtype=np.uint8))
+    data = ["data.npy", "--resolution", "8"]
+    main(["spectrum", *data])
+    main(["spectrum", *data, "--workers", "2", "-o", "two.npz"])
+    for i in (1, 2, 3):
+        main(["spectrum", *data, "--shard", f"{i}/3", "-o", f"part{i}.npz"])
+    main(["spectrum", "merge", "part2.npz", "part3.npz", "part1.npz", "-o", "merged.npz"])
+    whole = Path("spectrum.npz").read_bytes()
+    assert Path("two.npz").read_bytes() == whole
+    assert Path("merged.npz").read_bytes() == whole
+    capsys.readouterr()
+    main(["spectrum", "merge", "part2.npz", "part3.npz", "-o", "some.npz"])
+    assert "warning: shards are missing: 1/3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["images", "--shard", "5/4"], "write i/n"),
+        (["images", "--shard", "2/2"], "there can be 1 shards at most"),
+        (["images", "--workers", "0"], "workers 0"),
+        (["images", "-o", "spectrum.txt"], "must end in .npz"),
+        (["merge", "none.npz", "-o", "x.npz"], "no such file"),
+        (["merge", "a.npz", "a.npz"], "given twice"),
+        (["merge", "a.npz", "-o", "x"], "must end in .npz"),
+    ],
+)
+def test_what_cannot_be_measured_or_merged_is_refused(arguments, said, here, capsys):
+    size = [] if arguments[0] == "merge" else ["--resolution", "8"]
+    assert said in refusal(["spectrum", *arguments, *size], capsys)
+
+
+def test_budgets_and_plans_on_the_command_line(here, capsys):
+    Spectrum.power_law(32, 2.2, channels=3).save("law.npz")
+    main(["derive", "law.npz", "--levels", "3", "--criterion", "budget", "--tolerance", "0.6"])
+    schedule = ResolutionSchedule.load("schedule.json")
+    assert schedule.predicted["chain_cost_ratio"] <= 0.6
+    plan = ["derive", "law.npz", "--levels", "3", "--criterion", "budget", "--tolerance", "0.6"]
+    main([*plan, "--calls", "15"])
+    assert len(ResolutionSchedule.load("schedule.json").derivation["plan"]["steps"]) == 15
+    main(["derive", "law.npz", "--levels", "3", "--criterion", "signal-fraction"])
+    Path("schedule.json").unlink()
+    for arguments, said in (
+        (["--criterion", "budget", "--tolerance", "0.01"], "costs at least"),
+        (["--calls", "10"], "goes with --criterion budget"),
+    ):
+        assert said in refusal(["derive", "law.npz", "--levels", "3", *arguments], capsys)
+
+
+def test_benchmarks_print_their_setting_and_compare(here, capsys):
+    Spectrum.power_law(16, 2.2).save("a.npz")
+    Spectrum.power_law(16, 3.0).save("b.npz")
+    capsys.readouterr()
+    main(["bench", "schedules", "a.npz", "b.npz", "--levels", "2", "--calls", "10"])
+    out = capsys.readouterr().out
+    assert "T = 1000, 2 levels" in out
+    assert out.count("paper, ConvexDecay_0.5") == 2
+    assert "Transfer" in out
+    main(["bench", "pareto", "a.npz", "--levels", "2", "--calls", "6", "9", "--costs", "0.7", "1"])
+    assert "16 px, 2 levels, linear noise" in capsys.readouterr().out
+    main(["bench", "spectrum", "--resolution", "8", "--batches", "1", "--repeats", "1"])
+    out = capsys.readouterr().out
+    assert "over dctn" in out
+    assert "no such file" in refusal(["bench", "schedules", "none.npz"], capsys)
+    assert "at least one" in refusal(["bench", "schedules"], capsys)
+    assert "no chain" in refusal(["bench", "pareto", "a.npz", "--costs", "0.01"], capsys)

@@ -21,6 +21,7 @@ def test_known_answers():
     # Closed form for the Gaussian; for ±1 by adaptive quadrature of its density.
     assert gaussian_information(ONE, 1.0) == pytest.approx(0.5, abs=1e-6)
     assert binary_information(1.0) == pytest.approx(0.485944, abs=1e-6)
+    assert binary_information(100.0) == pytest.approx(1, abs=1e-6)
     for snr in (0.1, 1, 2, 4, 10):
         assert gaussian_information(ONE, snr) == pytest.approx(np.log2(1 + snr) / 2, abs=1e-9)
 

@@ -140,7 +140,7 @@ def test_bad_arguments_are_refused(arguments, said):
 MIXED = ResolutionSchedule.from_noise(
     np.repeat([16, 8, 4], [30, 30, 40]), NoiseSchedule.linear(100), operator="dct"
 )
-SMALL = Spectrum.power_law(16, 2.2, channels=2)
+SMALL = Spectrum.power_law(16, 2.2)
 
 
 @pytest.mark.parametrize("steps", [None, [99, 60, 59, 30, 29, 4, 0]])

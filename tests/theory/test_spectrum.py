@@ -1,10 +1,14 @@
 """Spectra: direct computation, merging, files, and the power law's definition."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
-from scipy.fft import dctn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.fft import dctn, idctn
 
-from theory import InputError, Spectrum
+from theory import InputError, Spectrum, resize_matrix
 from theory.spectrum import octave_edges, octave_power
 
 
@@ -34,20 +38,107 @@ def test_power_is_the_variance_of_dct_coefficients_in_the_colour_basis():
 
 def test_standard_error_is_that_of_the_sample_variance():
     rng = np.random.default_rng(1)
-    x = np.clip(rng.normal(scale=0.2, size=(4000, 4, 4, 1)), -1, 1)
+    x = np.clip(rng.normal(scale=0.2, size=(20_000, 4, 4, 2)) @ [[1, 0.3], [0, 0.8]], -1, 1)
     spectrum = Spectrum.from_images(x)
     # Gaussian: standard error of the variance is σ² sqrt(2 / (n − 1)).
-    expected = spectrum.power * np.sqrt(2 / 3999)
+    expected = spectrum.power * np.sqrt(2 / 19_999)
     np.testing.assert_allclose(spectrum.standard_error, expected, rtol=0.15)
+    np.testing.assert_allclose((spectrum.standard_error / expected).mean(), 1, atol=0.03)
+    few = Spectrum.from_images(x[:40])
+    assert 0.5 < (few.standard_error / few.power).mean() / np.sqrt(2 / 39) < 1.5
 
 
-def test_merging_equals_one_pass():
-    x = images()
-    whole = Spectrum.from_images(x)
-    merged = Spectrum.from_images(x[:20]).merge(Spectrum.from_images(x[20:]))
+FIELDS = ("power", "mean", "colour_basis")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 58), st.integers(1, 60), st.booleans())
+def test_merging_equals_one_pass(split, batch, double):
+    x = images().astype(np.float64 if double else np.float32)
+    whole = Spectrum.from_images([x[i : i + batch] for i in range(0, 60, batch)])
+    merged = Spectrum.from_images(x[:split]).merge(Spectrum.from_images(x[split:]))
     assert merged.count == 60
-    for name in ("power", "mean", "colour_basis", "standard_error"):
-        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-8)
+    for name in FIELDS:
+        ours, theirs = getattr(merged, name), getattr(whole, name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8 if double else 1e-4, atol=1e-6)
+    one = Spectrum.from_images(x)  # how a pass is cut into batches leaves no trace
+    assert same_bits(one, whole)
+
+
+def same_bits(one, other):
+    keys = [*FIELDS, "standard_error"]
+    sums = one.moments.arrays(), other.moments.arrays()
+    return all(np.array_equal(getattr(one, key), getattr(other, key)) for key in keys) and all(
+        np.array_equal(sums[0][key], sums[1][key]) for key in sums[0]
+    )
+
+
+def test_merging_is_associative_and_commutative_to_the_last_bit():
+    a, b, c = (Spectrum.from_images(images(30, seed=i)) for i in range(3))
+    assert same_bits(a.merge(b).merge(c), a.merge(b.merge(c)))
+    assert same_bits(a.merge(b), b.merge(a))
+    assert same_bits(c.merge(a).merge(b), a.merge(b).merge(c))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_whole_blocks_merge_to_the_bits_of_one_pass(threads):
+    x = images(n=2500, size=4).astype(np.float32)
+    whole = Spectrum.from_images(x, threads=threads)
+    parts = [
+        Spectrum.from_images([x[i] for i in part])
+        for part in (
+            [slice(1024, 2048)],
+            [slice(0, 1000), slice(1000, 1024), slice(2048, 2500)],
+        )
+    ]
+    assert same_bits(parts[0].merge(parts[1]), whole)
+
+
+def test_float32_images_lose_nothing_to_cancellation():
+    rng = np.random.default_rng(0)
+    x = (0.9 + rng.normal(scale=1e-3, size=(200, 16, 16, 3))).astype(np.float32)
+    exact = Spectrum.from_images(x.astype(np.float64))
+    rough = Spectrum.from_images(x)
+    np.testing.assert_allclose(rough.power[1:, 1:], exact.power[1:, 1:], rtol=1e-3)
+    constant = Spectrum.from_images(np.full((100, 16, 16, 3), 0.7, np.float32))
+    assert constant.power.max() < 1e-9
+
+
+def test_memory_does_not_grow_with_the_images():
+    def peak(batches):
+        x = np.random.default_rng(0).uniform(-1, 1, (256, 16, 16, 3)).astype(np.float32)
+        tracemalloc.start()
+        Spectrum.from_images((x for _ in range(batches)), threads=2)
+        result = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return result
+
+    peak(1)
+    assert peak(40) < 1.5 * peak(8)
+
+
+@pytest.mark.parametrize("operator", ["dct", "box", "bilinear", "lanczos"])
+def test_smaller_levels_follow_from_one_pass(operator):
+    """On uncorrelated coefficients, as is assumed; exact on any images for dct."""
+    rng = np.random.default_rng(0)
+    law = Spectrum.power_law(8, 1.5, pixel_variance=0.01)
+    coefficients = rng.normal(size=(30_000, 8, 8, 1)) * np.sqrt(law.power)
+    x = np.clip(idctn(coefficients, axes=(1, 2), norm="ortho") + 0.1, -1, 1)
+    axis = resize_matrix(operator, 8, 4)
+    small = np.einsum("ij,njkc,lk->nilc", axis, x, axis)
+    measured, derived = (
+        Spectrum.from_images(small),
+        Spectrum.from_images(x).at_resolution(4, operator),
+    )
+    tolerance = 1e-8 if operator == "dct" else 0.05
+    np.testing.assert_allclose(derived.power, measured.power, rtol=tolerance)
+    np.testing.assert_allclose(derived.mean, measured.mean, atol=1e-12)
+    if operator == "dct":
+        np.testing.assert_allclose(derived.standard_error, measured.standard_error, rtol=1e-6)
+    with pytest.raises(InputError, match="between 1 and the spectrum's 4"):
+        derived.at_resolution(5)
+    with pytest.raises(InputError, match="measure"):
+        derived.merge(derived)
 
 
 def test_files_round_trip_and_merge(tmp_path):

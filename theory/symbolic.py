@@ -1,0 +1,340 @@
+"""The derivations behind the formulas, done by computer algebra from their definitions.
+
+Each function returns a `Derivation`: named steps that sympy worked out, ending in an identity that
+must vanish. Everything is scalar: a linear degradation M acts on each of its singular directions by
+a number m, and white noise stays white in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import sympy as sp
+
+a_s, a_t, sigma_s, sigma_t, m = sp.symbols("a_s a_t sigma_s sigma_t m", positive=True)
+x0, x_s, x_t = sp.symbols("x_0 x_s x_t", real=True)
+S, snr = sp.symbols("S rho", positive=True)
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Steps that lead to an identity."""
+
+    title: str
+    steps: tuple[tuple[str, sp.Basic], ...]
+    """What each line says, and the line: an equation or an expression."""
+    identity: sp.Expr
+    """What must vanish."""
+
+    def holds(self) -> bool:
+        """Whether the identity simplifies to zero."""
+        return sp.simplify(self.identity) == 0
+
+    def latex(self) -> str:
+        """The steps as an aligned LaTeX block."""
+        lines = [rf"&\text{{{label}:}} && {sp.latex(line)}" for label, line in self.steps]
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.latex()}\n$$"
+
+
+def _condition(
+    mean: sp.Matrix, covariance: sp.Matrix, observed: sp.Expr
+) -> tuple[sp.Expr, sp.Expr]:
+    """Mean and variance of the first of two jointly Gaussian numbers, given the second."""
+    gain = covariance[0, 1] / covariance[1, 1]
+    return mean[0] + gain * (observed - mean[1]), covariance[0, 0] - gain * covariance[0, 1]
+
+
+def _forward_variance() -> sp.Expr:
+    """Variance of x_t given x_s in a direction of singular value m (mathematics §2)."""
+    c = a_t / a_s
+    return sigma_t**2 - c**2 * sigma_s**2 * m**2
+
+
+@cache
+def forward_marginal() -> Derivation:
+    """``q(x_s | x_0)`` followed by ``q(x_t | x_s)`` is ``N(a_t M x_0, σ_t² I)``."""
+    c = a_t / a_s
+    xi, zeta = sp.symbols("xi zeta", real=True)  # independent, standard normal
+    step = _forward_variance()
+    state = sp.expand(c * m * (a_s * x0 + sigma_s * xi) + sp.sqrt(step) * zeta)
+    mean = state.subs({xi: 0, zeta: 0})
+    variance = sp.expand(state.coeff(xi) ** 2 + state.coeff(zeta) ** 2)
+    return Derivation(
+        "forward marginal",
+        (
+            ("one step", sp.Eq(x_t, c * m * x_s + sp.sqrt(step) * zeta, evaluate=False)),
+            ("from the clean image", sp.Eq(x_t, state, evaluate=False)),
+            ("its mean", mean),
+            ("its variance", sp.simplify(variance)),
+        ),
+        (mean - a_t * m * x0) ** 2 + (variance - sigma_t**2) ** 2,
+    )
+
+
+@cache
+def posterior() -> Derivation:
+    """``q(x_s | x_t, x_0)`` by conditioning the joint Gaussian of both states."""
+    c = a_t / a_s
+    mu = a_s * x0
+    covariance = sp.Matrix(
+        [[sigma_s**2, c * m * sigma_s**2], [c * m * sigma_s**2, sigma_t**2]]
+    )  # Var x_t by `forward_marginal`
+    mean, variance = _condition(sp.Matrix([mu, c * m * mu]), covariance, x_t)
+    kappa = sp.Symbol("kappa", positive=True)
+    value = c * sigma_s**2 / sigma_t**2
+    stated_mean = mu + kappa * m * (x_t - a_t * m * mu / a_s)
+    stated_variance = sigma_s**2 - kappa**2 * sigma_t**2 * m**2
+    gap = (mean - stated_mean) ** 2 + (variance - stated_variance) ** 2
+    return Derivation(
+        "posterior of the cleaner state",
+        (
+            ("joint covariance", covariance),
+            ("conditional mean", sp.simplify(mean)),
+            ("conditional variance", sp.simplify(variance)),
+            ("with the gain", sp.Eq(kappa, value)),
+            ("mean", stated_mean),
+            ("variance", stated_variance),
+        ),
+        gap.subs(kappa, value),
+    )
+
+
+@cache
+def validity() -> Derivation:
+    """A step is valid where its own noise is: exactly where the posterior's variance is."""
+    covariance = sp.Matrix(
+        [
+            [sigma_s**2, a_t / a_s * m * sigma_s**2],
+            [a_t / a_s * m * sigma_s**2, sigma_t**2],
+        ]
+    )
+    _, variance = _condition(sp.zeros(2, 1), covariance, x_t)
+    step = _forward_variance()
+    least = sp.solve(sp.Eq(step, 0), sigma_t)[0]
+    return Derivation(
+        "condition for a valid step",
+        (
+            ("noise of the step", step),
+            ("least noise that allows it", sp.Eq(sigma_t, least)),
+            ("posterior variance over it", sp.Eq(variance / step, sp.simplify(variance / step))),
+        ),
+        (sp.simplify(variance / step) - sigma_s**2 / sigma_t**2) ** 2
+        + (least - a_t / a_s * m * sigma_s) ** 2,
+    )
+
+
+@cache
+def eta_family() -> Derivation:
+    """Every gain k with noise ``σ_s² − σ_t² k²`` keeps the marginal; DDPM and DDIM are two."""
+    k, xi, zeta = sp.symbols("k xi zeta", real=True)
+    state = a_t * m * x0 + sigma_t * xi
+    new = a_s * x0 + k * (state - a_t * m * x0) + sp.sqrt(sigma_s**2 - sigma_t**2 * k**2) * zeta
+    new = sp.expand(new)
+    variance = sp.expand(new.coeff(xi) ** 2 + new.coeff(zeta) ** 2)
+    ddpm = a_t / a_s * sigma_s**2 / sigma_t**2
+    ddim = sigma_s / sigma_t
+    beta = 1 - a_t**2 / a_s**2  # the usual β_t of a chain without change
+    unit = {sigma_s: sp.sqrt(1 - a_s**2), sigma_t: sp.sqrt(1 - a_t**2)}
+    ddpm_noise = (sigma_s**2 - sigma_t**2 * ddpm**2).subs(unit)
+    known = (1 - a_s**2) / (1 - a_t**2) * beta  # Ho et al. 2020, eq. 7
+    return Derivation(
+        "family of samplers",
+        (
+            ("step", sp.Eq(x_s, new, evaluate=False)),
+            ("variance for every gain", variance),
+            ("DDPM, m = 1: gain", sp.Eq(k, ddpm)),
+            ("DDPM's noise", sp.simplify(ddpm_noise)),
+            ("DDIM, m = 1: gain", sp.Eq(k, ddim)),
+            ("DDIM's noise", (sigma_s**2 - sigma_t**2 * ddim**2)),
+        ),
+        (variance - sigma_s**2) ** 2
+        + sp.simplify(ddpm_noise - known) ** 2
+        + (sigma_s**2 - sigma_t**2 * ddim**2) ** 2,
+    )
+
+
+@cache
+def matched_noise() -> Derivation:
+    """The least noise after a halving keeps the low band's snr; the paper's divides it by 4."""
+    low = sp.Symbol("S_low", positive=True)  # variance of a low coefficient of the large image
+    half = sp.Rational(1, 2)  # both by box and dct: A A^T = I/2 on an axis, M M^T = I/4
+    before = a_s**2 * low / sigma_s**2
+    least = sp.solve(sp.Eq(_forward_variance(), 0), sigma_t)[0].subs(m, half)
+    ratio = sp.simplify(least**2 / a_t**2)
+    matched = sp.simplify((a_t * half) ** 2 * low / (ratio * a_t**2))
+    paper = ((a_t * half) ** 2 * low / sigma_t**2).subs({a_t: a_s, sigma_t: sigma_s})
+    return Derivation(
+        "matched noise",
+        (
+            ("low coefficient before the change", before),
+            ("least noise after it", sp.Eq(sp.Symbol("sigma_t^2/a_t^2"), ratio)),
+            ("low coefficient after, matched", matched),
+            ("low coefficient after, noise kept", paper),
+        ),
+        (matched - before) ** 2 + (before / paper - 4) ** 2,
+    )
+
+
+@cache
+def discarded_information() -> Derivation:
+    """Two Gaussian bands, correlation r: what the high one adds to the low one, and its bound."""
+    low, high = sp.symbols("S_L S_H", positive=True)
+    r = sp.Symbol("r", real=True)
+    data = sp.Matrix(
+        [[low, r * sp.sqrt(low * high)], [r * sp.sqrt(low * high), high]]
+    )  # of (x_L, x_H)
+    both = (sp.eye(2) + snr * data).det()  # e^{2 I} of both noisy bands
+    kept = 1 + snr * low
+    # Variance of x_H given the noisy low band y = √ρ x_L + noise.
+    given = high - (sp.sqrt(snr) * data[0, 1]) ** 2 / kept
+    bound = 1 + snr * high
+    gap = sp.factor(sp.simplify(bound - both / kept))
+    return Derivation(
+        "discarded information",
+        (
+            ("total", sp.log(sp.factor(both)) / 2),
+            ("of the kept band", sp.log(kept) / 2),
+            ("variance left in the discarded band", sp.simplify(given)),
+            ("discarded, exactly", sp.log(sp.simplify(1 + snr * given)) / 2),
+            ("bound", sp.log(bound) / 2),
+            ("bound over exact, inside the logarithm", gap),
+        ),
+        # The gap is a square over a positive number: the bound holds, with equality at r = 0.
+        (sp.simplify(both / kept - (1 + snr * given))) ** 2
+        + (gap - (r * snr * sp.sqrt(low * high)) ** 2 / kept) ** 2,
+    )
+
+
+@cache
+def change_divergence() -> Derivation:
+    """What one opened coefficient is off by: ``½ [ln(1 + ρ) − ρ/(1 + ρ)]`` nats, and its series."""
+    x = sp.Symbol("x", real=True)
+    generated, truth = sigma_s**2, sigma_s**2 * (1 + snr)
+    log_ratio = (sp.log(truth / generated) - x**2 / generated + x**2 / truth) / 2
+    density = sp.exp(-(x**2) / (2 * generated)) / sp.sqrt(2 * sp.pi * generated)
+    divergence = sp.simplify(sp.integrate(sp.expand(log_ratio) * density, (x, -sp.oo, sp.oo)))
+    stated = (sp.log(1 + snr) - snr / (1 + snr)) / 2
+    series = sp.series(stated, snr, 0, 5).removeO()
+    return Derivation(
+        "divergence at a change",
+        (
+            ("generated and true variance", sp.Tuple(generated, truth)),
+            ("log ratio of densities", log_ratio),
+            ("its mean over generated values", divergence),
+            ("for little signal", series),
+        ),
+        (divergence - stated) ** 2 + (series - (snr**2 / 4 - snr**3 / 3 + 3 * snr**4 / 8)) ** 2,
+    )
+
+
+@cache
+def i_mmse_gaussian() -> Derivation:
+    """``dI/dρ = ½ mmse`` for a Gaussian coefficient of variance S."""
+    joint = sp.Matrix([[S, sp.sqrt(snr) * S], [sp.sqrt(snr) * S, 1 + snr * S]])  # of (x0, y)
+    y = sp.Symbol("y", real=True)
+    _, mmse = _condition(sp.zeros(2, 1), joint, y)
+    # h(y) − h(y | x0), both Gaussian
+    information = sp.log(2 * sp.pi * sp.E * joint[1, 1]) / 2 - sp.log(2 * sp.pi * sp.E) / 2
+    return Derivation(
+        "I-MMSE, Gaussian input",
+        (
+            ("observation", sp.Eq(y, sp.sqrt(snr) * x0 + sp.Symbol("epsilon"))),
+            ("least error", sp.simplify(mmse)),
+            ("information, nats", sp.simplify(information)),
+            ("its slope", sp.simplify(sp.diff(information, snr))),
+        ),
+        sp.diff(information, snr) - mmse / 2,
+    )
+
+
+@cache
+def i_mmse_binary() -> Derivation:
+    """``dI/dρ = ½ mmse`` for an input of ±1.
+
+    Given ``x0 = 1`` the argument ``u = ρ + √ρ Z`` enters ``I = ρ − E ln cosh u`` and
+    ``mmse = 1 − E tanh u``. Differentiating under the expectation leaves ``E[Z f(u)]``, which
+    Stein's lemma turns into ``√ρ E f'(u)``; ``E tanh u = E tanh² u`` holds because
+    ``tanh(u) (1 − tanh u)`` times the density of u is odd.
+    """
+    u, z = sp.symbols("u Z", real=True)
+    argument = snr + sp.sqrt(snr) * z
+    potential, tanh = sp.log(sp.cosh(u)), sp.tanh(u)
+    is_derivative = sp.simplify((sp.diff(potential, u) - tanh).rewrite(sp.exp))
+    # d/dρ f(u) = f'(u) (1 + Z/(2√ρ)); Stein: E[Z f'(u)] = √ρ E f''(u)
+    chain = sp.diff(argument, snr)
+    with_z, without = sp.Poly(chain, z).all_coeffs()
+    slope = 1 - (tanh * without + with_z * sp.sqrt(snr) * sp.diff(tanh, u))
+    # The density of u is N(ρ, ρ); times tanh u (1 − tanh u) it must be odd in u.
+    density = sp.exp(-((u - snr) ** 2) / (2 * snr))
+    integrand = (tanh - tanh**2) * density
+    odd = sp.simplify((integrand + integrand.subs(u, -u)).rewrite(sp.exp))
+    second_moment = sp.Symbol("q", positive=True)  # E tanh² u = E tanh u
+    expected = sp.expand(slope).subs(tanh**2, second_moment).subs(tanh, second_moment)
+    mmse = 1 - second_moment
+    return Derivation(
+        "I-MMSE, input of ±1",
+        (
+            ("argument", sp.Eq(u, argument)),
+            ("information, nats, inside the mean", snr - potential),
+            ("derivative of the argument", chain),
+            ("slope, by Stein's lemma, inside the mean", slope),
+            ("even part of (tanh u - tanh² u) p(u)", odd),
+            ("slope, with q the mean of tanh u and of tanh² u", expected),
+            ("least error", mmse),
+        ),
+        (expected - mmse / 2) ** 2 + odd**2 + is_derivative**2,
+    )
+
+
+@cache
+def spectral_variance() -> Derivation:
+    """For Gaussian data the exact reverse step adds what is unknown of x0 to the known variance."""
+    c = a_t / a_s
+    marginal_s = a_s**2 * S + sigma_s**2
+    marginal_t = a_t**2 * m**2 * S + sigma_t**2
+    cross = c * m * marginal_s  # Cov(x_s, x_t)
+    joint = sp.Matrix([[marginal_s, cross], [cross, marginal_t]])
+    mean, variance = _condition(sp.zeros(2, 1), joint, x_t)
+    # The sampler: posterior given x0, with x0 replaced by its Wiener estimate.
+    kappa = c * sigma_s**2 / sigma_t**2
+    unknown = S - (a_t * m * S) ** 2 / marginal_t  # Var(x0 | x_t)
+    through = a_s - kappa * m * a_t * m  # of x0 in the posterior's mean
+    known = sigma_s**2 - kappa**2 * sigma_t**2 * m**2
+    wiener = a_t * m * S / marginal_t
+    factor = through * wiener + kappa * m
+    return Derivation(
+        "spectral variance",
+        (
+            ("variance of the exact reverse step", sp.factor(variance)),
+            ("unknown of the clean image", sp.simplify(unknown)),
+            ("how it enters the mean", sp.simplify(through)),
+            ("known-x0 variance", sp.simplify(known)),
+            ("factor of the sampler", sp.simplify(factor)),
+        ),
+        sp.simplify(variance - known - through**2 * unknown) ** 2
+        + sp.simplify(mean - factor * x_t) ** 2
+        + sp.simplify(marginal_s - factor**2 * marginal_t - variance) ** 2,
+    )
+
+
+DERIVATIONS: dict[str, Callable[[], Derivation]] = {
+    function.__name__: function
+    for function in (
+        forward_marginal,
+        posterior,
+        validity,
+        eta_family,
+        matched_noise,
+        discarded_information,
+        change_divergence,
+        i_mmse_gaussian,
+        i_mmse_binary,
+        spectral_variance,
+    )
+}
+"""All derivations by name, in the order of mathematics."""
