@@ -97,8 +97,8 @@ class ImageSource:
         InputError
             If there are fewer blocks than parts.
         """
-        from theory.moments import block_size  # imports scipy, which decoding does without
         from theory.shards import shard_indices
+        from theory.streaming import block_size  # imports scipy, which decoding does without
 
         ranges = shard_indices(len(self), block_size(self.resolution), (i, n))
         return replace(self, _indices=[self._indices[j] for part in ranges for j in part])

@@ -6,8 +6,9 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 from theory.errors import InputError
-from theory.moments import Moments, block_size, measure
+from theory.moments import Moments
 from theory.spectrum import Spectrum
+from theory.streaming import block_size, measure
 
 from .data import open_images, to_float
 

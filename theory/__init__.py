@@ -8,12 +8,9 @@ from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from .derive import derive_schedule, matched_resolution
+    from .discarded import discarded_information
     from .errors import InputError
-    from .information import (
-        discarded_information,
-        gaussian_information,
-        signal_dominated_fraction,
-    )
+    from .information import gaussian_information, signal_dominated_fraction
     from .noise import NoiseSchedule
     from .operators import resize_matrix
     from .oracle import OracleReport, oracle_errors, oracle_report
@@ -58,7 +55,7 @@ _HOME = {
     "Spectrum": "spectrum",
     "dense_oracle_report": "oracle_dense",
     "derive_schedule": "derive",
-    "discarded_information": "information",
+    "discarded_information": "discarded",
     "gaussian_information": "information",
     "gaussian_pyramid": "pyramid",
     "laplacian_pyramid": "pyramid",

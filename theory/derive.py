@@ -12,7 +12,7 @@ from .errors import InputError
 from .information import check_snr, shell_information, signal_dominated_fraction
 from .noise import NoiseSchedule
 from .schedules import ResolutionSchedule, check_levels
-from .spectrum import Spectrum
+from .spectrum import Spectrum, shell_index
 
 # What a state of r pixels would lack at each snr, for r = 1 … R: (R, T), never rising with r.
 _Lack = Callable[[Spectrum, np.ndarray], np.ndarray]
@@ -26,8 +26,7 @@ class _Criterion:
 
 def _discarded_snr(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     """Largest ``snr S_k`` among the discarded coefficients."""
-    index = np.arange(spectrum.resolution)
-    shell = np.maximum(index[:, None], index)
+    shell = shell_index(spectrum.resolution)
     largest = np.zeros(spectrum.resolution + 1)
     np.maximum.at(largest, shell.ravel(), spectrum.power.max(axis=-1).ravel())
     beyond = np.maximum.accumulate(largest[::-1])[::-1][1:]  # of the shells from r on
@@ -81,7 +80,7 @@ def derive_schedule(
     pixels would lack is at most ``tolerance``. Smaller levels are only entered for good: a level is
     in use from the first step after which it stays enough. The criteria count the ideal band of
     each level, whatever the operator; how much more another operator discards is what
-    `theory.information.discarded_bound` says.
+    `theory.discarded.discarded_bound` says.
 
     Parameters
     ----------

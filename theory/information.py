@@ -2,37 +2,32 @@
 
 All results are in bits. ``snr`` is the per-pixel ratio of squared amplitudes ``a²/σ²``.
 
-Two readings of "no more information" stay apart here. *Sufficiency*: a smaller state keeps all but
-so many bits of what the noisy state holds (`discarded_information`, `matched_resolution`).
-*Total*: the noisy state holds at most so many bits in all (`gaussian_information`), which may be
-no more than a small image's file (`theory.thumbnails`).
+Two readings of "no more information" stay apart. *Total*: the noisy state holds at most so many
+bits in all (`gaussian_information`), which may be no more than a small image's file
+(`theory.thumbnails`). *Sufficiency*: a smaller state keeps all but so many bits of what the noisy
+state holds (`theory.discarded`, `theory.derive.matched_resolution`).
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigvalsh
 from scipy.special import erf
 
 from .errors import InputError
-from .operators import check_operator, dct_basis, resize_matrix
 from .schedules import ResolutionSchedule
-from .spectrum import Spectrum, octave_edges
-
-DENSE_LIMIT = 1024  # coefficients per colour; up to here log-determinants are computed densely
+from .spectrum import Spectrum, octave_edges, shell_index
 
 
 def band_mask(size: int, resolution: int) -> np.ndarray:
     """(size, size) bool: the DCT coefficients that an image of ``resolution`` pixels keeps."""
-    index = np.arange(size)
-    return np.maximum(index[:, None], index) < resolution
+    return shell_index(size) < resolution
 
 
-def _bits(power: np.ndarray, snr: float | np.ndarray) -> float | np.ndarray:
-    """½ Σ log2(1 + snr S) over all coefficients, for each snr."""
+def channel_bits(power: np.ndarray, snr: float | np.ndarray) -> float | np.ndarray:
+    """Bits of parallel Gaussian channels, ``½ Σ log2(1 + snr S)`` over all ``S``, for each snr."""
     flat = power[power > 0]
     snr = check_snr(snr)
     bits = np.array([0.5 / np.log(2) * np.log1p(value * flat).sum() for value in snr.ravel()])
@@ -57,7 +52,7 @@ def gaussian_information(spectrum: Spectrum, snr: float | np.ndarray) -> float |
     float or array of the shape of ``snr``
         Bits per image, all pixels and colours together.
     """
-    return _bits(spectrum.power, snr)
+    return channel_bits(spectrum.power, snr)
 
 
 def covariance_information(covariance: np.ndarray, snr: float | np.ndarray) -> float | np.ndarray:
@@ -87,7 +82,7 @@ def covariance_information(covariance: np.ndarray, snr: float | np.ndarray) -> f
     values = eigvalsh(covariance)
     if values[0] < -1e-8 * max(values[-1], 0):
         raise InputError("covariance: has a negative eigenvalue")
-    return _bits(values, snr)
+    return channel_bits(values, snr)
 
 
 def hadamard_gap(images: np.ndarray, snr: float | np.ndarray) -> float | np.ndarray:
@@ -111,140 +106,19 @@ def hadamard_gap(images: np.ndarray, snr: float | np.ndarray) -> float | np.ndar
     return gaussian_information(spectrum, snr) - exact
 
 
-@dataclass(frozen=True)
-class DiscardedBound:
-    """What a downsampling discards at most, and how that was computed."""
-
-    bits: float | np.ndarray  # per image, of the shape of snr
-    method: str  # "dense" (log-determinant) or "diagonal" (a larger bound)
-
-
-def discarded_information(
-    spectrum: Spectrum, snr: float | np.ndarray, resolution: int, operator: str = "dct"
-) -> float | np.ndarray:
-    """Bound on the information that is lost by keeping only ``resolution`` pixels of a noisy image.
-
-    The sufficiency reading: ``I(x0; x_t) − I(x0; M x_t)`` is at most this. See `discarded_bound`,
-    which also says how it was computed.
-
-    Parameters
-    ----------
-    spectrum : Spectrum
-    snr : float or array
-        ``a²/σ²`` of the state before downsampling, not negative.
-    resolution : int
-        Side of the kept image in pixels, from 1 to the spectrum's resolution.
-    operator : {"dct", "box", "bilinear", "lanczos"}
-        How it is made.
-
-    Returns
-    -------
-    float or array of the shape of ``snr``
-        Bits per image.
-
-    Raises
-    ------
-    InputError
-        If ``resolution`` is out of range or ``snr`` is negative.
-    """
-    return discarded_bound(spectrum, snr, resolution, operator).bits
-
-
-def discarded_bound(
-    spectrum: Spectrum,
-    snr: float | np.ndarray,
-    resolution: int,
-    operator: str = "dct",
-    method: str = "auto",
-) -> DiscardedBound:
-    """Bound on ``I(x0; x_t) − I(x0; M x_t)`` for any downsampling ``M`` (mathematics §4).
-
-    Rotate ``x_t`` into the row space U of M and its complement V: the noises are independent, and
-    ``M x_t`` is an invertible function of ``Uᵀ x_t``. What is lost is ``I(x0; Vᵀ x_t | Uᵀ x_t)``,
-    at most
-
-    * dense: ``½ log2 det(I + snr Σ) − ½ log2 det(I + snr Uᵀ Σ U)``, attained by Gaussian data with
-      independent DCT coefficients;
-    * diagonal: ``½ Σ_i log2(1 + snr (Vᵀ Σ V)_ii)``, larger, and cheap at every size.
-
-    For ``dct`` both are ``½ Σ_{k discarded} log2(1 + snr S_k)``, a bound for all data with this
-    spectrum. For the others the dense form takes the DCT coefficients as uncorrelated, which the
-    diagonal form of ``dct`` need not.
-
-    Parameters
-    ----------
-    spectrum, snr, resolution, operator
-        As in `discarded_information`.
-    method : {"auto", "dense", "diagonal"}
-        "auto": dense where the kept image has at most 1024 pixels, else diagonal.
-
-    Returns
-    -------
-    DiscardedBound
-    """
-    if not 1 <= resolution <= spectrum.resolution:
-        raise InputError(
-            f"resolution {resolution}: must lie between 1 and the spectrum's {spectrum.resolution}"
-        )
-    check_operator(operator)
-    if method not in ("auto", "dense", "diagonal"):
-        raise InputError(f"method {method!r}: must be auto, dense or diagonal")
-    if method == "auto":
-        method = "dense" if resolution**2 <= DENSE_LIMIT else "diagonal"
-    if operator == "dct" or resolution == spectrum.resolution:
-        power = spectrum.power[~band_mask(spectrum.resolution, resolution)]
-        return DiscardedBound(_bits(power, snr), method)
-    u, v = _row_space(operator, spectrum, resolution)
-    if method == "dense":
-        kept = np.concatenate([_kept_variances(u, s) for s in np.moveaxis(spectrum.power, -1, 0)])
-        bits = np.asarray(_bits(spectrum.power, snr)) - np.asarray(_bits(kept, snr))
-        return DiscardedBound(float(bits) if bits.ndim == 0 else bits, method)
-    parts = [(v, u), (u, v), (v, v)]
-    lost = [
-        (rows**2).T @ power @ columns**2
-        for rows, columns in parts
-        for power in np.moveaxis(spectrum.power, -1, 0)
-    ]
-    return DiscardedBound(_bits(np.concatenate([part.ravel() for part in lost]), snr), method)
-
-
-def _row_space(operator: str, spectrum: Spectrum, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal bases of what one axis keeps and loses, in DCT coefficients: (R, r), (R, R − r).
-
-    Each is rotated to be uncorrelated for the spectrum's mean over the other axis, which tightens
-    the diagonal bound.
-    """
-    size = spectrum.resolution
-    axis = resize_matrix(operator, size, resolution) @ dct_basis(size).T
-    _, _, vh = np.linalg.svd(axis)
-    marginal = spectrum.power.sum(axis=(1, 2))
-
-    def uncorrelated(basis: np.ndarray) -> np.ndarray:
-        return basis @ np.linalg.eigh((basis.T * marginal) @ basis)[1]
-
-    return uncorrelated(vh[:resolution].T), uncorrelated(vh[resolution:].T)
-
-
-def _kept_variances(u: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Eigenvalues of ``(U ⊗ U)ᵀ diag(S) (U ⊗ U)``, (r²,)."""
-    size, kept = u.shape
-    pairs = (u[:, :, None] * u[:, None, :]).reshape(size, kept * kept)  # u[k, i] u[k, j]
-    matrix = (pairs.T @ power @ pairs).reshape(kept, kept, kept, kept)  # i, j of rows; of columns
-    return eigvalsh(matrix.transpose(0, 2, 1, 3).reshape(kept * kept, -1)).clip(min=0)
-
-
 def shell_information(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     """`gaussian_information` split over the frequency index ``max(k1, k2)``: (T,) to (T, R) bits.
 
-    The sum from index ``r`` on is `discarded_information` of an ideal downsampling to ``r``.
+    The sum from index ``r`` on is `theory.discarded_information` of an ideal downsampling to ``r``.
     """
     size = spectrum.resolution
     snr = check_snr(snr)
-    index = np.arange(size)
-    shell = np.maximum(index[:, None], index).ravel()
+    shell = shell_index(size).ravel()
     order = np.argsort(shell, kind="stable")
     power = spectrum.power.reshape(size * size, -1)[order].ravel()
-    first = index**2 * spectrum.channels  # r² coefficients of each colour lie below index r
+    first = (
+        np.arange(size) ** 2 * spectrum.channels
+    )  # r² coefficients of each colour lie below index r
     result = np.empty((len(snr), size))
     for i in range(0, len(snr), 64):
         bits = np.log1p(snr[i : i + 64, None] * power)
@@ -274,7 +148,7 @@ def band_information(spectrum: Spectrum, snr: float | np.ndarray) -> np.ndarray:
         spectrum.power[band_mask(spectrum.resolution, high) & ~band_mask(spectrum.resolution, low)]
         for low, high in itertools.pairwise(edges)
     ]
-    bits = [[_bits(part[:, c], snr) for c in range(spectrum.channels)] for part in parts]
+    bits = [[channel_bits(part[:, c], snr) for c in range(spectrum.channels)] for part in parts]
     return np.moveaxis(np.array(bits), (0, 1), (-2, -1))
 
 
@@ -299,7 +173,7 @@ def state_information(spectrum: Spectrum, snr: np.ndarray, resolutions: np.ndarr
     for resolution in np.unique(resolutions):
         at = resolutions == resolution
         kept = spectrum.power[:resolution, :resolution] * (resolution / spectrum.resolution) ** 2
-        bits[at] = _bits(kept, np.asarray(snr)[at])
+        bits[at] = channel_bits(kept, np.asarray(snr)[at])
     return bits
 
 

@@ -1,14 +1,8 @@
 """Exact error of a schedule and sampler on Gaussian data, with no network and no sampling.
 
 For Gaussian data the best denoiser is linear (Wiener), so every reverse step is linear and the
-variance of what a sampler generates can be propagated exactly: one scalar per DCT coefficient.
-
-The recursion runs on the relative error ``δ`` of a coefficient's variance, ``V = V* (1 + δ)`` with
-``V*`` the forward marginal's. A reverse step with ``V_s = f² V_t + n`` maps
-
-    δ_s = g δ_t + (g + n/V*_s − 1),    g = f² V*_t / V*_s
-
-which is linear, so the error splits exactly by the steps that caused it.
+variance of what a sampler generates can be propagated exactly: one scalar per DCT coefficient, see
+`theory.propagation`.
 """
 
 from __future__ import annotations
@@ -23,12 +17,10 @@ from scipy.interpolate import CubicSpline
 from .costs import chain_costs
 from .errors import InputError
 from .noise import NoiseSchedule
-from .posterior import check_eta, reverse_gains
+from .posterior import check_eta
+from .propagation import SOURCES, Chains, propagate
 from .schedules import ResolutionSchedule
-from .spectrum import Spectrum, octave_power
-
-SOURCES = ("start", "steps", "changes", "end")
-"""What can make a sampler's output differ from the data: see `OracleReport.sources`."""
+from .spectrum import Spectrum, octave_power, shell_index
 
 _NODES = 64  # powers per band at which many schedules are evaluated; the rest is interpolated
 
@@ -107,13 +99,12 @@ def oracle_report(
     visited = visited_steps(schedule, steps)
     chains = Chains.of([schedule], [visited])
     data = spectrum.power
-    flat, shell = _coefficients(spectrum)
+    flat, shell, place = _coefficients(spectrum)
     delta = propagate(chains, flat, shell, eta, start, order, spectral_variance, SOURCES)[:, 0]
 
     total = delta.sum(axis=0)
     power = np.zeros(data.size)
-    kept = np.flatnonzero(data.ravel() > 0)
-    power[kept[np.argsort(_shell_index(data).ravel()[kept], kind="stable")]] = flat * (1 + total)
+    power[place] = flat * (1 + total)
     power = power.reshape(data.shape).clip(min=0)
     return OracleReport(
         power=power,
@@ -162,145 +153,6 @@ def oracle_errors(
     return _errors(Chains.of(schedules, visited), spectrum, eta, start, order, spectral_variance)
 
 
-@dataclass(frozen=True)
-class Chains:
-    """States that B samplers visit, (n, B) each; shorter chains repeat their last state."""
-
-    resolution: np.ndarray
-    alpha: np.ndarray
-    sigma: np.ndarray
-    logsnr: np.ndarray  # of the full resolution, continuous across matched changes
-    full: int
-
-    @classmethod
-    def of(
-        cls, schedules: Sequence[ResolutionSchedule], visited: Sequence[Sequence[int]]
-    ) -> Chains:
-        """Look the visited steps up in their schedules."""
-        longest = max(len(steps) for steps in visited)
-        padded = np.array([[*steps, *[steps[-1]] * (longest - len(steps))] for steps in visited]).T
-        unique: dict[int, int] = {}  # schedules occur many times with other steps
-        row = np.array([unique.setdefault(id(s), len(unique)) for s in schedules])
-        distinct = [schedules[int(np.argmax(row == i))] for i in range(len(unique))]
-
-        def look_up(name: str) -> np.ndarray:
-            if len({len(s) for s in distinct}) == 1:
-                return np.stack([getattr(s, name) for s in distinct])[row, padded]
-            columns = [getattr(s, name)[p] for s, p in zip(schedules, padded.T, strict=True)]
-            return np.stack(columns, axis=1)
-
-        return cls(
-            look_up("resolutions"),
-            look_up("alpha"),
-            look_up("sigma"),
-            np.log(look_up("base_snr")),
-            schedules[0].resolution,
-        )
-
-
-def propagate(
-    chains: Chains,
-    power: np.ndarray,
-    shell: np.ndarray,
-    eta: float,
-    start: str,
-    order: int,
-    spectral_variance: bool,
-    sources: Sequence[str] = (),
-) -> np.ndarray:
-    """Relative error ``δ`` of the generated variances, split by ``sources`` if any are named.
-
-    ``power`` (K,) is positive and sorted by ``shell`` (K,), the larger index of a coefficient.
-    Returns (len(sources) or 1, B, K).
-    """
-    count = len(sources) or 1
-    index = {name: i for i, name in enumerate(sources)} if sources else dict.fromkeys(SOURCES, 0)
-    steps, batch = chains.resolution.shape
-    active = np.searchsorted(shell, chains.resolution.max(axis=1))  # coefficients of any chain
-    delta = np.zeros((count, batch, len(power)))
-    # Order 2: the previous prediction, as a multiple of the full-size x0, and its log-snr.
-    history = np.full((batch, len(power)), np.nan)
-    history_logsnr = chains.logsnr[0]
-    amplitude = np.empty(0)  # signed, of the one random number behind each coefficient (order 2)
-
-    def state(i: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        r, sigma = chains.resolution[i][:, None], chains.sigma[i][:, None]
-        scale = chains.alpha[i][:, None] * r / chains.full
-        return r, scale, sigma, scale**2 * power[:n] + sigma**2
-
-    n = active[0]
-    r, scale, sigma, marginal = state(0, n)
-    if start == "white":
-        delta[index["start"], :, :n] = sigma**2 / marginal - 1
-    for i in range(1, steps):
-        m = active[i]
-        r_s, scale_s, sigma_s, marginal_s = state(i, m)
-        lift = r / r_s
-        gain, noise = reverse_gains(
-            (chains.alpha[i - 1][:, None], sigma), (chains.alpha[i][:, None], sigma_s), lift, eta
-        )
-        # x̂0 of the next state is scale_s times the clean coefficient's estimate, `wiener` x_t.
-        wiener = scale * power[:n] / marginal
-        inside = shell[:n] < r
-        if order == 2:
-            if i == 1:
-                amplitude = np.sqrt(marginal * (1 + delta[:, :, :n].sum(axis=0)))
-            estimate = wiener * amplitude
-            ratio = half_step_ratio(history_logsnr, chains.logsnr[i - 1], chains.logsnr[i])
-            before = history[:, :n]
-            slope = np.where(np.isfinite(before), estimate - before, 0.0)
-            extrapolated = estimate + ratio[:, None] * slope
-            new = scale_s * extrapolated + gain * (amplitude - scale * extrapolated)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                growth = (new / amplitude) ** 2 * (marginal / marginal_s[:, :n])
-            local = growth - 1
-        else:
-            factor = scale_s * wiener + gain * (1 - scale * wiener)
-            growth = factor**2 * (marginal / marginal_s[:, :n])
-            if spectral_variance:
-                local = np.maximum(growth - 1, 0.0)  # noise fills up to the marginal
-            else:
-                local = growth - 1 + noise / marginal_s[:, :n]
-        changed = r_s != r
-        for d in delta[:, :, :n]:
-            d *= np.where(inside, growth, 0.0)
-        if count == 1:
-            delta[0, :, :n] += np.where(inside, local, 0.0)
-        else:
-            delta[index["steps"], :, :n] += np.where(inside & ~changed, local, 0.0)
-            delta[index["changes"], :, :n] += np.where(inside & changed, local, 0.0)
-        if changed.any():
-            opened = shell[:m] < r_s
-            opened[:, :n] &= ~inside
-            fresh = np.zeros_like(marginal_s) if spectral_variance else sigma_s**2 / marginal_s - 1
-            delta[index["changes"], :, :m] += np.where(opened, fresh, 0.0)
-        if order == 2:
-            keep = inside & ~changed  # both sides of a change are one place
-            history[:, :n] = np.where(keep, estimate, history[:, :n])
-            history_logsnr = np.where(changed[:, 0], history_logsnr, chains.logsnr[i - 1])
-            amplitude = np.concatenate(
-                [np.where(inside, new, sigma_s), np.broadcast_to(sigma_s, (batch, m - n))], axis=1
-            )
-        n, r, scale, sigma, marginal = m, r_s, scale_s, sigma_s, marginal_s
-
-    kept = np.zeros((batch, len(power)))  # share of the data's variance in the clean prediction
-    kept[:, :n] = np.where(shell[:n] < r, scale**2 * power[:n] / marginal, 0.0)
-    delta *= kept
-    if not spectral_variance:
-        delta[index["end"]] += kept - 1
-    return delta
-
-
-def half_step_ratio(before: np.ndarray, logsnr_t: np.ndarray, logsnr_s: np.ndarray) -> np.ndarray:
-    """Weight of ``x̂0(t) − x̂0(before)`` in a second-order step from ``t`` to ``s``.
-
-    Half the ratio of the step's length in log-snr to that of the one before; 0 at a chain's start
-    and past its end.
-    """
-    length, earlier = logsnr_s - logsnr_t, logsnr_t - before
-    return np.divide(length, 2 * earlier, out=np.zeros_like(length), where=earlier != 0)
-
-
 def _errors(
     chains: Chains,
     spectrum: Spectrum,
@@ -310,7 +162,7 @@ def _errors(
     spectral_variance: bool,
 ) -> np.ndarray:
     """Relative W2² of each chain, from a few powers in each band between resolutions."""
-    power, shell = _coefficients(spectrum)
+    power, shell, _ = _coefficients(spectrum)
     edges = [0, *np.unique(chains.resolution).tolist(), spectrum.resolution]
     groups, nodes, shells = [], [], []
     for low, high in itertools.pairwise(edges):
@@ -338,17 +190,13 @@ def _errors(
     return total / power.sum()
 
 
-def _coefficients(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
-    """Positive powers and their shells ``max(k1, k2)``, sorted by shell: (K,) and (K,)."""
-    power, shell = spectrum.power.ravel(), _shell_index(spectrum.power).ravel()
+def _coefficients(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positive powers, their shells ``max(k1, k2)`` and places, sorted by shell: (K,) each."""
+    power = spectrum.power.ravel()
+    shell = np.repeat(shell_index(spectrum.resolution).ravel(), spectrum.channels)
     kept = np.flatnonzero(power > 0)
     kept = kept[np.argsort(shell[kept], kind="stable")]
-    return power[kept], shell[kept]
-
-
-def _shell_index(power: np.ndarray) -> np.ndarray:
-    index = np.arange(len(power))
-    return np.broadcast_to(np.maximum(index[:, None], index)[:, :, None], power.shape)
+    return power[kept], shell[kept], kept
 
 
 def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:

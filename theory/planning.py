@@ -21,7 +21,8 @@ from .costs import chain_costs
 from .derive import derivation
 from .errors import InputError
 from .noise import NoiseSchedule
-from .oracle import Chains, check_sampler, half_step_ratio, oracle_report, propagate
+from .oracle import check_sampler, oracle_report
+from .propagation import Chains, half_step_ratio, propagate
 from .schedules import ResolutionSchedule, check_levels
 from .spectrum import Spectrum
 

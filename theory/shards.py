@@ -1,6 +1,6 @@
 """Spectra of parts of a dataset, measured apart: which part is whose, and putting them together.
 
-Shard i of n holds the blocks of images (`theory.moments.block_size`) whose number, from 0, is
+Shard i of n holds the blocks of images (`theory.streaming.block_size`) whose number, from 0, is
 ``i − 1`` modulo n. Shards are whole blocks, so all of them together have the bits of one pass.
 """
 

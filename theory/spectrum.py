@@ -21,8 +21,9 @@ from scipy.fft import idctn
 
 from .errors import InputError
 from .files import atomic_path
-from .moments import Moments, measure
+from .moments import Moments
 from .operators import dct_basis, resize_matrix
+from .streaming import measure
 
 _FORMAT = "scale-space-spectrum/1"
 
@@ -159,7 +160,7 @@ class Spectrum:
         """Spectrum of both datasets together, as if measured in one pass.
 
         Associative and commutative to the last bit. Where ``self`` holds whole blocks of 1024
-        images (fewer above 64 pixels, `theory.moments.block_size`) it also has the bits of one
+        images (fewer above 64 pixels, `theory.streaming.block_size`) it also has the bits of one
         pass; at other splits it agrees up to rounding.
 
         Raises
@@ -310,6 +311,12 @@ class Spectrum:
                 f"{path}: is not a readable spectrum file ({_one_line(error)}); "
                 "write one with `ssd spectrum`"
             ) from None
+
+
+def shell_index(size: int) -> np.ndarray:
+    """``max(k1, k2)`` of each DCT frequency, (size, size): ``r`` pixels keep those below r."""
+    index = np.arange(size)
+    return np.maximum(index[:, None], index)
 
 
 def octave_edges(resolution: int) -> list[int]:

@@ -24,7 +24,7 @@ class Derivation:
 
     title: str
     steps: tuple[tuple[str, sp.Basic], ...]
-    """What each line says, and the line: an equation or an expression."""
+    """What each line says, with mathematics between dollar signs; and the line."""
     identity: sp.Expr
     """What must vanish."""
 
@@ -34,7 +34,10 @@ class Derivation:
 
     def latex(self) -> str:
         """The steps as an aligned LaTeX block."""
-        lines = [rf"&\text{{{label}:}} && {sp.latex(line)}" for label, line in self.steps]
+        lines = [
+            rf"&\text{{{label}:}} && {sp.latex(line, ln_notation=True)}"
+            for label, line in self.steps
+        ]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def _repr_latex_(self) -> str:
@@ -147,9 +150,9 @@ def eta_family() -> Derivation:
         (
             ("step", sp.Eq(x_s, new, evaluate=False)),
             ("variance for every gain", variance),
-            ("DDPM, m = 1: gain", sp.Eq(k, ddpm)),
-            ("DDPM's noise", sp.simplify(ddpm_noise)),
-            ("DDIM, m = 1: gain", sp.Eq(k, ddim)),
+            ("DDPM, $m = 1$: gain", sp.Eq(k, ddpm)),
+            ("DDPM's noise", known),
+            ("DDIM, $m = 1$: gain", sp.Eq(k, ddim)),
             ("DDIM's noise", (sigma_s**2 - sigma_t**2 * ddim**2)),
         ),
         (variance - sigma_s**2) ** 2
@@ -161,7 +164,7 @@ def eta_family() -> Derivation:
 @cache
 def matched_noise() -> Derivation:
     """The least noise after a halving keeps the low band's snr; the paper's divides it by 4."""
-    low = sp.Symbol("S_low", positive=True)  # variance of a low coefficient of the large image
+    low = sp.Symbol("S_L", positive=True)  # variance of a low coefficient of the large image
     half = sp.Rational(1, 2)  # both by box and dct: A A^T = I/2 on an axis, M M^T = I/4
     before = a_s**2 * low / sigma_s**2
     least = sp.solve(sp.Eq(_forward_variance(), 0), sigma_t)[0].subs(m, half)
@@ -172,7 +175,7 @@ def matched_noise() -> Derivation:
         "matched noise",
         (
             ("low coefficient before the change", before),
-            ("least noise after it", sp.Eq(sp.Symbol("sigma_t^2/a_t^2"), ratio)),
+            ("least noise after it", sp.Eq(sigma_t**2 / a_t**2, ratio, evaluate=False)),
             ("low coefficient after, matched", matched),
             ("low coefficient after, noise kept", paper),
         ),
@@ -197,10 +200,10 @@ def discarded_information() -> Derivation:
     return Derivation(
         "discarded information",
         (
-            ("total", sp.log(sp.factor(both)) / 2),
+            ("total", sp.log(sp.collect(sp.expand(both), snr, sp.factor)) / 2),
             ("of the kept band", sp.log(kept) / 2),
             ("variance left in the discarded band", sp.simplify(given)),
-            ("discarded, exactly", sp.log(sp.simplify(1 + snr * given)) / 2),
+            ("discarded, exactly", sp.log(1 + snr * sp.simplify(given)) / 2),
             ("bound", sp.log(bound) / 2),
             ("bound over exact, inside the logarithm", gap),
         ),
@@ -217,7 +220,11 @@ def change_divergence() -> Derivation:
     generated, truth = sigma_s**2, sigma_s**2 * (1 + snr)
     log_ratio = (sp.log(truth / generated) - x**2 / generated + x**2 / truth) / 2
     density = sp.exp(-(x**2) / (2 * generated)) / sp.sqrt(2 * sp.pi * generated)
-    divergence = sp.simplify(sp.integrate(sp.expand(log_ratio) * density, (x, -sp.oo, sp.oo)))
+    divergence = sp.integrate(sp.expand(log_ratio) * density, (x, -sp.oo, sp.oo))
+    top, bottom = sp.fraction(sp.together(sp.expand_log(sp.simplify(divergence), force=True)))
+    log = sp.log(1 + snr)
+    share = sp.expand(top).coeff(log)
+    divergence = sp.cancel(share / bottom) * log + sp.cancel((top - share * log) / bottom)
     stated = (sp.log(1 + snr) - snr / (1 + snr)) / 2
     series = sp.series(stated, snr, 0, 5).removeO()
     return Derivation(
@@ -283,8 +290,8 @@ def i_mmse_binary() -> Derivation:
             ("information, nats, inside the mean", snr - potential),
             ("derivative of the argument", chain),
             ("slope, by Stein's lemma, inside the mean", slope),
-            ("even part of (tanh u - tanh² u) p(u)", odd),
-            ("slope, with q the mean of tanh u and of tanh² u", expected),
+            (r"even part of $(\tanh u - \tanh^2 u)\, p(u)$", odd),
+            (r"slope, with $q$ the mean of $\tanh u$ and of $\tanh^2 u$", expected),
             ("least error", mmse),
         ),
         (expected - mmse / 2) ** 2 + odd**2 + is_derivative**2,
@@ -307,16 +314,18 @@ def spectral_variance() -> Derivation:
     known = sigma_s**2 - kappa**2 * sigma_t**2 * m**2
     wiener = a_t * m * S / marginal_t
     factor = through * wiener + kappa * m
+    exact = marginal_s * _forward_variance() / marginal_t
     return Derivation(
         "spectral variance",
         (
-            ("variance of the exact reverse step", sp.factor(variance)),
+            ("variance of the exact reverse step", exact),
             ("unknown of the clean image", sp.simplify(unknown)),
             ("how it enters the mean", sp.simplify(through)),
             ("known-x0 variance", sp.simplify(known)),
             ("factor of the sampler", sp.simplify(factor)),
         ),
-        sp.simplify(variance - known - through**2 * unknown) ** 2
+        sp.simplify(exact - variance) ** 2
+        + sp.simplify(variance - known - through**2 * unknown) ** 2
         + sp.simplify(mean - factor * x_t) ** 2
         + sp.simplify(marginal_s - factor**2 * marginal_t - variance) ** 2,
     )

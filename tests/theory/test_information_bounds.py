@@ -16,10 +16,10 @@ from theory import (
     resize_matrix,
 )
 from theory.derive import matched_resolution
+from theory.discarded import dense_discarded_information, discarded_bound
 from theory.information import (
     band_information,
     covariance_information,
-    discarded_bound,
     hadamard_gap,
     schedule_information,
     shell_information,
@@ -94,6 +94,26 @@ def test_the_dense_bound_is_that_of_explicit_covariances(operator):
     bound = discarded_bound(spectrum, snr, 4, operator)
     assert bound.method == "dense"
     assert bound.bits == pytest.approx(total - kept, rel=1e-9)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_any_matrix_gives_what_the_separable_form_gives(operator):
+    spectrum, snr = Spectrum.power_law(6, 2.0), np.array([0.1, 3.0])
+    axis = resize_matrix(operator, 6, 4)
+    lost = dense_discarded_information(pixel_covariance(spectrum, 0), np.kron(axis, axis), snr)
+    np.testing.assert_allclose(lost, discarded_bound(spectrum, snr, 4, operator).bits, rtol=1e-9)
+
+
+def test_a_mask_loses_what_the_hidden_pixels_add_and_a_blur_nothing():
+    covariance = np.array([[2.0, 0.8], [0.8, 0.5]])
+    lost = dense_discarded_information(covariance, np.array([[1.0, 0.0]]), 3.0)
+    expected = np.log2(np.linalg.det(np.eye(2) + 3 * covariance) / (1 + 3 * 2.0)) / 2
+    assert lost == pytest.approx(expected)
+    blur = np.array([[0.7, 0.3], [0.3, 0.7]])
+    assert dense_discarded_information(covariance, blur, 3.0) == pytest.approx(0, abs=1e-12)
+    for bad in (np.eye(3), np.zeros((1, 2)), np.ones(2)):
+        with pytest.raises(InputError, match="operator"):
+            dense_discarded_information(covariance, bad, 3.0)
 
 
 def test_which_bound_was_used_is_said():

@@ -8,7 +8,8 @@ import pytest
 
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory.costs import cost_table
-from theory.information import band_mask, discarded_information, gaussian_information
+from theory.discarded import discarded_information
+from theory.information import band_mask, gaussian_information
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data/paper_schedules.json").read_text())
 NOISE = NoiseSchedule.linear(1000)

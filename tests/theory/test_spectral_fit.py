@@ -9,7 +9,6 @@ from scipy.fft import idctn
 
 from ssd_models.data import open_images, to_float
 from theory import InputError, Spectrum
-from theory.moments import block_size
 from theory.shards import merge_spectra, parse_shard, shard_indices
 from theory.spectral_fit import (
     convergence,
@@ -19,6 +18,7 @@ from theory.spectral_fit import (
     spectral_exponents,
     spectrum_warnings,
 )
+from theory.streaming import block_size
 
 
 def law_images(exponent, n=600, size=32, seed=0):

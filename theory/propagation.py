@@ -1,0 +1,161 @@
+"""How a sampler carries variance from state to state: the oracle's recursion (mathematics §6).
+
+It runs on the relative error ``δ`` of a coefficient's variance, ``V = V* (1 + δ)`` with ``V*`` the
+forward marginal's. A reverse step with ``V_s = f² V_t + n`` maps
+
+    δ_s = g δ_t + (g + n/V*_s − 1),    g = f² V*_t / V*_s
+
+which is linear, so the error splits exactly by the steps that caused it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .posterior import reverse_gains
+from .schedules import ResolutionSchedule
+
+SOURCES = ("start", "steps", "changes", "end")
+"""What can make a sampler's output differ from the data: see `theory.oracle.OracleReport`."""
+
+
+@dataclass(frozen=True)
+class Chains:
+    """States that B samplers visit, (n, B) each; shorter chains repeat their last state."""
+
+    resolution: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    logsnr: np.ndarray  # of the full resolution, continuous across matched changes
+    full: int
+
+    @classmethod
+    def of(
+        cls, schedules: Sequence[ResolutionSchedule], visited: Sequence[Sequence[int]]
+    ) -> Chains:
+        """Look the visited steps up in their schedules."""
+        longest = max(len(steps) for steps in visited)
+        padded = np.array([[*steps, *[steps[-1]] * (longest - len(steps))] for steps in visited]).T
+        unique: dict[int, int] = {}  # schedules occur many times with other steps
+        row = np.array([unique.setdefault(id(s), len(unique)) for s in schedules])
+        distinct = [schedules[int(np.argmax(row == i))] for i in range(len(unique))]
+
+        def look_up(name: str) -> np.ndarray:
+            if len({len(s) for s in distinct}) == 1:
+                return np.stack([getattr(s, name) for s in distinct])[row, padded]
+            columns = [getattr(s, name)[p] for s, p in zip(schedules, padded.T, strict=True)]
+            return np.stack(columns, axis=1)
+
+        return cls(
+            look_up("resolutions"),
+            look_up("alpha"),
+            look_up("sigma"),
+            np.log(look_up("base_snr")),
+            schedules[0].resolution,
+        )
+
+
+def propagate(
+    chains: Chains,
+    power: np.ndarray,
+    shell: np.ndarray,
+    eta: float,
+    start: str,
+    order: int,
+    spectral_variance: bool,
+    sources: Sequence[str] = (),
+) -> np.ndarray:
+    """Relative error ``δ`` of the generated variances, split by ``sources`` if any are named.
+
+    ``power`` (K,) is positive and sorted by ``shell`` (K,), the larger index of a coefficient.
+    Returns (len(sources) or 1, B, K).
+    """
+    count = len(sources) or 1
+    index = {name: i for i, name in enumerate(sources)} if sources else dict.fromkeys(SOURCES, 0)
+    steps, batch = chains.resolution.shape
+    active = np.searchsorted(shell, chains.resolution.max(axis=1))  # coefficients of any chain
+    delta = np.zeros((count, batch, len(power)))
+    # Order 2: the previous prediction, as a multiple of the full-size x0, and its log-snr.
+    history = np.full((batch, len(power)), np.nan)
+    history_logsnr = chains.logsnr[0]
+    amplitude = np.empty(0)  # signed, of the one random number behind each coefficient (order 2)
+
+    def state(i: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        r, sigma = chains.resolution[i][:, None], chains.sigma[i][:, None]
+        scale = chains.alpha[i][:, None] * r / chains.full
+        return r, scale, sigma, scale**2 * power[:n] + sigma**2
+
+    n = active[0]
+    r, scale, sigma, marginal = state(0, n)
+    if start == "white":
+        delta[index["start"], :, :n] = sigma**2 / marginal - 1
+    for i in range(1, steps):
+        m = active[i]
+        r_s, scale_s, sigma_s, marginal_s = state(i, m)
+        lift = r / r_s
+        gain, noise = reverse_gains(
+            (chains.alpha[i - 1][:, None], sigma), (chains.alpha[i][:, None], sigma_s), lift, eta
+        )
+        # x̂0 of the next state is scale_s times the clean coefficient's estimate, `wiener` x_t.
+        wiener = scale * power[:n] / marginal
+        inside = shell[:n] < r
+        if order == 2:
+            if i == 1:
+                amplitude = np.sqrt(marginal * (1 + delta[:, :, :n].sum(axis=0)))
+            estimate = wiener * amplitude
+            ratio = half_step_ratio(history_logsnr, chains.logsnr[i - 1], chains.logsnr[i])
+            before = history[:, :n]
+            slope = np.where(np.isfinite(before), estimate - before, 0.0)
+            extrapolated = estimate + ratio[:, None] * slope
+            new = scale_s * extrapolated + gain * (amplitude - scale * extrapolated)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                growth = (new / amplitude) ** 2 * (marginal / marginal_s[:, :n])
+            local = growth - 1
+        else:
+            factor = scale_s * wiener + gain * (1 - scale * wiener)
+            growth = factor**2 * (marginal / marginal_s[:, :n])
+            if spectral_variance:
+                local = np.maximum(growth - 1, 0.0)  # noise fills up to the marginal
+            else:
+                local = growth - 1 + noise / marginal_s[:, :n]
+        changed = r_s != r
+        for d in delta[:, :, :n]:
+            d *= np.where(inside, growth, 0.0)
+        if count == 1:
+            delta[0, :, :n] += np.where(inside, local, 0.0)
+        else:
+            delta[index["steps"], :, :n] += np.where(inside & ~changed, local, 0.0)
+            delta[index["changes"], :, :n] += np.where(inside & changed, local, 0.0)
+        if changed.any():
+            opened = shell[:m] < r_s
+            opened[:, :n] &= ~inside
+            fresh = np.zeros_like(marginal_s) if spectral_variance else sigma_s**2 / marginal_s - 1
+            delta[index["changes"], :, :m] += np.where(opened, fresh, 0.0)
+        if order == 2:
+            keep = inside & ~changed  # both sides of a change are one place
+            history[:, :n] = np.where(keep, estimate, history[:, :n])
+            history_logsnr = np.where(changed[:, 0], history_logsnr, chains.logsnr[i - 1])
+            amplitude = np.concatenate(
+                [np.where(inside, new, sigma_s), np.broadcast_to(sigma_s, (batch, m - n))], axis=1
+            )
+        n, r, scale, sigma, marginal = m, r_s, scale_s, sigma_s, marginal_s
+
+    kept = np.zeros((batch, len(power)))  # share of the data's variance in the clean prediction
+    kept[:, :n] = np.where(shell[:n] < r, scale**2 * power[:n] / marginal, 0.0)
+    delta *= kept
+    if not spectral_variance:
+        delta[index["end"]] += kept - 1
+    return delta
+
+
+def half_step_ratio(before: np.ndarray, logsnr_t: np.ndarray, logsnr_s: np.ndarray) -> np.ndarray:
+    """Weight of ``x̂0(t) − x̂0(before)`` in a second-order step from ``t`` to ``s``.
+
+    Half the ratio of the step's length in log-snr to that of the one before; 0 at a chain's start
+    and past its end.
+    """
+    length, earlier = logsnr_s - logsnr_t, logsnr_t - before
+    return np.divide(length, 2 * earlier, out=np.zeros_like(length), where=earlier != 0)
