@@ -2,12 +2,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check figures clean
 
 help:
-	@echo "make demo   set up, then derive, train and sample on the built-in photographs (runs/demo)"
-	@echo "make test   set up, then lint, check types and run every test"
-	@echo "make clean  remove the environment and all caches"
+	@echo "make demo     set up, then derive, train and sample on the built-in photographs (runs/demo)"
+	@echo "make test     set up, then lint, check types and run every test"
+	@echo "make figures  draw what lies in figures/ again, about a minute"
+	@echo "make clean    remove the environment and all caches"
 
 # The stamp is younger than pyproject.toml exactly while the environment fits it.
 $(VENV)/.installed: pyproject.toml
@@ -26,6 +27,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+figures: $(VENV)/.installed
+	set -e; for script in $(filter-out figures/style.py,$(wildcard figures/*.py)); do \
+		echo $$script; $(BIN)/python $$script; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.fft import dctn
+from tqdm import tqdm
 
 from theory.comparison import compare_schedules, transfer_errors
 from theory.errors import InputError
@@ -76,7 +78,8 @@ def bench_pareto(
     """Print the Pareto front of sampling plans on one spectrum."""
     spectrum, noise = Spectrum.load(path), NoiseSchedule.linear(steps)
     levels = halved_levels(spectrum.resolution, num_levels)
-    front = pareto_front(spectrum, noise, levels, calls, costs, order)
+    shown = tqdm(calls, unit="number of calls", leave=False, disable=not sys.stderr.isatty())
+    front = pareto_front(spectrum, noise, levels, shown, costs, order)
     if not front:
         raise InputError("bench pareto: no chain is that cheap; raise --costs or --calls")
     print(

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from theory.cores import available_cores
 from theory.errors import InputError
 from theory.files import atomic_path
 
@@ -81,7 +82,7 @@ class ImageSource:
         """
         if batch_size < 1:
             raise InputError(f"batch size {batch_size}: give 1 or more")
-        pool = ThreadPoolExecutor(_threads())
+        pool = ThreadPoolExecutor(available_cores())
         bar = tqdm(total=len(self), desc=self.name, unit="img", disable=not progress)
         try:
             with self._images.open() as read, bar:
@@ -303,9 +304,3 @@ def _own_size(name: str, images: _Images, index: int) -> int:
             f"{name}: {images[index]} is {width}×{height} px, not square; give a resolution"
         )
     return width
-
-
-def _threads() -> int:
-    if hasattr(os, "sched_getaffinity"):  # the cores that this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

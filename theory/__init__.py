@@ -1,4 +1,8 @@
-"""From a dataset's spectrum to how much information noisy states hold, and to schedules."""
+"""From a dataset's spectrum to how much information noisy states hold, and to schedules.
+
+Docstrings cite formulas as "mathematics §n": sections of ``mathematics.md`` in this folder, which
+also says under which name each formula is computed.
+"""
 
 from __future__ import annotations
 

@@ -217,8 +217,11 @@ def signal_dominated_fraction(
     elif kind == "pixels" and isinstance(data, Spectrum):
         share = 2 / np.pi * np.arctan(root * np.sqrt(data.power.mean()))
     elif kind == "pixels":
-        magnitude = np.abs(np.asarray(data, np.float64)).ravel() / np.sqrt(2)
-        share = np.array([erf(r * magnitude).mean() for r in root.ravel()]).reshape(root.shape)
+        # Images of 8 bits have few distinct values.
+        magnitude, count = np.unique(np.abs(np.asarray(data, np.float64)), return_counts=True)
+        magnitude /= np.sqrt(2)
+        share = np.array([erf(r * magnitude) @ count for r in root.ravel()]).reshape(root.shape)
+        share /= count.sum()
     else:
         raise InputError(
             f"signal_dominated_fraction: kind {kind!r} is not possible here; use 'pixels', "

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,9 +118,11 @@ def pareto_front(
     """
     planner = _Planner(spectrum, noise, levels, order, operator, None)
     plans = []
-    for number, cost in product(calls, costs_per_call):
-        with suppress(InputError):  # too little for any chain
-            plans.append(planner.best(number, cost))
+    costs = tuple(costs_per_call)
+    for number in calls:
+        for cost in costs:
+            with suppress(InputError):  # too little for any chain
+                plans.append(planner.best(number, cost))
     plans.sort(key=lambda plan: (plan.cost, plan.error))
     front: list[SamplingPlan] = []
     for plan in plans:

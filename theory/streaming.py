@@ -8,7 +8,6 @@ over processes or machines of one kind, the totals have the same bits.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from scipy.fft import dctn
 from scipy.stats import poisson
 
+from .cores import available_cores
 from .errors import InputError
 from .moments import REPLICATES, ExactSum, Moments, radial_bins
 
@@ -49,12 +49,12 @@ def measure(batches: Iterable[np.ndarray], threads: int | None = None) -> Moment
         For arrays of another shape, type or range.
     """
     blocks = _Blocks()
-    pool = ThreadPoolExecutor(threads or _cores())
+    pool = ThreadPoolExecutor(threads or available_cores())
     pending: deque[tuple[Future[_ChunkSums], bool]] = deque()
     try:
         for chunk, ends_block in _chunks(batches):
             pending.append((pool.submit(_chunk_sums, *chunk), ends_block))
-            while len(pending) > 4 * (threads or _cores()):
+            while len(pending) > 4 * (threads or available_cores()):
                 blocks.add(*_result(pending))
         while pending:
             blocks.add(*_result(pending))
@@ -289,9 +289,3 @@ def _check_batch(batch: np.ndarray, number: int, shape: tuple[int, ...] | None) 
     if shape is not None and batch.shape[3] != shape[2]:
         raise InputError(f"{where}: has another number of channels than before")
     return batch.shape[1:]
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # the cores that this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, features
 
+from .cores import available_cores
 from .errors import InputError
 from .operators import resize_matrix
 
@@ -66,11 +68,12 @@ def thumbnail_bits(
     if file_format == "webp" and not features.check("webp"):
         raise InputError("format 'webp': Pillow was built without it; use 'png'")
     bits = np.empty((len(images), len(resolutions)))
-    for column, resolution in enumerate(resolutions):
-        axis = resize_matrix(operator, size, resolution)
-        small = np.einsum("ij,njkc,lk->nilc", axis, images.astype(np.float64), axis, optimize=True)
-        pixels = np.clip(np.rint(small), 0, 255).astype(np.uint8)
-        bits[:, column] = [_file_bits(image, file_format) for image in pixels]
+    with ThreadPoolExecutor(available_cores()) as pool:  # encoders run outside Python's lock
+        for column, resolution in enumerate(resolutions):
+            axis = resize_matrix(operator, size, resolution)
+            small = np.einsum("ij,njkc,lk->nilc", axis, images.astype(float), axis, optimize=True)
+            pixels = np.clip(np.rint(small), 0, 255).astype(np.uint8)
+            bits[:, column] = list(pool.map(lambda image: _file_bits(image, file_format), pixels))
     return bits
 
 
