@@ -45,6 +45,21 @@ def test_a_budget_of_everything_never_leaves_full_resolution():
     assert not schedule.changes
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.floats(1, 3), st.floats(0.4, 1), st.floats(0.4, 1))
+def test_a_larger_budget_never_errs_more(exponent, one, two):
+    spectrum, noise, levels = (
+        Spectrum.power_law(16, exponent),
+        NoiseSchedule.linear(100),
+        (16, 8, 4),
+    )
+    poor, rich = (
+        oracle_report(derive_schedule(spectrum, noise, levels, "budget", b), spectrum).relative_w2
+        for b in sorted([one, two])
+    )
+    assert rich <= poor * (1 + 1e-3)  # the program groups coefficients by power
+
+
 def test_opening_errors_add_up_to_the_oracles():
     spectrum = Spectrum.power_law(64, 2.0)
     levels = (64, 32, 16, 8)
