@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def variants(images: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _each(images: np.ndarray, change) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _each(images: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
 
 

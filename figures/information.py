@@ -9,6 +9,8 @@ data: information.png, .pdf, .csv.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from style import COLOURS, new_figure, save, save_table
@@ -97,7 +99,9 @@ def main(data: str = "photos") -> None:
         print(f"t = {step}: {after} px suffice; all bits fit into a file of at most {files_at} px")
 
 
-def _draw(axes, t, curves, title: str, label: str) -> None:  # type: ignore[no-untyped-def]
+def _draw(
+    axes: Any, t: np.ndarray, curves: Mapping[str, np.ndarray], title: str, label: str
+) -> None:
     for colour, (name, values) in zip(COLOURS, curves.items(), strict=False):
         axes.plot(t, values, color=colour, label=name)
     axes.set(title=title, ylabel=label)

@@ -112,9 +112,8 @@ def discarded_bound(
         for rows, columns in parts
         for power in np.moveaxis(spectrum.power, -1, 0)
     ]
-    return DiscardedBound(
-        channel_bits(np.concatenate([part.ravel() for part in lost]), snr), method
-    )
+    variances = np.concatenate([part.ravel() for part in lost])
+    return DiscardedBound(channel_bits(variances, snr), method)
 
 
 def dense_discarded_information(
@@ -143,15 +142,17 @@ def dense_discarded_information(
     Raises
     ------
     InputError
-        If the covariance is none, or ``matrix`` does not fit it or is zero.
+        If the covariance is none, or ``matrix`` does not fit it, is zero or not finite.
     """
     matrix = np.asarray(matrix, np.float64)
     total = covariance_information(covariance, snr)
-    if matrix.ndim != 2 or matrix.shape[1] != len(covariance) or not np.abs(matrix).max() > 0:
+    if matrix.ndim != 2 or matrix.shape[1] != len(covariance):
         raise InputError(
-            f"operator: needs shape (m, {len(covariance)}) to fit the covariance, and some entry "
-            f"above 0; got {matrix.shape}"
+            f"operator: needs shape (m, {len(covariance)}) to fit the covariance, got "
+            f"{matrix.shape}"
         )
+    if not (matrix.any() and np.isfinite(matrix).all()):
+        raise InputError("operator: is zero, or has values that are not finite")
     _, gains, rows = np.linalg.svd(matrix, full_matrices=False)
     kept = rows[gains > 1e-10 * gains[0]]
     return total - covariance_information(kept @ covariance @ kept.T, snr)

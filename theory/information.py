@@ -116,9 +116,7 @@ def shell_information(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     shell = shell_index(size).ravel()
     order = np.argsort(shell, kind="stable")
     power = spectrum.power.reshape(size * size, -1)[order].ravel()
-    first = (
-        np.arange(size) ** 2 * spectrum.channels
-    )  # r² coefficients of each colour lie below index r
+    first = np.arange(size) ** 2 * spectrum.channels  # each colour has r² coefficients below r
     result = np.empty((len(snr), size))
     for i in range(0, len(snr), 64):
         bits = np.log1p(snr[i : i + 64, None] * power)

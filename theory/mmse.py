@@ -7,6 +7,7 @@ a denoiser's measured error per step says how much information about the image i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,9 @@ def binary_information(snr: float | np.ndarray) -> float | np.ndarray:
     return _binary(snr, lambda u, value: (value - np.logaddexp(u, -u) + np.log(2)) / np.log(2))
 
 
-def _binary(snr: float | np.ndarray, function) -> float | np.ndarray:  # type: ignore[no-untyped-def]
+def _binary(
+    snr: float | np.ndarray, function: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> float | np.ndarray:
     snr = check_snr(snr)
     nodes, weights = _HERMITE
     value = snr[..., None]
