@@ -1,77 +1,165 @@
-"""Separable downsampling on torch tensors, and spectral functions of its Gram matrix."""
+"""Linear degradations on torch tensors: what the process needs of a map ``M``, and how it gets it.
+
+`SeparableDegradation` has the exact singular value decomposition of resizes and blurs;
+`ssd_models.matrix_free.MatrixFreeDegradation` serves any linear function.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from theory.operators import chain_matrix
+from theory.degradations import DegradationPath
+
+SpectralFunction = Callable[[Tensor], Tensor]
+"""From singular values, a float64 tensor, to one number for each."""
 
 
-class Degradation:
-    """The two-axis map ``M x = A x Aᵀ`` through successive resolutions.
+class Degradation(ABC):
+    """Linear map ``M = U diag(s) Vᵀ`` from states of one size to states of another.
 
-    With ``A = U diag(s) Vᵀ`` the map has the singular values ``s_i s_j``.
+    Attributes
+    ----------
+    shape_in, shape_out : (int, int)
+        Height and width of a state before and after.
+    lambda_max : float
+        Largest eigenvalue of ``M Mᵀ``: no direction of white noise is scaled by more.
+    is_identity : bool
+    opens : bool
+        Whether states may have directions that ``M`` does not see (outside its row space).
+    """
+
+    shape_in: tuple[int, int]
+    shape_out: tuple[int, int]
+    is_identity: bool = False
+    opens: bool = True
+
+    @property
+    @abstractmethod
+    def lambda_max(self) -> float:
+        """Largest eigenvalue of ``M Mᵀ``."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """``M x``: (N, C, *shape_in) to (N, C, *shape_out)."""
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor:
+        """``Mᵀ y``: (N, C, *shape_out) to (N, C, *shape_in)."""
+
+    @abstractmethod
+    def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
+        """``V diag(gain(s)) Uᵀ y``: (N, C, *shape_out) to (N, C, *shape_in)."""
+
+    @abstractmethod
+    def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
+        """``V diag(kept(s)) Vᵀ x``, plus ``rest`` times what lies outside the row space of ``M``.
+
+        A function of the Gram matrix ``MᵀM``; of the size of ``x``, (N, C, *shape_in).
+        """
+
+    def pseudo_inverse(self, y: Tensor) -> Tensor:
+        """``M⁺ y``: the smallest input that ``M`` maps to ``y`` (to its range, if it has less)."""
+        return self.lift(y, torch.reciprocal)
+
+    def project(self, x: Tensor) -> Tensor:
+        """``M⁺ M x``: what ``M`` sees of ``x``."""
+        return self.filter(x, torch.ones_like, 0.0)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``M x``."""
+        return self.forward(x)
+
+
+class SeparableDegradation(Degradation):
+    """Resizes and Gaussian blurs, ``M x = A x Bᵀ``: four small matrix products, nothing iterated.
+
+    With ``A = U diag(s) Vᵀ``, and ``B`` likewise, the map has the singular values ``s_i s_j``.
+    Matrices are kept on the device and in the dtype of the tensors that they met, so that later
+    calls copy nothing between host and device.
 
     Parameters
     ----------
-    operator : str
-        Name of a `theory.resize_matrix`.
-    resolutions : sequence of int
-        Sides in pixels, from input to output; repeats are identities.
+    path : theory.degradations.DegradationPath
+    image_size : (int, int), optional
+        Height and width in pixels of a full-resolution image; by default a square.
+    resolution : int, optional
+        Full resolution that ``path`` speaks of, needed with ``image_size``.
     """
 
-    def __init__(self, operator: str, resolutions: Sequence[int]):
-        self.is_identity = len(set(resolutions)) == 1
-        matrix = chain_matrix(operator, list(resolutions))
-        u, s, vt = np.linalg.svd(matrix, full_matrices=False)
-        self._arrays = {"matrix": matrix, "u": u, "v": np.ascontiguousarray(vt.T)}
-        self.singular_values = np.outer(s, s)  # (m, m) of the two-axis map
-        self._tensors: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
+    def __init__(
+        self,
+        path: DegradationPath,
+        image_size: tuple[int, int] | None = None,
+        resolution: int | None = None,
+    ):
+        self.is_identity = path.is_identity
+        height, width = image_size or (None, None)
+        axes = {"h": self._axis(path, resolution, height)}
+        axes["w"] = axes["h"] if width == height else self._axis(path, resolution, width)
+        self._arrays = axes
+        (m_h, n_h), (m_w, n_w) = axes["h"]["a"].shape, axes["w"]["a"].shape
+        self.shape_in, self.shape_out = (n_h, n_w), (m_h, m_w)
+        self.opens = any(len(axis["s"]) < len(axis["v"]) for axis in axes.values())
+        self._largest = float(axes["h"]["s"].max() * axes["w"]["s"].max()) ** 2
+        self._tensors: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
 
-    def _on(self, name: str, like: Tensor) -> Tensor:
-        """The named matrix in the dtype and on the device of ``like``."""
-        key = (name, like.device, like.dtype)
+    @staticmethod
+    def _axis(
+        path: DegradationPath, resolution: int | None, side: int | None
+    ) -> dict[str, np.ndarray]:
+        u, s, v = path.factors(resolution, side)
+        return {"a": path.matrix(resolution, side), "u": u, "s": s, "v": v}
+
+    @property
+    def lambda_max(self) -> float:
+        """Largest eigenvalue of ``M Mᵀ``."""
+        return self._largest
+
+    def _on(self, name: str, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Array ``name`` ("u_h": factor U of the height) in a dtype, on the device of ``like``."""
+        array = self._arrays[name[2]][name[0]]
+        key = (id(array), like.device, dtype or like.dtype)  # a square's axes share theirs
         if key not in self._tensors:
-            self._tensors[key] = torch.as_tensor(
-                self._arrays[name], dtype=like.dtype, device=like.device
-            )
+            self._tensors[key] = torch.tensor(array, dtype=key[2], device=like.device)
         return self._tensors[key]
 
+    def singular_values(self, like: Tensor) -> Tensor:
+        """``s_i s_j`` as float64 on the device of ``like``, (k, l)."""
+        s_h = self._on("s_h", like, torch.float64)
+        return s_h[:, None] * self._on("s_w", like, torch.float64)
+
+    def matrix(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """One-axis matrices of height and width, in the dtype and on the device of ``like``."""
+        return self._on("a_h", like), self._on("a_w", like)
+
     def forward(self, x: Tensor) -> Tensor:
-        """``M x``: (..., n, n) to (..., m, m)."""
+        """``M x``: (..., *shape_in) to (..., *shape_out)."""
         if self.is_identity:
             return x
-        matrix = self._on("matrix", x)
-        return matrix @ x @ matrix.T
-
-    __call__ = forward
+        a, b = self.matrix(x)
+        return a @ x @ b.T
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """``Mᵀ y``: (..., m, m) to (..., n, n)."""
+        """``Mᵀ y``: (..., *shape_out) to (..., *shape_in)."""
         if self.is_identity:
             return y
-        matrix = self._on("matrix", y)
-        return matrix.T @ y @ matrix
+        a, b = self.matrix(y)
+        return a.T @ y @ b
 
-    def lift(self, y: Tensor, values: np.ndarray | float) -> Tensor:
-        """``V diag(values) Uᵀ y``: (..., m, m) to (..., n, n).
+    def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
+        """``V diag(gain(s)) Uᵀ y``: (..., *shape_out) to (..., *shape_in)."""
+        weight = gain(self.singular_values(y)).to(y.dtype)
+        inner = self._on("u_h", y).T @ y @ self._on("u_w", y)
+        return self._on("v_h", y) @ (inner * weight) @ self._on("v_w", y).T
 
-        ``values`` (m, m) or one number; with the singular values this is the adjoint.
-        """
-        if self.is_identity:
-            return float(np.mean(values)) * y
-        u, v = self._on("u", y), self._on("v", y)
-        weights = torch.as_tensor(np.broadcast_to(values, self.singular_values.shape).copy())
-        return v @ ((u.T @ y @ u) * weights.to(y)) @ v.T
-
-    def filter(self, x: Tensor, kept: np.ndarray | float, rest: float) -> Tensor:
-        """``V diag(kept) Vᵀ x`` on the row space of ``M``, plus ``rest`` times what is outside."""
-        if self.is_identity:
-            return float(np.mean(kept)) * x
-        v = self._on("v", x)
-        change = np.broadcast_to(kept, self.singular_values.shape) - rest
-        return rest * x + v @ ((v.T @ x @ v) * torch.as_tensor(change).to(x)) @ v.T
+    def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
+        """``V diag(kept(s)) Vᵀ x + rest (I − V Vᵀ) x``, (..., *shape_in)."""
+        weight = (kept(self.singular_values(x)) - rest * self.opens).to(x.dtype)
+        v_h, v_w = self._on("v_h", x), self._on("v_w", x)
+        inside = v_h @ ((v_h.T @ x @ v_w) * weight) @ v_w.T
+        return rest * x + inside if self.opens else inside

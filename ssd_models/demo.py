@@ -17,12 +17,12 @@ from theory.noise import NoiseSchedule
 from theory.oracle import octave_decibels, oracle_report, with_predictions
 from theory.report import save_report
 from theory.schedules import ResolutionSchedule
+from theory.spacing import select_steps
 from theory.spectrum import Spectrum, band_power
 
 from .config import TrainConfig
 from .data import open_images, save_grid, to_float
 from .pipeline import ScaleSpacePipeline
-from .scheduler import select_steps
 from .training import Trainer, build_unet, use_bf16
 
 RESOLUTION = 32

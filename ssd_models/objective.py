@@ -57,11 +57,14 @@ def denoising_loss(
 ) -> Tensor:
     """Mean over images of ``min(snr_t, clip) · mean((M_{1:t-1} x_0 − x̂_0)²)``.
 
+    Where the schedule blurs, the target is the level's least blurred image
+    (`ScaleSpaceProcess.target`).
+
     ``snr_t`` is the full-resolution chain's (mathematics §7), so that every level sees the weight
     that DDPM gives the same content (min-SNR, Hang et al. 2023).
     """
     schedule = process.schedule
-    target = process.degrade(x0, max(int(t[0]) - 1, 0))
+    target = process.target(x0, int(schedule.output_resolutions[t[0]]))
     x_t = process.add_noise(x0, torch.from_numpy(t), noise)
     x_t = x_t.contiguous(memory_format=torch.channels_last)
     steps = torch.from_numpy(t).to(x0.device)

@@ -1,4 +1,4 @@
-"""The diffusion process with a change of resolution: forward marginals and exact posterior steps.
+"""The diffusion process with linear degradations: forward marginals and exact posterior steps.
 
 ``q(x_t | x_0) = N(a_t M_{1:t} x_0, σ_t² I)`` and, for ``s < t``, with ``M = M_{s+1:t}`` and
 ``c = a_t/a_s``, ``q(x_t | x_s) = N(c M x_s, σ_t² I − c² σ_s² M Mᵀ)`` (mathematics §2).
@@ -6,17 +6,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from theory.degradations import scaled
 from theory.errors import InputError
-from theory.posterior import reverse_step
+from theory.posterior import check_eta, reverse_gains
 from theory.schedules import ResolutionSchedule
 
-from .degradation import Degradation
+from .degradation import Degradation, SeparableDegradation
+
+_ROUNDING = 1e-5  # relative: a user's own degradation knows its largest eigenvalue in float32
+_KEPT = 128  # degradations; without blur there are only a few
 
 
 def standard_normal(
@@ -32,35 +36,105 @@ class ScaleSpaceProcess:
     """Forward process and posterior of a `theory.ResolutionSchedule`, on torch tensors.
 
     Steps are integers (one for a whole batch, since they fix its resolution). Amplitudes are kept
-    in float64; results have the dtype and device of the tensors given.
+    in float64; results have the dtype and device of the tensors given. A reverse step copies
+    nothing between host and device, once it has met the device.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    image_size : (int, int), optional
+        Height and width of the images, where they are not squares of the schedule's resolution;
+        every level must have whole numbers of pixels. Amplitudes are the schedule's.
+    degradation : callable, optional
+        Your own ``M_{s+1:t}`` in place of the schedule's resizes and blurs: from ``(s, t)``, with
+        ``s`` None for the clean image, to a `Degradation`.
     """
 
-    def __init__(self, schedule: ResolutionSchedule):
+    def __init__(
+        self,
+        schedule: ResolutionSchedule,
+        image_size: tuple[int, int] | None = None,
+        degradation: Callable[[int | None, int], Degradation] | None = None,
+    ):
         self.schedule = schedule
-        self._degradations: dict[tuple[int, ...], Degradation] = {}
+        self.image_size = image_size or (schedule.resolution,) * 2
+        self._own = degradation
+        self._degradations: dict[Hashable, Degradation] = {}
+        if degradation is None and image_size is not None:
+            for level in schedule.levels:
+                for side in image_size:
+                    scaled(level, side, schedule.resolution)
 
     def resolution(self, t: int) -> int:
-        """Side of the state at step ``t`` in pixels."""
+        """Resolution of the state at step ``t`` as the schedule names it, in pixels."""
         return int(self.schedule.resolutions[self._step(t)])
+
+    def shape(self, t: int) -> tuple[int, int]:
+        """Height and width of the state at step ``t`` in pixels."""
+        if self._own is not None:
+            return self.degradation(None, t).shape_out
+        r, full = self.resolution(t), self.schedule.resolution
+        return scaled(r, self.image_size[0], full), scaled(r, self.image_size[1], full)
+
+    def level_shape(self, resolution: int) -> tuple[int, int]:
+        """Height and width in pixels of states at a level of the schedule."""
+        return self.shape(self._level_start(resolution))
+
+    def target_step(self, resolution: int) -> int | None:
+        """Step whose degradation a denoiser's prediction at a level has; None: the clean image.
+
+        At a lower level it is the level's least noisy step. Without blur all steps of a level
+        degrade alike, so that ``M_{1:s} x_0`` of the next state ``s`` is what is predicted.
+        """
+        first = self._level_start(resolution)
+        return first if resolution != self.schedule.resolution else None
+
+    def target(self, x0: Tensor, resolution: int) -> Tensor:
+        """What a denoiser predicts at a level: the clean image, (N, C, H, W), degraded to it."""
+        step = self.target_step(resolution)
+        self._check_clean(x0)
+        return x0 if step is None else self.degradation(None, step)(x0)
+
+    def from_target(self, prediction: Tensor, s: int) -> Tensor:
+        """``M_{1:s} x_0`` from a prediction at the level of ``s``."""
+        return self.degradation(self.target_step(self.resolution(s)), s)(prediction)
+
+    def between_levels(self, small: int, large: int) -> Degradation:
+        """Map from predictions at one level to those at a smaller one."""
+        step = self.target_step(small)
+        assert step is not None
+        return self.degradation(self.target_step(large), step)
+
+    def _level_start(self, resolution: int) -> int:
+        found = np.flatnonzero(self.schedule.resolutions == resolution)
+        if not found.size:
+            raise InputError(f"resolution {resolution}: is that of no step of the schedule")
+        return int(found[0])
 
     def degradation(self, s: int | None, t: int) -> Degradation:
         """``M_{s+1:t}``, from the state at ``s`` (None: the clean image) to that at ``t``."""
         last = self._step(t)
-        first = 0 if s is None else self._step(s)
-        if first > last:
+        first = None if s is None else self._step(s)
+        if first is not None and first > last:
             raise InputError(f"steps {s} -> {t}: the first must not be noisier than the second")
-        visited = tuple(dict.fromkeys(self.schedule.resolutions[first : last + 1].tolist()))
-        if visited not in self._degradations:
-            self._degradations[visited] = Degradation(self.schedule.operator, visited)
-        return self._degradations[visited]
+        path = self.schedule.path(first, last)
+        key: Hashable = path if self._own is None else (first, last)
+        if key not in self._degradations:
+            if self._own is None:
+                made: Degradation = SeparableDegradation(
+                    path, self.image_size, self.schedule.resolution
+                )
+            else:
+                made = self._own(first, last)
+                self._check_valid(made, first, last)
+            if len(self._degradations) >= _KEPT:  # blurs differ at every step: drop the oldest
+                del self._degradations[next(iter(self._degradations))]
+            self._degradations[key] = made
+        return self._degradations[key]
 
     def degrade(self, x0: Tensor, t: int) -> Tensor:
-        """``M_{1:t} x_0``: the clean image (N, C, R, R) at the resolution of step ``t``."""
-        if x0.shape[-1] != self.schedule.resolution or x0.shape[-2] != x0.shape[-1]:
-            raise InputError(
-                f"x0: has shape {tuple(x0.shape)}; the schedule needs "
-                f"(N, C, {self.schedule.resolution}, {self.schedule.resolution})"
-            )
+        """``M_{1:t} x_0``: the clean image (N, C, H, W) as it lies behind the state at ``t``."""
+        self._check_clean(x0)
         return self.degradation(None, t)(x0)
 
     def add_noise(
@@ -74,23 +148,30 @@ class ScaleSpaceProcess:
 
         Parameters
         ----------
-        x0 : (N, C, R, R) tensor
+        x0 : (N, C, H, W) tensor
             Clean images at full resolution.
         t : int or (N,) integer tensor
             Step of the batch or of each image; all must have the same resolution.
-        noise : (N, C, r_t, r_t) tensor, optional
+        noise : tensor of the state's shape, optional
             Standard normal; drawn from ``generator`` if not given.
         """
         steps = torch.as_tensor(t).reshape(-1).tolist()
         if len({self.resolution(step) for step in steps}) != 1 or len(steps) not in (1, len(x0)):
             raise InputError("t: give one step, or one per image, all of the same resolution")
-        clean = self.degrade(x0, max(steps))
+        self._check_clean(x0)
+        maps = [self.degradation(None, step) for step in steps]
+        if all(each is maps[0] for each in maps):
+            clean = maps[0](x0)
+        else:  # blurred by different amounts
+            clean = torch.cat([each(x0[i : i + 1]) for i, each in enumerate(maps)])
         if noise is None:
             noise = standard_normal(clean.shape, clean, generator)
         if noise.shape != clean.shape:
             raise InputError(
                 f"noise: has shape {tuple(noise.shape)}, the state needs {tuple(clean.shape)}"
             )
+        if len(steps) == 1:
+            return self.schedule.alpha[steps[0]] * clean + self.schedule.sigma[steps[0]] * noise
         shape = (-1, 1, 1, 1)
         alpha = torch.as_tensor(self.schedule.alpha[steps]).to(clean).reshape(shape)
         sigma = torch.as_tensor(self.schedule.sigma[steps]).to(clean).reshape(shape)
@@ -104,13 +185,39 @@ class ScaleSpaceProcess:
         ``μ_s + K (x_t − a_t M μ_s / a_s)`` with ``μ_s = a_s x0_at_s``. For η = 1 it is the mean of
         ``q(x_s | x_t, x_0)``; see `posterior_sample`.
         """
-        return self._mean(x0_at_s, x_t, t, s, self._gain(x0_at_s, x_t, t, s, eta)[0])
-
-    def _mean(self, x0_at_s: Tensor, x_t: Tensor, t: int, s: int, gain: np.ndarray) -> Tensor:
-        a_s, a_t = float(self.schedule.alpha[s]), float(self.schedule.alpha[t])
-        degradation = self.degradation(s, t)
+        degradation = self._reverse(x0_at_s, x_t, t, s, eta)
+        a_t, sigma_t, a_s, sigma_s = self._amplitudes(t, s)
+        if degradation.is_identity:
+            gain = float(reverse_gains((a_t, sigma_t), (a_s, sigma_s), 1.0, eta)[0])
+            return (a_s - gain * a_t) * x0_at_s + gain * x_t
         residual = x_t - a_t * degradation(x0_at_s)
-        return a_s * x0_at_s + degradation.lift(residual, gain)
+        if eta == 1:  # K = κ Mᵀ
+            kappa = a_t / a_s * (sigma_s / sigma_t) ** 2
+            return a_s * x0_at_s + kappa * degradation.adjoint(residual)
+        return a_s * x0_at_s + degradation.lift(
+            residual, lambda m: reverse_gains((a_t, sigma_t), (a_s, sigma_s), m, eta)[0]
+        )
+
+    def posterior_noise(self, noise: Tensor, t: int, s: int, eta: float = 1.0) -> Tensor:
+        """Noise of the reverse step ``t → s``, made of white noise of the shape of the state at s.
+
+        Its covariance is ``σ_s² I − σ_t² K Kᵀ``, drawn exactly (mathematics §2).
+        """
+        degradation = self.degradation(s, t)
+        a_t, sigma_t, a_s, sigma_s = self._amplitudes(t, s)
+
+        def deviation(m: Tensor) -> Tensor:
+            return reverse_gains((a_t, sigma_t), (a_s, sigma_s), m, eta)[1] ** 0.5
+
+        if degradation.is_identity:
+            variance = reverse_gains((a_t, sigma_t), (a_s, sigma_s), 1.0, eta)[1]
+            return float(variance) ** 0.5 * noise
+        return degradation.filter(noise, deviation, sigma_s)
+
+    def needs_noise(self, t: int, s: int, eta: float) -> bool:
+        """Whether the reverse step ``t → s`` draws anything."""
+        degradation = self.degradation(s, t)
+        return eta > 0 or (degradation.opens and not degradation.is_identity)
 
     def posterior_sample(
         self,
@@ -126,9 +233,9 @@ class ScaleSpaceProcess:
 
         Parameters
         ----------
-        x0_at_s : (N, C, r_s, r_s) tensor
+        x0_at_s : (N, C, *shape(s)) tensor
             ``M_{1:s} x_0``, or its prediction.
-        x_t : (N, C, r_t, r_t) tensor
+        x_t : (N, C, *shape(t)) tensor
         t, s : int
             The present step and the less noisy one to go to.
         eta : float
@@ -136,35 +243,57 @@ class ScaleSpaceProcess:
             larger resolution opens (DDIM where the resolution stays). Between the two the gains
             ``k_i`` are interpolated linearly. Every value keeps the marginals.
         generator : torch.Generator, optional
-        noise : (N, C, r_s, r_s) tensor, optional
+        noise : tensor of the shape of ``x0_at_s``, optional
             Standard normal, in place of a draw from ``generator``.
+
+        Raises
+        ------
+        InputError
+            If a shape is not that of its step, ``eta`` leaves [0, 1], or ``s < t`` does not hold.
         """
-        gain, kept, rest = self._gain(x0_at_s, x_t, t, s, eta)
-        mean = self._mean(x0_at_s, x_t, t, s, gain)
-        degradation = self.degradation(s, t)
-        if degradation.is_identity and not np.any(kept):
+        mean = self.posterior_mean(x0_at_s, x_t, t, s, eta)
+        if not self.needs_noise(t, s, eta):
             return mean
         if noise is None:
             noise = standard_normal(mean.shape, mean, generator)
-        return mean + degradation.filter(noise, kept, rest)
+        return mean + self.posterior_noise(noise, t, s, eta)
 
-    def _gain(
-        self, x0_at_s: Tensor, x_t: Tensor, t: int, s: int, eta: float
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Gains ``k_i``, and the noise's standard deviation on the row space and outside it."""
+    def _amplitudes(self, t: int, s: int) -> tuple[float, float, float, float]:
+        alpha, sigma = self.schedule.alpha, self.schedule.sigma
+        return float(alpha[t]), float(sigma[t]), float(alpha[s]), float(sigma[s])
+
+    def _reverse(self, x0_at_s: Tensor, x_t: Tensor, t: int, s: int, eta: float) -> Degradation:
+        check_eta(eta)
         if not 0 <= s < t < self.schedule.num_steps:
             raise InputError(
                 f"steps {t} -> {s}: need 0 <= s < t < {self.schedule.num_steps} (a reverse step)"
             )
         for name, tensor, step in (("x0_at_s", x0_at_s, s), ("x_t", x_t, t)):
-            if tensor.shape[-2:] != (self.resolution(step),) * 2:
+            if tuple(tensor.shape[-2:]) != self.shape(step):
                 raise InputError(
-                    f"{name}: has shape {tuple(tensor.shape)}, step {step} has "
-                    f"{self.resolution(step)} pixels"
+                    f"{name}: has shape {tuple(tensor.shape)}, the state at step {step} has "
+                    f"{' x '.join(map(str, self.shape(step)))} pixels"
                 )
-        singular = self.degradation(s, t).singular_values
-        gain, variance = reverse_step(self.schedule, t, s, singular, eta)
-        return gain, np.sqrt(variance), float(self.schedule.sigma[s])
+        return self.degradation(s, t)
+
+    def _check_clean(self, x0: Tensor) -> None:
+        size = self.image_size if self._own is None else self.degradation(None, 0).shape_in
+        if x0.ndim != 4 or tuple(x0.shape[-2:]) != tuple(size):
+            raise InputError(
+                f"x0: has shape {tuple(x0.shape)}; the schedule needs (N, C, {size[0]}, {size[1]})"
+            )
+
+    def _check_valid(self, degradation: Degradation, s: int | None, t: int) -> None:
+        """Refuse a step of a user's degradation that scales white noise by more than is there."""
+        if s is None or degradation.is_identity:
+            return
+        a_t, sigma_t, a_s, sigma_s = self._amplitudes(t, s)
+        least = (a_t / a_s * sigma_s) ** 2 * degradation.lambda_max
+        if sigma_t**2 < least * (1 - _ROUNDING):
+            raise InputError(
+                f"step {s} -> {t}: is not a valid step for this degradation, sigma² = "
+                f"{sigma_t**2:.6g} where at least {least:.6g} is needed"
+            )
 
     def _step(self, t: int) -> int:
         if not 0 <= int(t) < self.schedule.num_steps:

@@ -1,79 +1,27 @@
-"""Which steps a sampler visits, and one reverse step at a time, in the field's idiom."""
+"""One reverse step at a time, in the field's idiom: set_timesteps, add_noise, step."""
 
 from __future__ import annotations
 
-import heapq
 import os
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from theory.errors import InputError
 from theory.noise import NoiseSchedule
-from theory.oracle import visited_steps
 from theory.schedules import ResolutionSchedule
+from theory.spacing import select_steps
+from theory.spectrum import Spectrum
 
+from .gaussian import GaussianField
 from .process import ScaleSpaceProcess, standard_normal
-
-SPACINGS = ("logsnr", "uniform")
-
-
-def select_steps(
-    schedule: ResolutionSchedule, num_steps: int | None = None, spacing: str = "logsnr"
-) -> list[int]:
-    """Choose the steps of a sampler: the first, the last, both sides of every change, and more.
-
-    Parameters
-    ----------
-    schedule : ResolutionSchedule
-    num_steps : int, optional
-        Network calls wanted; all steps by default. Fewer than the mandatory steps give those.
-    spacing : {"logsnr", "uniform"}
-        Spread evenly in the log-snr of the full-resolution chain, which is continuous across
-        changes, or in the step index.
-
-    Returns
-    -------
-    list of int, falling
-    """
-    if spacing not in SPACINGS:
-        raise InputError(f"spacing {spacing!r}: unknown; choose from {', '.join(SPACINGS)}")
-    last = schedule.num_steps - 1
-    if num_steps is None:
-        return list(range(last, -1, -1))
-    if not 1 <= num_steps <= schedule.num_steps:
-        raise InputError(
-            f"{num_steps} sampling steps: must be between 1 and the schedule's {last + 1}"
-        )
-    axis = -np.log(schedule.base_snr) if spacing == "logsnr" else np.arange(last + 1.0)
-    mandatory = sorted({0, last} | schedule.change_sides)
-    # Give each further step to the segment whose gaps are widest.
-    inner = dict.fromkeys(pairwise(mandatory), 0)
-    heap = [(-(axis[b] - axis[a]), a, b) for a, b in inner if b - a > 1]
-    heapq.heapify(heap)
-    for _ in range(num_steps - len(mandatory)):
-        if not heap:
-            break
-        _, a, b = heapq.heappop(heap)
-        inner[a, b] += 1
-        if inner[a, b] < b - a - 1:
-            heapq.heappush(heap, (-(axis[b] - axis[a]) / (inner[a, b] + 1), a, b))
-    chosen = set(mandatory)
-    for (a, b), count in inner.items():
-        position = np.linspace(axis[a], axis[b], count + 2)[1:-1]
-        steps = np.rint(np.interp(position, axis[a : b + 1], np.arange(a, b + 1))).astype(int)
-        order = np.arange(count)  # rounding may have met: push apart inside (a, b)
-        steps = np.maximum.accumulate(np.maximum(steps, a + 1) - order) + order
-        steps = np.minimum(steps, b - count + order)
-        chosen.update(steps.tolist())
-    return sorted(chosen, reverse=True)
+from .samplers import ResidualSampler, ReverseStepper, check_steps
 
 
 class ScaleSpaceScheduler:
-    """Steps of a sampler over a `ResolutionSchedule`: set_timesteps, add_noise, step.
+    """Steps of a sampler over a `ResolutionSchedule`, and how they are taken.
 
     Attributes
     ----------
@@ -99,50 +47,79 @@ class ScaleSpaceScheduler:
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
         spacing: str = "logsnr",
+        changes: str = "network",
+        order: int = 1,
+        spectrum: Spectrum | None = None,
     ) -> None:
-        """Choose steps by number (`select_steps`), or give them all, which are then used exactly.
+        """Choose steps by number (`theory.spacing.select_steps`), or give them all.
+
+        Parameters
+        ----------
+        num_inference_steps : int, optional
+            Network calls; all steps by default.
+        timesteps : sequence of int, optional
+            The steps themselves, in place of a number; used exactly.
+        spacing : {"logsnr", "uniform", "edm", "planned"}
+            Of a number of steps.
+        changes : {"network", "free"}
+            See `ssd_models.samplers.sample_eta`.
+        order : {1, 2}
+            Of the solver; 2 is `ssd_models.samplers.sample_dpmpp_2m`.
+        spectrum : Spectrum, optional
+            Of the data, for "planned".
 
         Raises
         ------
         InputError
-            If both are given, or given steps leave out a side of a change.
+            If steps are given twice, or cannot be followed.
         """
         if timesteps is None:
-            steps = select_steps(self.schedule, num_inference_steps, spacing)
+            steps = select_steps(
+                self.schedule, num_inference_steps, spacing, changes, spectrum, order
+            )
         elif num_inference_steps is not None:
             raise InputError("set_timesteps: give num_inference_steps or timesteps, not both")
         else:
-            steps = visited_steps(self.schedule, timesteps)
-            changes = [t for t in self.schedule.changes if t <= steps[0]]
-            sides = {side for t in changes for side in (t - 1, t)}
-            if missing := sorted(sides - set(steps)):
-                raise InputError(
-                    f"timesteps: must visit both sides of every change; {missing} are missing"
-                )
+            steps = list(timesteps)
+        steps = check_steps(self.schedule, steps, changes)
+        self._stepper = ReverseStepper(self.process, 0.0, order, changes)
         self.timesteps = torch.tensor(steps)
         self._next = dict(pairwise(steps))
 
+    def stepper(self, eta: float = 0.0, variance: ResidualSampler | None = None) -> ReverseStepper:
+        """Make a `ReverseStepper` for one chain, without history."""
+        changes = "free" if self._stepper.free else "network"
+        return ReverseStepper(self.process, eta, self._stepper.order, changes, variance)
+
     def out_resolution(self, t: int) -> int:
         """Resolution at which the network predicts at ``t``: that of the next state."""
-        s = self._next.get(int(t))
-        return self.schedule.resolution if s is None else self.process.resolution(s)
+        return self._stepper.out_resolution(int(t), self._next.get(int(t)))
 
     def add_noise(self, x0: Tensor, noise: Tensor | None, timesteps: int | Tensor) -> Tensor:
         """See `ScaleSpaceProcess.add_noise`."""
         return self.process.add_noise(x0, timesteps, noise)
 
-    def initial_noise(
+    def initial_state(
         self,
         batch_size: int,
         channels: int,
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
+        field: GaussianField | None = None,
     ) -> Tensor:
-        """White noise of the first state, (N, C, r, r)."""
+        """State to start from, (N, C, h, w).
+
+        With the Gaussian field of the data's spectrum: a draw from the marginal that the first
+        step really has, to second order. Without: white noise of variance ``σ²``.
+        """
         t = int(self.timesteps[0])
-        r = self.process.resolution(t)
         like = torch.empty(0, device=device)
-        noise = standard_normal((batch_size, channels, r, r), like, generator)
+        if field is not None:
+            if field.channels != channels:
+                raise InputError(f"spectrum: has {field.channels} channels, the images {channels}")
+            clean = field.draw(batch_size, generator, like)
+            return self.process.add_noise(clean, t, generator=generator)
+        noise = standard_normal((batch_size, channels, *self.process.shape(t)), like, generator)
         return noise * float(self.schedule.sigma[t])
 
     def step(
@@ -155,15 +132,18 @@ class ScaleSpaceScheduler:
     ) -> Tensor:
         """Go from ``x_t`` to the next chosen step, given the predicted clean image there.
 
-        After the last step the prediction itself is the result.
+        After the last step the prediction itself is the result. At order 2 the predictions of a
+        chain are remembered; its first step forgets those of the chain before.
         """
         t = int(t)
-        s = self._next.get(t)
-        if s is None:
-            if t != int(self.timesteps[-1]):
-                raise InputError(f"step {t}: is none of the chosen timesteps")
-            return x0
-        return self.process.posterior_sample(x0, x_t, t, s, eta, generator)
+        if t not in self._next and t != int(self.timesteps[-1]):
+            raise InputError(f"step {t}: is none of the chosen timesteps")
+        if t == int(self.timesteps[0]):
+            self._stepper = self.stepper()
+        if self._stepper.order == 2 and eta != 0:
+            raise InputError("order 2: is deterministic; use eta=0, or order 1")
+        self._stepper.eta = eta
+        return self._stepper.step(x0, x_t, t, self._next.get(t), generator)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule's JSON file."""

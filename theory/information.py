@@ -182,6 +182,8 @@ def schedule_information(spectrum: Spectrum, schedule: ResolutionSchedule) -> np
             f"spectrum: has resolution {spectrum.resolution}, the schedule has "
             f"{schedule.resolution}"
         )
+    if schedule.blurs:
+        raise InputError("schedule: blurs its states; their information is not computed here")
     return state_information(spectrum, schedule.snr, schedule.resolutions)
 
 

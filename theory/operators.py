@@ -1,4 +1,4 @@
-"""Separable linear degradations: one-axis resize matrices, their gains and compositions.
+"""Separable resizes: one-axis matrices for any factor.
 
 A resize acts on both image axes with the same one-axis matrix: ``M x = A x Aᵀ``. Everything that
 the diffusion process needs from ``M`` follows from the small matrix ``A``.
@@ -6,9 +6,8 @@ the diffusion process needs from ``M`` follows from the small matrix ``A``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 from scipy.fft import idct
@@ -119,30 +118,3 @@ def resize_matrix(operator: str, n_in: int, n_out: int) -> np.ndarray:
     if n_in < 1 or n_out < 1:
         raise InputError(f"resize_matrix: sizes must be at least 1, got {n_in} -> {n_out}")
     return _resize_matrix(operator, int(n_in), int(n_out))
-
-
-def chain_matrix(operator: str, resolutions: Sequence[int]) -> np.ndarray:
-    """One-axis matrix of successive resizes through ``resolutions`` (repeats are identities).
-
-    For `box` at integer factors and for `dct` this equals the direct resize; for the other
-    operators a resize in two steps is another map than one in a single step.
-
-    Returns
-    -------
-    (resolutions[-1], resolutions[0]) float64
-    """
-    matrix = np.eye(resolutions[0])
-    for n_in, n_out in pairwise(resolutions):
-        if n_in != n_out:
-            matrix = resize_matrix(operator, n_in, n_out) @ matrix
-    return matrix
-
-
-@lru_cache(maxsize=256)
-def lambda_max(operator: str, n_in: int, n_out: int) -> float:
-    """Largest eigenvalue of ``M Mᵀ`` for the two-axis resize ``M = A ⊗ A``.
-
-    It is the largest factor by which the resize scales the variance of white noise. Halvings by
-    `box` and `dct` give exactly ¼ in every direction (``M Mᵀ = I/4``).
-    """
-    return float(np.linalg.norm(resize_matrix(operator, n_in, n_out), 2) ** 4)

@@ -22,6 +22,9 @@ from .propagation import SOURCES, Chains, propagate
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, octave_power, shell_index
 
+CHANGES = ("network", "free")
+"""What happens at a change of resolution: a network call of its own, or none."""
+
 _NODES = 64  # powers per band at which many schedules are evaluated; the rest is interpolated
 
 
@@ -59,6 +62,7 @@ def oracle_report(
     start: str = "marginal",
     order: int = 1,
     spectral_variance: bool = False,
+    changes: str = "network",
 ) -> OracleReport:
     """Propagate a sampler's output variance through a schedule (mathematics §6).
 
@@ -87,7 +91,12 @@ def oracle_report(
         Add, to the noise of a step, the variance that the spectrum leaves to the clean image given
         the state, up to what keeps the marginal; directions that a change opens get signal and
         noise, and the last step draws from that variance too instead of ending on the mean. With
-        ``eta=1`` every step is then exact, however long.
+        it every step is exact, however long, for any ``eta``.
+    changes : {"network", "free"}
+        Whether a call of its own predicts at the new resolution where the resolution changes, or
+        the last prediction before serves, its new band empty. For Gaussian data in ideal bands the
+        prediction is the same; ``free`` may skip the sides of changes, and at order 2 it keeps the
+        prediction before a change as history. See `ssd_models.samplers`.
 
     Raises
     ------
@@ -96,11 +105,15 @@ def oracle_report(
         an option is out of range.
     """
     _check(schedule, spectrum, eta, start, order, spectral_variance)
+    free = check_changes(changes) == "free"
     visited = visited_steps(schedule, steps)
     chains = Chains.of([schedule], [visited])
     data = spectrum.power
     flat, shell, place = _coefficients(spectrum)
-    delta = propagate(chains, flat, shell, eta, start, order, spectral_variance, SOURCES)[:, 0]
+    frequency = _blur_frequency(spectrum)[place] if schedule.blurs else None
+    delta = propagate(
+        chains, flat, shell, eta, start, order, spectral_variance, SOURCES, frequency, free
+    )[:, 0]
 
     total = delta.sum(axis=0)
     power = np.zeros(data.size)
@@ -124,6 +137,7 @@ def oracle_errors(
     start: str = "marginal",
     order: int = 1,
     spectral_variance: bool = False,
+    changes: str = "network",
 ) -> np.ndarray:
     """Relative W2² of many schedules at once, as `oracle_report` gives it for one.
 
@@ -137,8 +151,8 @@ def oracle_errors(
     spectrum : Spectrum
     steps : sequence of B sequences of int, optional
         Steps that each sampler visits; all by default.
-    eta, start, order, spectral_variance
-        As in `oracle_report`.
+    eta, start, order, spectral_variance, changes
+        As in `oracle_report`. Blurred states are not evaluated here.
 
     Returns
     -------
@@ -148,9 +162,13 @@ def oracle_errors(
         return np.empty(0)
     for schedule in schedules:
         _check(schedule, spectrum, eta, start, order, spectral_variance)
+        if schedule.blurs:
+            raise InputError("oracle_errors: a schedule has blur; use oracle_report for it")
     chosen = steps if steps is not None else [None] * len(schedules)
     visited = [visited_steps(s, own) for s, own in zip(schedules, chosen, strict=True)]
-    return _errors(Chains.of(schedules, visited), spectrum, eta, start, order, spectral_variance)
+    chains = Chains.of(schedules, visited)
+    free = check_changes(changes) == "free"
+    return _errors(chains, spectrum, eta, start, order, spectral_variance, free)
 
 
 def _errors(
@@ -160,6 +178,7 @@ def _errors(
     start: str,
     order: int,
     spectral_variance: bool,
+    free: bool,
 ) -> np.ndarray:
     """Relative W2² of each chain, from a few powers in each band between resolutions."""
     power, shell, _ = _coefficients(spectrum)
@@ -174,7 +193,14 @@ def _errors(
             nodes.append(grid)
             shells.append(np.full(len(grid), low))
     delta = propagate(
-        chains, np.concatenate(nodes), np.concatenate(shells), eta, start, order, spectral_variance
+        chains,
+        np.concatenate(nodes),
+        np.concatenate(shells),
+        eta,
+        start,
+        order,
+        spectral_variance,
+        free=free,
     )[0]
     # Errors are interpolated as amplitudes, which the distance squares.
     amplitude = np.sqrt(np.maximum(1 + delta, 0)) - 1
@@ -199,6 +225,12 @@ def _coefficients(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return power[kept], shell[kept], kept
 
 
+def _blur_frequency(spectrum: Spectrum) -> np.ndarray:
+    """``(π/R)² (k1² + k2²)/2`` of each coefficient, (R · R · C,)."""
+    k = np.arange(spectrum.resolution) * np.pi / spectrum.resolution
+    return np.repeat(((k[:, None] ** 2 + k**2) / 2).ravel(), spectrum.channels)
+
+
 def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:
     error = np.sqrt(np.maximum(1 + delta, 0)) - 1
     return float((power * error**2).sum() / power.sum())
@@ -218,6 +250,8 @@ def _check(
             f"{schedule.resolution}; measure the spectrum at the schedule's resolution"
         )
     check_sampler(eta, order, spectral_variance)
+    if order == 2 and schedule.blurs:
+        raise InputError("order 2: does not extrapolate across blurs; use order 1")
     if start not in ("marginal", "white"):
         raise InputError(f"start {start!r}: must be 'marginal' or 'white'")
     if not (spectrum.power > 0).any():
@@ -231,6 +265,13 @@ def check_sampler(eta: float, order: int, spectral_variance: bool) -> None:
         raise InputError(f"order {order}: must be 1 or 2")
     if order == 2 and (eta != 0 or spectral_variance):
         raise InputError("order 2: is deterministic; use eta=0 and no spectral variance")
+
+
+def check_changes(changes: str) -> str:
+    """Return ``changes`` if it is "network" or "free"; raise `InputError` otherwise."""
+    if changes not in CHANGES:
+        raise InputError(f"changes {changes!r}: unknown; choose from {', '.join(CHANGES)}")
+    return changes
 
 
 def visited_steps(schedule: ResolutionSchedule, steps: Sequence[int] | None) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from .errors import InputError
-from .operators import chain_matrix, dct_basis
+from .operators import dct_basis
 from .oracle import OracleReport, check_sampler, octave_decibels, visited_steps
 from .posterior import reverse_step
 from .schedules import ResolutionSchedule
@@ -106,14 +106,13 @@ def _propagate(
     size = schedule.resolution
 
     def down(t: int) -> np.ndarray:  # M_{1:t} on both axes
-        path = [size, *schedule.resolutions[: t + 1].tolist()]
-        return _both_axes(chain_matrix(schedule.operator, path))
+        return _both_axes(schedule.path(None, t).matrix())
 
     t = visited[0]
     clean = down(t)
     covariance = _marginal(schedule, t, clean, data)
     for s in visited[1:]:
-        clean_s = down(s) if schedule.resolutions[s] != schedule.resolutions[t] else clean
+        clean_s = clean if schedule.path(s, t).is_identity else down(s)
         wiener = _wiener(schedule, t, clean, clean_s, data)
         step, noise = _reverse_map(schedule, t, s, wiener, eta)
         if spectral_variance:
@@ -135,12 +134,12 @@ def _reverse_map(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Matrix on ``x_t`` and covariance of the fresh noise of the step from ``t`` to ``s``."""
     a_s, sigma_s, sigma_t = schedule.alpha[s], schedule.sigma[s], schedule.sigma[t]
-    path = schedule.resolutions[s : t + 1].tolist()
-    if path[0] == path[-1]:
+    path = schedule.path(s, t)
+    if path.is_identity:
         gain, variance = reverse_step(schedule, t, s, 1.0, eta)
         identity = np.eye(len(wiener))
         return (a_s - gain * schedule.alpha[t]) * wiener + gain * identity, variance * identity
-    axis = chain_matrix(schedule.operator, path)  # (r_t, r_s) = U diag(singular) Vᵀ
+    axis = path.matrix()  # (r_t, r_s) = U diag(singular) Vᵀ
     u, singular, v = np.linalg.svd(axis, full_matrices=False)
     gain, _ = reverse_step(schedule, t, s, np.outer(singular, singular).ravel(), eta)
     k = (_both_axes(v).T * gain) @ _both_axes(u).T

@@ -23,13 +23,11 @@ from .errors import InputError
 from .noise import NoiseSchedule
 from .oracle import check_sampler, oracle_report
 from .propagation import Chains, half_step_ratio, propagate
+from .refinement import LONGEST, refine_steps, stretch
 from .schedules import ResolutionSchedule, check_levels
 from .spectrum import Spectrum
 
 _CANDIDATES = 128  # steps between which the dynamic program chooses; refinement takes all
-_SHIFTS = (-64, -32, -16, -8, -4, -2, -1, 1, 2, 4, 8, 16, 32, 64)
-_SWEEPS = 200
-_LONGEST = 2.0  # a second-order step over the one before: extrapolates a network's error ≤ 3-fold
 _COST_TRIALS = 24  # prices of cost that are tried to meet a budget
 
 
@@ -296,56 +294,26 @@ class _Planner:
 
     def refine(self, path: _Path) -> SamplingPlan:
         """Shift the steps of a path while that lowers the oracle's error."""
-        groups = _groups(path)  # both sides of a change move together
-        best = self._error([path])[0]
-        for _ in range(_SWEEPS):
-            limit = self._stretch(path)
-            moved = [
-                (g, shift, shifted)
-                for g in range(1, len(groups) - 1)
-                for shift in _SHIFTS
-                if (shifted := _shift(path, groups, {g: shift})) is not None
-                and self._stretch(shifted) <= limit
-            ]
-            if not moved:
-                break
-            errors = self._error([shifted for _, _, shifted in moved])
-            gains: dict[int, tuple[float, int]] = {}
-            for (g, shift, _), error in zip(moved, errors, strict=True):
-                if error < gains.get(g, (best, 0))[0]:
-                    gains[g] = (float(error), shift)
-            if not gains:
-                break
-            # All that help, those of every other group, or the one that helps most.
-            single = min(gains, key=lambda g: gains[g][0])
-            trials = [
-                {g: gains[g][1] for g in gains if chosen(g)}
-                for chosen in (
-                    lambda g: True,
-                    lambda g: g % 2 == 0,
-                    lambda g: g % 2 == 1,
-                    lambda g, single=single: g == single,
-                )
-            ]
-            paths = [
-                p
-                for t in trials
-                if t and (p := _shift(path, groups, t)) is not None and self._stretch(p) <= limit
-            ]
-            errors = self._error(paths)
-            chosen_path = int(np.argmin(errors))
-            if errors[chosen_path] >= best * (1 - 1e-4):
-                break
-            path, best = paths[chosen_path], float(errors[chosen_path])
-        return self._plan(path)
+        level = [lv for _, lv in path]
+
+        def paths(chains: Sequence[Sequence[int]]) -> list[_Path]:
+            return [tuple(zip(chain, level, strict=True)) for chain in chains]
+
+        limit = self._stretch(path)
+        steps, _ = refine_steps(
+            [step for step, _ in path],
+            _groups(path)[1:-1],  # both sides of a change move together
+            lambda chains: self._error(paths(chains)),
+            lambda chain: self._stretch(paths([chain])[0]) <= limit,
+        )
+        return self._plan(paths([steps])[0])
 
     def _stretch(self, path: _Path) -> float:
-        """Largest ratio of a second-order step to the one before, at least `_LONGEST`."""
+        """See `stretch`; both sides of a change are one place."""
         if self.order == 1:
-            return _LONGEST
+            return LONGEST
         places = [a for a, b in pairwise(path) if a[1] == b[1]] + [path[-1]]
-        lengths = np.diff(self.logsnr[[step for step, _ in places]])
-        return max(_LONGEST, *(lengths[1:] / lengths[:-1]).tolist(), _LONGEST)
+        return stretch(self.logsnr[[step for step, _ in places]])
 
     def _error(self, paths: Sequence[_Path]) -> np.ndarray:
         """Oracle error of paths of one length, on the binned spectrum, ideal bands."""
@@ -422,14 +390,3 @@ def _groups(path: _Path) -> list[list[int]]:
         else:
             groups.append([i + 1])
     return groups
-
-
-def _shift(path: _Path, groups: list[list[int]], shifts: Mapping[int, int]) -> _Path | None:
-    """Path with some groups moved; None if steps would meet or pass one another."""
-    steps = [step for step, _ in path]
-    for group, shift in shifts.items():
-        for i in groups[group]:
-            steps[i] += shift
-    if any(after >= before for before, after in pairwise(steps)):
-        return None
-    return tuple((step, level) for step, (_, level) in zip(steps, path, strict=True))

@@ -44,20 +44,23 @@ def reverse_step(
     return reverse_gains(
         (schedule.alpha[t], schedule.sigma[t]),
         (schedule.alpha[s], schedule.sigma[s]),
-        singular,
+        np.asarray(singular),
         eta,
     )
 
 
 def reverse_gains(
     state_t: tuple[Any, Any], state_s: tuple[Any, Any], singular: Any, eta: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """`reverse_step` on amplitudes ``(a, σ)`` of both states, which broadcast with ``singular``."""
+) -> tuple[Any, Any]:
+    """`reverse_step` on amplitudes ``(a, σ)`` of both states, which broadcast with ``singular``.
+
+    Plain arithmetic, for numbers, numpy arrays and tensors alike.
+    """
     (a_t, sigma_t), (a_s, sigma_s) = state_t, state_s
-    ancestral = (a_t / a_s) * sigma_s**2 / sigma_t**2 * np.asarray(singular)
+    ancestral = (a_t / a_s) * sigma_s**2 / sigma_t**2 * singular
     gain = eta * ancestral + (1 - eta) * sigma_s / sigma_t
     variance = sigma_s**2 - sigma_t**2 * gain**2
-    return gain, np.where(variance < _ROUNDING * sigma_s**2, 0.0, variance)
+    return gain, variance * (variance >= _ROUNDING * sigma_s**2)
 
 
 def check_eta(eta: float) -> None:

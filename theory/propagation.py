@@ -31,6 +31,7 @@ class Chains:
     sigma: np.ndarray
     logsnr: np.ndarray  # of the full resolution, continuous across matched changes
     full: int
+    blur: np.ndarray | None = None  # variance in squared full-resolution pixels; None: no blur
 
     @classmethod
     def of(
@@ -55,6 +56,7 @@ class Chains:
             look_up("sigma"),
             np.log(look_up("base_snr")),
             schedules[0].resolution,
+            look_up("blur") if any(s.blurs for s in distinct) else None,
         )
 
 
@@ -67,10 +69,14 @@ def propagate(
     order: int,
     spectral_variance: bool,
     sources: Sequence[str] = (),
+    frequency: np.ndarray | None = None,
+    free: bool = False,
 ) -> np.ndarray:
     """Relative error ``δ`` of the generated variances, split by ``sources`` if any are named.
 
     ``power`` (K,) is positive and sorted by ``shell`` (K,), the larger index of a coefficient.
+    ``frequency`` (K,), needed with blur: a blur of variance v scales by ``exp(−v · frequency)``.
+    ``free``: changes make no network call of their own, so that the prediction before one is kept.
     Returns (len(sources) or 1, B, K).
     """
     count = len(sources) or 1
@@ -86,6 +92,8 @@ def propagate(
     def state(i: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         r, sigma = chains.resolution[i][:, None], chains.sigma[i][:, None]
         scale = chains.alpha[i][:, None] * r / chains.full
+        if chains.blur is not None and frequency is not None:
+            scale = scale * np.exp(-chains.blur[i][:, None] * frequency[:n])
         return r, scale, sigma, scale**2 * power[:n] + sigma**2
 
     n = active[0]
@@ -95,7 +103,10 @@ def propagate(
     for i in range(1, steps):
         m = active[i]
         r_s, scale_s, sigma_s, marginal_s = state(i, m)
-        lift = r / r_s
+        lift: np.ndarray = r / r_s
+        if chains.blur is not None and frequency is not None:
+            added = chains.blur[i - 1] - chains.blur[i]
+            lift = lift * np.exp(-added[:, None] * frequency[:n])
         gain, noise = reverse_gains(
             (chains.alpha[i - 1][:, None], sigma), (chains.alpha[i][:, None], sigma_s), lift, eta
         )
@@ -110,12 +121,12 @@ def propagate(
             before = history[:, :n]
             slope = np.where(np.isfinite(before), estimate - before, 0.0)
             extrapolated = estimate + ratio[:, None] * slope
-            new = scale_s * extrapolated + gain * (amplitude - scale * extrapolated)
+            new = scale_s[:, :n] * extrapolated + gain * (amplitude - scale * extrapolated)
             with np.errstate(divide="ignore", invalid="ignore"):
                 growth = (new / amplitude) ** 2 * (marginal / marginal_s[:, :n])
             local = growth - 1
         else:
-            factor = scale_s * wiener + gain * (1 - scale * wiener)
+            factor = scale_s[:, :n] * wiener + gain * (1 - scale * wiener)
             growth = factor**2 * (marginal / marginal_s[:, :n])
             if spectral_variance:
                 local = np.maximum(growth - 1, 0.0)  # noise fills up to the marginal
@@ -135,9 +146,10 @@ def propagate(
             fresh = np.zeros_like(marginal_s) if spectral_variance else sigma_s**2 / marginal_s - 1
             delta[index["changes"], :, :m] += np.where(opened, fresh, 0.0)
         if order == 2:
-            keep = inside & ~changed  # both sides of a change are one place
-            history[:, :n] = np.where(keep, estimate, history[:, :n])
-            history_logsnr = np.where(changed[:, 0], history_logsnr, chains.logsnr[i - 1])
+            # Both sides of a change with a call of its own are one place: keep the second's.
+            passed = changed & (not free)
+            history[:, :n] = np.where(inside & ~passed, estimate, history[:, :n])
+            history_logsnr = np.where(passed[:, 0], history_logsnr, chains.logsnr[i - 1])
             amplitude = np.concatenate(
                 [np.where(inside, new, sigma_s), np.broadcast_to(sigma_s, (batch, m - n))], axis=1
             )

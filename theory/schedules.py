@@ -16,10 +16,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from .degradations import DegradationPath, lambda_max
 from .errors import InputError
 from .files import atomic_path
 from .noise import NoiseSchedule
-from .operators import check_operator, lambda_max
+from .operators import check_operator
 from .paper_schedules import paper_level_index
 
 FORMAT = "scale-space-schedule/1"
@@ -48,12 +49,17 @@ class ResolutionSchedule:
         Where the schedule comes from (JSON values only).
     predicted : mapping
         Predicted cost and error (JSON values only), see `theory.oracle.with_predictions`.
+    blur : (T,) float64, optional
+        Gaussian blur of the clean image behind each state: variance in squared pixels of the full
+        resolution; never falls with ``t``. What a step adds is applied before its resize. Without
+        it nothing is blurred.
 
     Raises
     ------
     InputError
-        If lengths differ, a resolution grows or is no level, amplitudes are not on the unit
-        circle, or a step is not valid: ``σ_t² < (a_t/a_s)² σ_s² λ_max(M Mᵀ)``. The entry is named.
+        If lengths differ, a resolution grows or is no level, a blur falls, amplitudes are not on
+        the unit circle, or a step is not valid: ``σ_t² < (a_t/a_s)² σ_s² λ_max(M Mᵀ)``. The entry
+        is named.
     """
 
     resolutions: np.ndarray
@@ -64,6 +70,7 @@ class ResolutionSchedule:
     levels: tuple[int, ...] = ()
     derivation: Mapping[str, Any] = field(default_factory=dict)
     predicted: Mapping[str, Any] = field(default_factory=dict)
+    blur: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         given = np.asarray(self.resolutions)
@@ -73,6 +80,7 @@ class ResolutionSchedule:
             "resolutions": given.astype(np.int64),
             "alpha": np.array(self.alpha, dtype=np.float64),
             "sigma": np.array(self.sigma, dtype=np.float64),
+            "blur": np.array(self.blur if np.size(self.blur) else np.zeros(given.size)),
         }
         for name, array in frozen.items():
             if array.shape != given.shape:
@@ -105,6 +113,11 @@ class ResolutionSchedule:
                 f"resolutions[{t}] = {r[t]}: must not be larger than resolutions[{t - 1}] = "
                 f"{r[t - 1]}"
             ),
+        )
+        blur = self.blur
+        _refuse_first(
+            ~np.isfinite(blur) | (np.diff(blur, prepend=0.0) < 0),
+            lambda t: f"blur[{t}] = {blur[t]}: must be finite, and not smaller than the one before",
         )
         with np.errstate(invalid="ignore"):
             off_circle = ~(np.abs(a**2 + sigma**2 - 1) < 1e-8) | ~(a > 0) | ~(sigma > 0)
@@ -143,9 +156,25 @@ class ResolutionSchedule:
         return self.alpha**2 / self.sigma**2
 
     @property
+    def blurs(self) -> bool:
+        """Whether any state is blurred."""
+        return bool(self.blur[-1] > 0)
+
+    @property
     def change_gains(self) -> np.ndarray:
         """``λ_max(M_t M_tᵀ)`` of the change into each step, (T,); 1 where there is none."""
-        return _change_gains(self.operator, self.resolutions)
+        return _change_gains(self.operator, self.resolutions, self.blur)
+
+    def path(self, s: int | None, t: int) -> DegradationPath:
+        """``M_{s+1:t}``, from the state at ``s`` (None: the clean image) to the one at ``t``."""
+        first = 0 if s is None else s
+        starts = [first, *(u for u in self.changes if first < u <= t)]
+        blur = self.blur
+        bounds = np.append(blur[starts], blur[t])  # at each arrival, and at the end
+        bounds[0] = 0.0 if s is None else blur[s]
+        sides = self.resolutions[starts]
+        variances = np.diff(bounds) * (sides / self.resolution) ** 2
+        return DegradationPath(self.operator, tuple(sides.tolist()), tuple(variances.tolist()))
 
     @cached_property
     def base_snr(self) -> np.ndarray:
@@ -197,9 +226,10 @@ class ResolutionSchedule:
         noise: NoiseSchedule,
         noise_mode: str = "matched",
         operator: str = "box",
+        blur: np.ndarray | None = None,
         **rest: Any,
     ) -> Self:
-        """Schedule with the given resolutions over a base noise schedule.
+        """Schedule with the given resolutions, and blurs if any, over a base noise schedule.
 
         In mode "paper" the state keeps the base noise; in mode "matched" (mathematics §3)
         ``σ_t²/a_t² = (σ²/a²)_base Π λ_max(M_i M_iᵀ)``, the least noise that valid steps allow.
@@ -211,15 +241,21 @@ class ResolutionSchedule:
             raise InputError(
                 f"resolutions: {resolutions.size} steps, but the noise schedule has {len(noise)}"
             )
+        blurs = np.zeros(len(noise)) if blur is None else np.asarray(blur, np.float64)
+        if blurs.shape != resolutions.shape:
+            raise InputError(
+                f"blur: has shape {blurs.shape}, the noise schedule {len(noise)} steps"
+            )
         noise_to_signal = 1 / noise.snr
         if noise_mode == "matched":
-            noise_to_signal *= np.cumprod(_change_gains(operator, resolutions))
+            noise_to_signal *= np.cumprod(_change_gains(operator, resolutions, blurs))
         return cls(
             resolutions=resolutions,
             alpha=np.sqrt(1 / (1 + noise_to_signal)),
             sigma=np.sqrt(noise_to_signal / (1 + noise_to_signal)),
             operator=operator,
             noise_mode=noise_mode,
+            blur=blurs,
             **rest,
         )
 
@@ -268,8 +304,8 @@ class ResolutionSchedule:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Content of ``schedule.json``."""
-        return {
+        """Content of ``schedule.json``; ``blur`` only where there is one."""
+        content = {
             "format": FORMAT,
             "resolution": self.resolution,
             "levels": list(self.levels),
@@ -281,6 +317,7 @@ class ResolutionSchedule:
             "alpha": self.alpha.tolist(),
             "sigma": self.sigma.tolist(),
         }
+        return content | ({"blur": self.blur.tolist()} if self.blurs else {})
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
@@ -292,7 +329,8 @@ class ResolutionSchedule:
         needed = ("resolution", "levels", "operator", "noise", "resolutions", "alpha", "sigma")
         if missing := [key for key in needed if key not in content]:
             raise InputError(f"lacks the entries {', '.join(missing)}")
-        for key in ("levels", "resolutions", "alpha", "sigma"):
+        lists = ("levels", "resolutions", "alpha", "sigma")
+        for key in (*lists, "blur") if "blur" in content else lists:
             _check_numbers(key, content[key])
         for key in ("derivation", "predicted"):
             if not isinstance(content.get(key, {}), dict):
@@ -311,6 +349,7 @@ class ResolutionSchedule:
             levels=tuple(content["levels"]),
             derivation=content.get("derivation", {}),
             predicted=content.get("predicted", {}),
+            blur=np.array(content.get("blur", []), np.float64),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -376,10 +415,11 @@ def _changes(resolutions: np.ndarray) -> dict[int, tuple[int, int]]:
     return {int(t): (int(r[t - 1]), int(r[t])) for t in np.flatnonzero(np.diff(r)) + 1}
 
 
-def _change_gains(operator: str, resolutions: np.ndarray) -> np.ndarray:
+def _change_gains(operator: str, resolutions: np.ndarray, blur: np.ndarray) -> np.ndarray:
     gains = np.ones(len(resolutions))
     for t, (before, after) in _changes(resolutions).items():
-        gains[t] = lambda_max(operator, before, after)
+        own = (blur[t] - blur[t - 1]) * (before / resolutions[0]) ** 2
+        gains[t] = lambda_max(operator, before, after, float(own))
     return gains
 
 

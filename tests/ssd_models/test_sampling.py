@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ssd_models import ScaleSpacePipeline, ScaleSpaceScheduler
-from ssd_models.scheduler import SPACINGS, select_steps
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
+from theory.spacing import SPACINGS, select_steps
 
 SCHEDULE = derive_schedule(
     Spectrum.power_law(16, 2.2), NoiseSchedule.linear(200), levels=(16, 8, 4), tolerance=0.3
@@ -70,10 +70,10 @@ def test_the_end_is_the_clean_prediction_and_states_grow(random_unet):
         8,
         generator=torch.Generator().manual_seed(0),
         output_type="pt",
-        callback=lambda t, x, x0: seen.append((t, x, x0)),
+        callback=seen.append,
     ).images
-    torch.testing.assert_close(images, seen[-1][2].clamp(-1, 1))
-    sizes = [x.shape[-1] for _, x, _ in seen]
+    torch.testing.assert_close(images, seen[-1].x0.clamp(-1, 1))
+    sizes = [state.x.shape[-1] for state in seen]
     assert sizes == sorted(sizes)
     assert set(sizes) == {4, 8, 16}
 
@@ -82,8 +82,7 @@ def test_a_perfect_denoiser_gives_the_oracles_spectrum():
     """Replace the network by the exact one for Gaussian data; compare with Monte Carlo."""
     from scipy.fft import dctn
 
-    from ssd_models.degradation import Degradation
-    from theory import oracle_report
+    from theory import oracle_report, resize_matrix
 
     spectrum = Spectrum.power_law(16, 2.0)
     plan = derive_schedule(
@@ -102,7 +101,8 @@ def test_a_perfect_denoiser_gives_the_oracles_spectrum():
         wiener = a * band / (a**2 * band + sigma**2)
         full = torch.zeros(len(x), 1, 16, 16, dtype=torch.float64)
         full[..., :r, :r] = wiener * (d @ x @ d.T)
-        return Degradation("dct", (16, r_out))(basis.T @ full @ basis)
+        small = torch.from_numpy(resize_matrix("dct", 16, r_out))
+        return small @ (basis.T @ full @ basis) @ small.T
 
     generator = torch.Generator().manual_seed(0)
     n = 20_000

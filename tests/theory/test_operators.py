@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from theory import InputError, resize_matrix
-from theory.operators import OPERATORS, chain_matrix, lambda_max
+from theory.degradations import DegradationPath, lambda_max
+from theory.operators import OPERATORS
 
 SIZES = [(64, 32), (48, 36), (33, 10), (8, 8)]
 
@@ -47,7 +48,7 @@ def test_halving_scales_white_noise_by_a_quarter_in_every_direction(operator):
 @pytest.mark.parametrize("operator", ["box", "dct"])
 def test_two_halvings_are_one_quartering(operator):
     np.testing.assert_allclose(
-        chain_matrix(operator, [32, 16, 8]), resize_matrix(operator, 32, 8), atol=1e-12
+        DegradationPath(operator, (32, 16, 8)).matrix(), resize_matrix(operator, 32, 8), atol=1e-12
     )
 
 

@@ -1,0 +1,167 @@
+"""The Gaussian field of a spectrum: draws of it, and its exact denoiser in place of a network.
+
+With a perfect denoiser a sampler's output has the spectrum that `theory.oracle` predicts, and
+nothing needs training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.linalg import eigh
+from torch import Tensor
+
+from theory.errors import InputError
+from theory.operators import dct_basis
+from theory.spectrum import Spectrum
+
+from .process import ScaleSpaceProcess, standard_normal
+
+LARGEST_DENSE = 32
+"""Pixels of a state up to which operators that mix DCT coefficients are inverted densely."""
+
+
+class GaussianField:
+    """Images with independent Gaussian DCT coefficients of a spectrum's power, around its mean."""
+
+    def __init__(self, spectrum: Spectrum):
+        self.spectrum = spectrum
+        self.channels = spectrum.channels
+        self._tensors: dict[tuple[torch.device, torch.dtype], tuple[Tensor, ...]] = {}
+
+    def draw(self, count: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+        """Clean images, (count, C, R, R), of the dtype and on the device of ``like``."""
+        basis, deviation, mean, colours = self._on(like)
+        size = self.spectrum.resolution
+        white = standard_normal((count, self.channels, size, size), like, generator)
+        components = basis.T @ (white * deviation) @ basis
+        return mean + torch.einsum("ck,nkhw->nchw", colours, components)
+
+    def _on(self, like: Tensor) -> tuple[Tensor, ...]:
+        key = (like.device, like.dtype)
+        if key not in self._tensors:
+            arrays = (
+                dct_basis(self.spectrum.resolution),
+                np.sqrt(self.spectrum.power).transpose(2, 0, 1),
+                self.spectrum.mean.transpose(2, 0, 1),
+                self.spectrum.colour_basis,
+            )
+            self._tensors[key] = tuple(
+                torch.tensor(array, dtype=like.dtype, device=like.device) for array in arrays
+            )
+        return self._tensors[key]
+
+
+class GaussianDenoiser:
+    """Exact denoiser of a `GaussianField` (Wiener filter), with the signature of a network.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        At the schedule's resolution.
+    process : ScaleSpaceProcess
+        Of square images. States below full resolution whose operator is not `dct` have at most
+        32 pixels a side, as their filter is a dense matrix.
+
+    Raises
+    ------
+    InputError
+        If spectrum and process do not fit; on use, if a state is too large.
+    """
+
+    def __init__(self, spectrum: Spectrum, process: ScaleSpaceProcess):
+        size = spectrum.resolution
+        if process.image_size != (size, size) or process.schedule.resolution != size:
+            raise InputError(
+                f"spectrum: has resolution {size}, the process images of {process.image_size}"
+            )
+        self.process, self.field = process, GaussianField(spectrum)
+        self._mean = torch.tensor(spectrum.mean.transpose(2, 0, 1)[None])
+        self._filters: dict[object, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+
+    def __call__(self, x: Tensor, t: int, out_resolution: int) -> Tensor:
+        """``E[clean image at out_resolution | x_t]``, (N, C, q, q) for (N, C, r, r)."""
+        mean = self._mean.to(x)
+        alpha, sigma = float(self.process.schedule.alpha[t]), float(self.process.schedule.sigma[t])
+        centred = x - alpha * self.process.degrade(mean, t)
+        colours = torch.tensor(self.field.spectrum.colour_basis).to(x)
+        components = torch.einsum("ck,nchw->nkhw", colours, centred)
+        if self._diagonal(t):
+            out = self._filter_bands(components, t, out_resolution, alpha, sigma)
+        else:
+            out = self._filter_dense(components, t, out_resolution, alpha, sigma)
+        expected = torch.einsum("ck,nkhw->nchw", colours, out)
+        return self.process.target(mean, out_resolution) + expected
+
+    def residual(
+        self, like: Tensor, t: int, out_resolution: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """A draw of the clean image less its expectation given the state at ``t``.
+
+        Of the shape of ``like``, independent of any state: a pair of clean image and state is drawn
+        and denoised, which has the conditional covariance exactly, for every operator.
+        """
+        clean = self.field.draw(len(like), generator, like)
+        state = self.process.add_noise(clean, t, generator=generator)
+        return self.process.target(clean, out_resolution) - self(state, t, out_resolution)
+
+    def _diagonal(self, t: int) -> bool:
+        schedule = self.process.schedule
+        return schedule.operator == "dct" or schedule.resolutions[t] == schedule.resolution
+
+    def _transfer(self, t: int | None) -> np.ndarray:
+        """Factors of the kept DCT coefficients from the clean image to the one behind ``t``."""
+        size = self.process.schedule.resolution
+        if t is None:
+            return np.ones((size, size))
+        s = self.process.schedule.path(None, t).factors()[1]
+        return np.outer(s, s)
+
+    def _filter_bands(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
+        transfer = self._transfer(t)
+        r = len(transfer)
+        power = self.field.spectrum.power[:r, :r].transpose(2, 0, 1)
+        wiener = alpha * transfer * power / ((alpha * transfer) ** 2 * power + sigma**2)
+        wiener = wiener * self._transfer(self.process.target_step(q))[:r, :r]
+        analysis, synthesis = (torch.tensor(dct_basis(n)).to(x) for n in (r, q))
+        coefficients = (analysis @ x @ analysis.T) * torch.tensor(wiener).to(x)
+        return synthesis[:r].T @ coefficients @ synthesis[:r]
+
+    def _filter_dense(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
+        r = x.shape[-1]
+        out = []
+        for component, (values, vectors, cross) in enumerate(self._dense(t, q)):
+            gain = alpha / (alpha**2 * values + sigma**2)
+            spectrum = x[:, component].reshape(len(x), r * r) @ torch.tensor(vectors).to(x)
+            image = (spectrum * torch.tensor(gain).to(x)) @ torch.tensor(cross).to(x).T
+            out.append(image.reshape(len(x), q, q))
+        return torch.stack(out, dim=1)
+
+    def _dense(self, t: int, q: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each component: eigenvalues, -vectors of Cov(M x0); Cov(target, M x0) times these."""
+        schedule = self.process.schedule
+        r = int(schedule.resolutions[t])
+        if r > LARGEST_DENSE:
+            raise InputError(
+                f"Gaussian denoiser: a state of {r} pixels with operator {schedule.operator!r} is "
+                f"larger than {LARGEST_DENSE}; use operator 'dct'"
+            )
+        path = schedule.path(None, t)
+        key = (path, q)
+        if key not in self._filters:
+            if len(self._filters) >= 16:  # blurs differ at every step
+                del self._filters[next(iter(self._filters))]
+            basis = dct_basis(schedule.resolution)
+            down = path.matrix() @ basis.T  # (r, R), from DCT coefficients
+            step = self.process.target_step(q)
+            to = basis.T if step is None else schedule.path(None, step).matrix() @ basis.T
+            both = np.einsum("ik,jl->ijkl", down, down).reshape(r * r, *basis.shape)
+            parts = []
+            for component in range(self.field.channels):
+                weighted = both * self.field.spectrum.power[:, :, component]
+                covariance = weighted.reshape(r * r, -1) @ both.reshape(r * r, -1).T
+                values, vectors = eigh(covariance)
+                aimed = (to @ weighted @ to.T).reshape(r * r, q * q)
+                parts.append((values, vectors, aimed.T @ vectors))
+            self._filters[key] = parts
+        return self._filters[key]

@@ -1,0 +1,306 @@
+"""Samplers as plain functions: from a noisy state to clean images, step by step.
+
+All have one signature, ``sampler(denoise, process, x, steps, *, generator, callback, …)``, and
+differ in how they go from one step to the next. A denoiser is any function
+``denoise(x_t, t, out_resolution)`` that returns the expected clean image given ``x_t``, at the
+resolution of the next state (`ScaleSpaceProcess.target`): a Flexi-UNet, or the exact denoiser of a
+Gaussian field (`ssd_models.gaussian.GaussianDenoiser`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from theory.errors import InputError
+from theory.oracle import check_changes, visited_steps
+from theory.posterior import check_eta
+from theory.propagation import half_step_ratio
+from theory.schedules import ResolutionSchedule
+
+from .process import ScaleSpaceProcess
+
+Denoiser = Callable[[Tensor, int, int], Tensor]
+Constraint = Callable[[Tensor, int], Tensor]
+"""What a clean prediction at a resolution becomes before it is used, see `ssd_models.editing`."""
+
+
+class ResidualSampler(Protocol):
+    """Draws what clean predictions leave open; `ssd_models.gaussian.GaussianDenoiser` is one."""
+
+    def residual(
+        self, like: Tensor, t: int, out_resolution: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """A draw of the clean image less its expectation given the state at ``t``."""
+        ...
+
+
+class SamplerState(NamedTuple):
+    """What a sampler shows after each step."""
+
+    t: int  # the step that was left
+    s: int | None  # the step arrived at; None at the end
+    x: Tensor  # (N, C, h, w) state at s; the result at the end
+    x0: Tensor  # clean prediction from the state at t
+
+
+Callback = Callable[[SamplerState], None]
+
+
+def sample_eta(
+    denoise: Denoiser,
+    process: ScaleSpaceProcess,
+    x: Tensor,
+    steps: Sequence[int] | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+    changes: str = "network",
+    constraint: Constraint | None = None,
+    eta: float = 1.0,
+    variance: ResidualSampler | None = None,
+) -> Tensor:
+    """First-order sampler: ancestral at ``eta=1``, deterministic (DDIM) at ``eta=0``.
+
+    Parameters
+    ----------
+    denoise : callable
+        ``denoise(x_t, t, out_resolution)``, see the module.
+    process : ScaleSpaceProcess
+    x : (N, C, h, w) tensor
+        State at the first, noisiest step.
+    steps : sequence of int, optional
+        Steps to visit, exactly these; all by default. One call of ``denoise`` each.
+    generator : torch.Generator, optional
+    callback : callable, optional
+        Called with a `SamplerState` after each step.
+    changes : {"network", "free"}
+        At a change of resolution ``denoise`` predicts the clean image at the new resolution, and
+        both sides of the change must be visited; or it predicts at the state's own resolution, and
+        that is lifted (``M⁺``), so that the new band holds noise alone. Free changes need no call
+        and no side of their own. Where ``M Mᵀ ∝ I`` and noise is matched, the state itself is
+        lifted by them, nothing else. `theory.oracle_report` says which are good enough.
+    constraint : callable, optional
+        Replaces each clean prediction before it is used.
+    eta : float
+        See `ScaleSpaceProcess.posterior_sample`.
+    variance : ResidualSampler, optional
+        Spectral variance (mathematics §6): what a prediction leaves open is drawn, in place of
+        going on as if the clean image were known. Exact for Gaussian data, at any number of steps.
+
+    Returns
+    -------
+    (N, C, H, W) tensor: the clean prediction at the last step
+
+    Raises
+    ------
+    InputError
+        If steps, shapes or ``eta`` do not fit, or the denoiser's output is not finite (on a GPU
+        that is known at the end).
+    """
+    stepper = ReverseStepper(process, eta, 1, changes, variance)
+    return _run(stepper, denoise, x, steps, generator, callback, constraint)
+
+
+def sample_dpmpp_2m(
+    denoise: Denoiser,
+    process: ScaleSpaceProcess,
+    x: Tensor,
+    steps: Sequence[int] | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+    changes: str = "network",
+    constraint: Constraint | None = None,
+) -> Tensor:
+    """Second-order multistep sampler, DPM-Solver++(2M) of Lu et al. 2022, across resolutions.
+
+    Deterministic but for the directions that changes open. Each clean prediction is extrapolated
+    from the one before, in the log-snr of the full resolution, which is continuous across matched
+    changes. History is lifted to the new resolution; directions that it lacks take a first-order
+    step. (Starting anew at changes errs 1.3 to 25 times more with 16 to 45 steps, by the oracle, on
+    the spectra of faces, photographs and ImageNet crops at 64 px.)
+
+    Parameters and result as in `sample_eta`.
+    """
+    stepper = ReverseStepper(process, 0.0, 2, changes)
+    return _run(stepper, denoise, x, steps, generator, callback, constraint)
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {"eta": sample_eta, "dpmpp_2m": sample_dpmpp_2m}
+"""Every sampler by name."""
+
+
+def check_steps(
+    schedule: ResolutionSchedule, steps: Sequence[int] | None, changes: str = "network"
+) -> list[int]:
+    """Return ``steps`` falling, as they are; refuse what a sampler cannot follow.
+
+    Raises
+    ------
+    InputError
+        If a step is out of range or repeated, the last is not at full resolution or, with
+        "network" changes, a side of a change on the way is missing.
+    """
+    visited = visited_steps(schedule, steps)
+    if check_changes(changes) == "network":
+        sides = {side for t in schedule.changes if t <= visited[0] for side in (t - 1, t)}
+        if missing := sorted(sides - set(visited)):
+            raise InputError(
+                f"steps: must visit both sides of every change; {missing} are missing (free "
+                "changes do without)"
+            )
+    if schedule.resolutions[visited[-1]] != schedule.resolution:
+        raise InputError(
+            f"steps: the last, {visited[-1]}, has {schedule.resolutions[visited[-1]]} pixels; it "
+            f"must be at full resolution"
+        )
+    return visited
+
+
+class ReverseStepper:
+    """Reverse steps of one chain, with the history that a second-order solver needs.
+
+    Parameters
+    ----------
+    process : ScaleSpaceProcess
+    eta : float
+        0 where ``order`` is 2.
+    order : {1, 2}
+    changes, variance
+        As in `sample_eta`; ``variance`` with order 1 only.
+    """
+
+    def __init__(
+        self,
+        process: ScaleSpaceProcess,
+        eta: float = 0.0,
+        order: int = 1,
+        changes: str = "network",
+        variance: ResidualSampler | None = None,
+    ):
+        check_eta(eta)
+        if order not in (1, 2) or (order == 2 and (eta != 0 or variance is not None)):
+            raise InputError("order: 1, or 2 with eta=0 and without spectral variance")
+        self.free = check_changes(changes) == "free"
+        if process.schedule.blurs and (order == 2 or self.free):
+            raise InputError("order 2 and free changes: need a schedule without blur")
+        self.process, self.eta, self.order, self.variance = process, eta, order, variance
+        self._logsnr = np.log(process.schedule.base_snr)
+        self._history: tuple[int, int, Tensor] | None = None  # from t, at resolution, prediction
+
+    def out_resolution(self, t: int, s: int | None) -> int:
+        """Resolution at which the denoiser predicts for the step from ``t`` to ``s``."""
+        if s is None:
+            return self.process.schedule.resolution
+        return self.process.resolution(t if self.free else s)
+
+    def step(
+        self,
+        x0: Tensor,
+        x_t: Tensor,
+        t: int,
+        s: int | None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """State at ``s``, or for None the result, given the clean prediction from ``x_t``."""
+        resolution = self.out_resolution(t, s)
+        self._check(x0, x_t, t, resolution)
+        if self.variance is not None:
+            x0 = x0 + self.variance.residual(x0, t, resolution, generator)
+        if s is None:
+            return x0
+        used, arrives = x0, self.process.resolution(s)
+        if resolution != arrives:
+            used = self.process.between_levels(resolution, arrives).pseudo_inverse(x0)
+        if self.order == 2:
+            used = self._extrapolated(used, t, s)
+            # Both sides of a change with a call of its own are one place: keep the second's.
+            if self.free or self.process.resolution(t) == arrives:
+                self._history = (t, resolution, x0)
+        clean = self.process.from_target(used, s)
+        return self.process.posterior_sample(clean, x_t, t, s, self.eta, generator)
+
+    def _extrapolated(self, x0: Tensor, t: int, s: int) -> Tensor:
+        """``x̂0 + (h / 2 h') (x̂0 − x̂0')`` with primes for the step before."""
+        if self._history is None:
+            return x0
+        before, resolution, earlier = self._history
+        ratio = half_step_ratio(*(self._logsnr[[u]] for u in (before, t, s)))[0]
+        arrives = self.process.resolution(s)
+        if resolution == arrives:
+            return x0 + float(ratio) * (x0 - earlier)
+        lift = self.process.between_levels(resolution, arrives)
+        return x0 + float(ratio) * lift.pseudo_inverse(lift(x0) - earlier)
+
+    def _check(self, x0: Tensor, x_t: Tensor, t: int, resolution: int) -> None:
+        needed = (*x_t.shape[:2], *self.process.level_shape(resolution))
+        if tuple(x0.shape) != needed:
+            raise InputError(
+                f"model output at step {t}: has shape {tuple(x0.shape)}, needs {needed}"
+            )
+        if x0.device.type == "cpu" and not bool(torch.isfinite(x0).all()):
+            raise InputError(_not_finite(t))
+
+
+def trajectory(
+    stepper: ReverseStepper,
+    denoise: Denoiser,
+    x: Tensor,
+    steps: Sequence[int],
+    generator: torch.Generator | None = None,
+    constraint: Constraint | None = None,
+) -> Iterator[SamplerState]:
+    """Take the steps one after another and show each, as for an animation.
+
+    The last state's ``x`` is the result. See `sample_eta` for what is raised.
+    """
+    process = stepper.process
+    needed = process.shape(steps[0])
+    if x.ndim != 4 or tuple(x.shape[-2:]) != needed:
+        raise InputError(
+            f"x: has shape {tuple(x.shape)}, the state at step {steps[0]} needs (N, C, "
+            f"{needed[0]}, {needed[1]})"
+        )
+    finite = []  # on a GPU looked at once, at the end: a look waits for the device
+    for t, s in pairwise([*steps, None]):
+        assert t is not None
+        resolution = stepper.out_resolution(t, s)
+        x0 = denoise(x, t, resolution)
+        if constraint is not None:
+            x0 = constraint(x0, resolution)
+        x = stepper.step(x0, x, t, s, generator)
+        if x0.device.type != "cpu":
+            finite.append(torch.isfinite(x0).all())
+            if s is None and not all(well := torch.stack(finite).tolist()):
+                raise InputError(_not_finite(steps[well.index(False)]))
+        yield SamplerState(t, s, x, x0)
+
+
+def _run(
+    stepper: ReverseStepper,
+    denoise: Denoiser,
+    x: Tensor,
+    steps: Sequence[int] | None,
+    generator: torch.Generator | None,
+    callback: Callback | None,
+    constraint: Constraint | None,
+) -> Tensor:
+    changes = "free" if stepper.free else "network"
+    visited = check_steps(stepper.process.schedule, steps, changes)
+    for state in trajectory(stepper, denoise, x, visited, generator, constraint):
+        if callback is not None:
+            callback(state)
+    return state.x
+
+
+def _not_finite(t: int) -> str:
+    return (
+        f"model output at step {t}: is not finite; the weights may be damaged, or 16-bit numbers "
+        "too narrow (try 32)"
+    )

@@ -1,0 +1,179 @@
+"""Which steps of a schedule a sampler visits: evenly spaced on some axis, or planned."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from .budget import binned_powers
+from .errors import InputError
+from .oracle import check_changes, check_sampler
+from .propagation import Chains, propagate
+from .refinement import Steps, refine_steps, stretch
+from .schedules import ResolutionSchedule
+from .spectrum import Spectrum
+
+_RHO = 7.0  # Karras et al. 2022, section 3
+
+_AXES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "uniform": lambda snr: np.arange(float(len(snr))),
+    "logsnr": lambda snr: -np.log(snr),
+    "edm": lambda snr: snr ** (-0.5 / _RHO),
+}
+SPACINGS = (*_AXES, "planned")
+"""Ways to space steps; see `select_steps`."""
+
+
+def select_steps(
+    schedule: ResolutionSchedule,
+    num_steps: int | None = None,
+    spacing: str = "logsnr",
+    changes: str = "network",
+    spectrum: Spectrum | None = None,
+    order: int = 2,
+    eta: float = 0.0,
+) -> list[int]:
+    """Choose the steps of a sampler: the first, the last, what changes need, and more.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    num_steps : int, optional
+        Network calls wanted; all steps by default. Fewer than the mandatory steps give those.
+    spacing : {"uniform", "logsnr", "edm", "planned"}
+        Spread evenly in the step index; in the log-snr of the full-resolution chain, which is
+        continuous across changes; in ``(σ/a)^(1/7)`` of that chain (Karras et al. 2022, eq. 5); or
+        so that the oracle's error on ``spectrum`` is the least that shifting steps finds.
+    changes : {"network", "free"}
+        With "network" both sides of every change are visited, as the network predicts across
+        changes from their first side only; with "free" the second side, where a band opens.
+    spectrum : Spectrum, optional
+        Of the data; needed for "planned".
+    order, eta
+        Of the sampler that "planned" steps are for, see `theory.oracle_report`.
+
+    Returns
+    -------
+    list of int, falling
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, the number is out of range, or the spacing needs a snr that falls
+        from step to step and the schedule's does not.
+    """
+    if spacing not in SPACINGS:
+        raise InputError(f"spacing {spacing!r}: unknown; choose from {', '.join(SPACINGS)}")
+    last = schedule.num_steps - 1
+    if num_steps is None:
+        return list(range(last, -1, -1))
+    if not 1 <= num_steps <= schedule.num_steps:
+        raise InputError(
+            f"{num_steps} sampling steps: must be between 1 and the schedule's {last + 1}"
+        )
+    needed = mandatory_steps(schedule, changes)
+    if spacing == "planned":
+        if spectrum is None:
+            raise InputError("spacing 'planned': needs the spectrum of the data")
+        return plan_steps(schedule, spectrum, num_steps, changes, order, eta)[0]
+    snr = schedule.base_snr
+    if spacing != "uniform" and (np.diff(snr) >= 0).any():
+        raise InputError(
+            f"spacing {spacing!r}: the schedule's snr does not fall at every step; use 'uniform'"
+        )
+    return _evenly(_AXES[spacing](snr), sorted(needed), num_steps)
+
+
+def mandatory_steps(schedule: ResolutionSchedule, changes: str = "network") -> set[int]:
+    """The steps that `select_steps` visits in any case."""
+    sides = schedule.change_sides
+    if check_changes(changes) == "free":
+        sides = {t - 1 for t in schedule.changes}
+    return {0, schedule.num_steps - 1} | sides
+
+
+def plan_steps(
+    schedule: ResolutionSchedule,
+    spectrum: Spectrum,
+    num_steps: int,
+    changes: str = "network",
+    order: int = 2,
+    eta: float = 0.0,
+) -> tuple[list[int], float]:
+    """Steps of a given schedule with the least oracle error that coordinate descent finds.
+
+    It starts from each even spacing. `theory.plan_sampling` chooses the schedule too.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+        Without blur.
+    spectrum : Spectrum
+        Of the data, at the schedule's resolution.
+    num_steps, changes, order, eta
+        As in `select_steps`. At order 2 no step is made longer than twice the one before, in
+        log-snr, where the even spacing is not.
+
+    Returns
+    -------
+    (steps, error)
+        Falling steps; relative W2² with coefficients grouped by power.
+    """
+    check_sampler(eta, order, False)
+    if schedule.blurs or spectrum.resolution != schedule.resolution:
+        raise InputError(
+            "plan_steps: needs a schedule without blur, and a spectrum of its resolution"
+        )
+    power, shell, count = binned_powers(spectrum, schedule.levels)
+    free = check_changes(changes) == "free"
+    fixed = {0, schedule.num_steps - 1} | (set() if free else schedule.change_sides)
+    logsnr = np.log(schedule.base_snr)
+
+    def errors(chains: Sequence[Steps]) -> np.ndarray:
+        states = Chains.of([schedule] * len(chains), chains)
+        delta = propagate(states, power, shell, eta, "marginal", order, False, free=free)[0]
+        return (np.sqrt(np.maximum(1 + delta, 0)) - 1) ** 2 @ (count * power) / spectrum.power.sum()
+
+    def lengths(steps: Steps) -> float:
+        first_sides = set() if free else set(schedule.changes)
+        return stretch(logsnr[[t for t in steps if t not in first_sides]]) if order == 2 else 0.0
+
+    found = []
+    for axis in _AXES:
+        steps = select_steps(schedule, num_steps, axis, changes)
+        groups = [[i] for i, t in enumerate(steps) if t not in fixed]
+        limit = lengths(tuple(steps))
+
+        def short(chain: Steps, limit: float = limit) -> bool:
+            return lengths(chain) <= limit
+
+        found.append(refine_steps(steps, groups, errors, short))
+    best, error = min(found, key=lambda pair: pair[1])
+    return list(best), error
+
+
+def _evenly(axis: np.ndarray, needed: list[int], num_steps: int) -> list[int]:
+    """The needed steps and more of them in between, evenly on ``axis`` (T,)."""
+    # Give each further step to the segment whose gaps are widest.
+    inner = dict.fromkeys(pairwise(needed), 0)
+    heap = [(-(axis[b] - axis[a]), a, b) for a, b in inner if b - a > 1]
+    heapq.heapify(heap)
+    for _ in range(num_steps - len(needed)):
+        if not heap:
+            break
+        _, a, b = heapq.heappop(heap)
+        inner[a, b] += 1
+        if inner[a, b] < b - a - 1:
+            heapq.heappush(heap, (-(axis[b] - axis[a]) / (inner[a, b] + 1), a, b))
+    chosen = set(needed)
+    for (a, b), count in inner.items():
+        position = np.linspace(axis[a], axis[b], count + 2)[1:-1]
+        steps = np.rint(np.interp(position, axis[a : b + 1], np.arange(a, b + 1))).astype(int)
+        order = np.arange(count)  # rounding may have met: push apart inside (a, b)
+        steps = np.maximum.accumulate(np.maximum(steps, a + 1) - order) + order
+        steps = np.minimum(steps, b - count + order)
+        chosen.update(steps.tolist())
+    return sorted(chosen, reverse=True)
