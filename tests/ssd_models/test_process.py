@@ -1,24 +1,38 @@
 """The process: dense Gaussian conditioning, marginals, adjoints, and DDPM/DDIM as one level."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dct, dctn, idctn
 
 from ssd_models.degradation import SeparableDegradation
 from ssd_models.process import ScaleSpaceProcess
 from theory import InputError, NoiseSchedule, ResolutionSchedule
 from theory.degradations import DegradationPath
 from theory.operators import OPERATORS, resize_matrix
+from theory.posterior import reverse_step
 
 NOISE = NoiseSchedule.linear(40)
 T, S = 25, 18  # a change lies between
 
 
-def schedule(operator="box", noise_mode="matched", resolutions=(8, 4, 2)):
+BLUR = np.linspace(0, 3, 40) ** 2  # variance in squared pixels
+KINDS = {  # operator, resolutions, blur
+    **{operator: (operator, (8, 4, 2), None) for operator in OPERATORS},
+    "blur": ("box", (8, 8, 8), BLUR),
+    "blur and box": ("box", (8, 4, 2), BLUR),
+    "blur and dct": ("dct", (8, 4, 2), BLUR),
+    "other factors": ("bilinear", (9, 6, 5), None),
+}
+
+
+def schedule(kind="box", noise_mode="matched"):
+    operator, resolutions, blur = KINDS[kind]
     return ResolutionSchedule.from_noise(
-        np.repeat(resolutions, [20, 10, 10]), NOISE, noise_mode, operator
+        np.repeat(resolutions, [20, 10, 10]), NOISE, noise_mode, operator, blur
     )
 
 
@@ -27,6 +41,19 @@ def dense(operator, chain):
     for n_in, n_out in pairwise(chain):
         a = resize_matrix(operator, n_in, n_out) @ a
     return np.kron(a, a)
+
+
+def step_by_step(plan, s, t):
+    """``M_{s+1:t}`` as the product of every single step's own resize and blur."""
+    matrix = np.eye(plan.resolutions[s])
+    for u in range(s + 1, t + 1):
+        before, after = plan.resolutions[u - 1], plan.resolutions[u]
+        variance = (plan.blur[u] - plan.blur[u - 1]) * (before / plan.resolution) ** 2
+        k = np.arange(before)
+        cosines = dct(np.eye(before), axis=0, norm="ortho")
+        blur = cosines.T @ np.diag(np.exp(-variance / 2 * (np.pi * k / before) ** 2)) @ cosines
+        matrix = resize_matrix(plan.operator, before, after) @ blur @ matrix
+    return np.kron(matrix, matrix)
 
 
 def random(*shape, seed=0):
@@ -59,84 +86,77 @@ def test_operator_adjoint_and_dense_matrix_agree(operator, chain):
     )
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["f64", "f32"]
+)
 @pytest.mark.parametrize("noise_mode", ["matched", "paper"])
-@pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize(("t", "s"), [(T, S), (35, 10), (39, 22), (20, 19)])
-def test_posterior_is_dense_gaussian_conditioning(operator, noise_mode, t, s):
-    plan = schedule(operator, noise_mode)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("t", "s"), [(T, S), (35, 10), (39, 22), (20, 19), (39, 0)])
+def test_posterior_is_dense_gaussian_conditioning(kind, noise_mode, t, s, dtype, tolerance):
+    plan = schedule(kind, noise_mode)
     process = ScaleSpaceProcess(plan)
     r_s, r_t = process.resolution(s), process.resolution(t)
     a_s, a_t = plan.alpha[s], plan.alpha[t]
     var_s, var_t = plan.sigma[s] ** 2, plan.sigma[t] ** 2
     c = a_t / a_s
-    m = dense(operator, [r for r in (8, 4, 2) if r_t <= r <= r_s])
+    m = step_by_step(plan, s, t)
     # Joint Gaussian of (x_s, x_t) given x_0: cov(x_s, x_t) = c σ_s² Mᵀ, var(x_t) = σ_t² I.
     forward_cov = var_t * np.eye(r_t**2) - c**2 * var_s * m @ m.T
     total = c**2 * var_s * m @ m.T + forward_cov
     gain = c * var_s * m.T @ np.linalg.inv(total)
     covariance = var_s * np.eye(r_s**2) - gain @ (c * var_s * m)
 
-    x0_s, x_t = random(1, 1, r_s, r_s), random(1, 1, r_t, r_t, seed=1)
-    mean_s = a_s * x0_s.numpy().ravel()
-    mean = mean_s + gain @ (x_t.numpy().ravel() - c * m @ mean_s)
-    got = process.posterior_mean(x0_s, x_t, t, s).numpy().ravel()
-    np.testing.assert_allclose(got, mean, rtol=0, atol=1e-10)
-    zero_s, zero_t = torch.zeros(1, 1, r_s, r_s).double(), torch.zeros(1, 1, r_t, r_t).double()
-    root = columns(
-        lambda noise: process.posterior_sample(
-            zero_s.expand(len(noise), -1, -1, -1),
-            zero_t.expand(len(noise), -1, -1, -1),
-            t,
-            s,
-            noise=noise,
-        ),
-        r_s,
-    )
-    np.testing.assert_allclose(root @ root.T, covariance, rtol=0, atol=1e-10)
+    x0_s, x_t = random(1, 1, r_s, r_s).to(dtype), random(1, 1, r_t, r_t, seed=1).to(dtype)
+    mean_s = a_s * x0_s.double().numpy().ravel()
+    mean = mean_s + gain @ (x_t.double().numpy().ravel() - c * m @ mean_s)
+    got = process.posterior_mean(x0_s, x_t, t, s)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got.double().numpy().ravel(), mean, rtol=0, atol=tolerance)
+    root = columns(lambda noise: process.posterior_noise(noise.to(dtype), t, s), r_s)
+    np.testing.assert_allclose(root @ root.T, covariance, rtol=0, atol=tolerance)
+    zero = torch.zeros(2, 1, r_s, r_s, dtype=dtype)
+    noise = random(2, 1, r_s, r_s, seed=2).to(dtype)
+    drawn = process.posterior_sample(zero, process.degradation(s, t)(zero), t, s, noise=noise)
+    torch.testing.assert_close(drawn, process.posterior_noise(noise, t, s))
 
 
 @pytest.mark.parametrize("noise_mode", ["matched", "paper"])
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
-def test_reverse_steps_keep_the_marginal(operator, noise_mode, eta):
+def test_reverse_steps_keep_the_marginal(kind, noise_mode, eta):
     # Cov of x_s made from x_t ~ q(x_t | x_0) must be σ_s² I, and its mean a_s M x_0.
-    plan = schedule(operator, noise_mode)
+    plan = schedule(kind, noise_mode)
     process = ScaleSpaceProcess(plan)
-    x0 = random(1, 1, 8, 8)
+    r_s, r_t = process.resolution(S), process.resolution(T)
+    x0 = random(1, 1, plan.resolution, plan.resolution)
     x0_s = process.degrade(x0, S)
     mean_t = plan.alpha[T] * process.degrade(x0, T)
     zero = torch.zeros_like(x0_s)
     through = columns(
-        lambda x: process.posterior_mean(zero.expand(len(x), -1, -1, -1), x, T, S, eta), 4
+        lambda x: process.posterior_mean(zero.expand(len(x), -1, -1, -1), x, T, S, eta), r_t
     )
-    zero_t = torch.zeros_like(mean_t)
-    root = columns(
-        lambda n: process.posterior_sample(
-            zero.expand(len(n), -1, -1, -1), zero_t.expand(len(n), -1, -1, -1), T, S, eta, noise=n
-        ),
-        8,
-    )
+    root = columns(lambda n: process.posterior_noise(n, T, S, eta), r_s)
     covariance = plan.sigma[T] ** 2 * through @ through.T + root @ root.T
-    np.testing.assert_allclose(covariance, plan.sigma[S] ** 2 * np.eye(64), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(covariance, plan.sigma[S] ** 2 * np.eye(r_s**2), rtol=0, atol=1e-10)
     np.testing.assert_allclose(
         process.posterior_mean(x0_s, mean_t, T, S, eta), plan.alpha[S] * x0_s, rtol=0, atol=1e-10
     )
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
-def test_a_forward_step_reproduces_the_forward_marginal(operator):
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "other factors"])
+def test_a_forward_step_reproduces_the_forward_marginal(kind):
     # x_s ~ q(x_s | x_0) pushed through q(x_t | x_s) has the mean and covariance of q(x_t | x_0).
-    plan = schedule(operator)
+    plan = schedule(kind)
     process = ScaleSpaceProcess(plan)
     c = plan.alpha[T] / plan.alpha[S]
     m = columns(process.degradation(S, T), 8)
-    step_cov = plan.sigma[T] ** 2 * np.eye(16) - c**2 * plan.sigma[S] ** 2 * m @ m.T
+    step_cov = plan.sigma[T] ** 2 * np.eye(len(m)) - c**2 * plan.sigma[S] ** 2 * m @ m.T
     assert np.linalg.eigvalsh(step_cov).min() > -1e-12
     x0 = random(1, 1, 8, 8)
     noiseless = process.add_noise(x0, S, torch.zeros(1, 1, 8, 8, dtype=torch.float64))
     np.testing.assert_allclose(
         c * process.degradation(S, T)(noiseless),
-        process.add_noise(x0, T, torch.zeros(1, 1, 4, 4, dtype=torch.float64)),
+        process.add_noise(x0, T, torch.zeros(1, 1, *process.shape(T), dtype=torch.float64)),
         atol=1e-12,
     )
 
@@ -158,6 +178,111 @@ def test_one_level_is_ddpm_and_ddim(eta):
             epsilon = (x - np.sqrt(bar[t]) * x0) / np.sqrt(1 - bar[t])
             expected = np.sqrt(bar[s]) * x0 + np.sqrt(1 - bar[s]) * epsilon
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_blur_is_blurring_diffusion(eta):
+    """Per-frequency formulas of Hoogeboom & Salimans 2023, section 3, in the DCT."""
+    plan = schedule("blur")
+    process = ScaleSpaceProcess(plan)
+    k = np.arange(8)
+    rate = np.pi**2 * (k[:, None] ** 2 + k**2) / 64  # λ of each frequency
+    x0, x, z = (random(2, 1, 8, 8, seed=i) for i in range(3))
+    to, back = (partial(f, axes=(2, 3), norm="ortho") for f in (dctn, idctn))
+    for t, s in ((39, 38), (30, 12), (1, 0)):
+        alpha_t, alpha_s = (plan.alpha[i] * np.exp(-rate * plan.blur[i] / 2) for i in (t, s))
+        sigma_t, sigma_s = plan.sigma[t], plan.sigma[s]
+        clean = process.from_target(process.target(x0, 8), s)
+        np.testing.assert_allclose(
+            plan.alpha[s] * clean.numpy(), back(alpha_s * to(x0.numpy())), atol=1e-12
+        )
+        if eta == 1:  # the posterior of two Gaussians that they state
+            ratio = alpha_t / alpha_s
+            forward = sigma_t**2 - ratio**2 * sigma_s**2
+            variance = 1 / (1 / sigma_s**2 + ratio**2 / forward)
+            mean = variance * (
+                ratio / forward * to(x.numpy()) + alpha_s / sigma_s**2 * to(x0.numpy())
+            )
+            expected = back(mean + np.sqrt(variance) * to(z.numpy()))
+        else:  # DDIM in each frequency
+            residual = to(x.numpy()) - alpha_t * to(x0.numpy())
+            expected = back(alpha_s * to(x0.numpy()) + sigma_s / sigma_t * residual)
+        got = process.posterior_sample(clean, x, t, s, eta, noise=z)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11)
+
+
+def test_blur_under_steady_noise_is_inverse_heat_dissipation():
+    """``q(u_t | u_0) = N(exp(−Λ τ_t) u_0, σ² I)`` (Rissanen et al. 2023, eq. 6), up to a scale."""
+    sigma, times = 0.01, np.geomspace(0.1, 20, 30)  # τ; variance of the kernel is 2 τ
+    scale = 1 / np.sqrt(1 + sigma**2)
+    plan = ResolutionSchedule(
+        np.full(30, 8), np.full(30, scale), np.full(30, sigma * scale), blur=2 * times
+    )
+    process = ScaleSpaceProcess(plan)
+    x0, noise = random(2, 3, 8, 8), random(2, 3, 8, 8, seed=1)
+    k = np.pi * np.arange(8) / 8
+    for t in (0, 12, 29):
+        decay = np.exp(-(k[:, None] ** 2 + k**2) * times[t])
+        blurred = idctn(
+            decay * dctn(x0.numpy(), axes=(2, 3), norm="ortho"), axes=(2, 3), norm="ortho"
+        )
+        np.testing.assert_allclose(
+            process.add_noise(x0, t, noise) / scale, blurred + sigma * noise.numpy(), atol=1e-12
+        )
+
+
+def test_rectangular_images_are_two_axes():
+    plan = schedule("bilinear")
+    process = ScaleSpaceProcess(
+        ResolutionSchedule.from_noise(  # halvings of 8 and of 12 pixels
+            np.repeat([8, 4], [20, 20]), NOISE
+        ),
+        (12, 8),
+    )
+    assert process.shape(0) == (12, 8)
+    assert process.shape(30) == (6, 4)
+    x0 = random(1, 2, 12, 8)
+    blocks = x0.reshape(1, 2, 6, 2, 4, 2).mean(dim=(3, 5))
+    np.testing.assert_allclose(process.degrade(x0, 30), blocks, atol=1e-12)
+    noise, x_t = random(1, 2, 12, 8, seed=1), random(1, 2, 6, 4, seed=2)
+    got = process.posterior_sample(x0, x_t, 30, 10, 0.4, noise=noise)
+    # By dense matrices of the two different axes.
+    a, b = resize_matrix("box", 12, 6), resize_matrix("box", 8, 4)
+    m = np.kron(a, b)
+    s = process.schedule
+    u, values, vt = np.linalg.svd(m, full_matrices=False)
+    gain, variance = reverse_step(s, 30, 10, values, 0.4)
+    spread = vt.T @ np.diag(np.sqrt(variance)) @ vt
+    spread = spread + s.sigma[10] * (np.eye(96) - vt.T @ vt)
+    for c in range(2):
+        clean, x, z = (v[0, c].numpy().ravel() for v in (x0, x_t, noise))
+        mean = s.alpha[10] * clean + vt.T @ (gain * (u.T @ (x - s.alpha[30] * m @ clean)))
+        np.testing.assert_allclose(got[0, c].numpy().ravel(), mean + spread @ z, atol=1e-12)
+    with pytest.raises(InputError, match="image side 9"):
+        ScaleSpaceProcess(plan, (8, 9))
+
+
+def test_images_blurred_by_different_steps_in_a_batch():
+    process = ScaleSpaceProcess(schedule("blur and box"))
+    x0, noise = random(3, 1, 8, 8), random(3, 1, 4, 4, seed=1)
+    steps = [21, 28, 21]
+    together = process.add_noise(x0, torch.tensor(steps), noise)
+    for i, t in enumerate(steps):
+        alone = process.add_noise(x0[i : i + 1], t, noise[i : i + 1])
+        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-12)
+    assert (process.degrade(x0, 28) - process.degrade(x0, 21)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_of_a_level_lead_to_every_state_of_it(kind):
+    process = ScaleSpaceProcess(schedule(kind))
+    x0 = random(2, 1, *process.shape(0))
+    for s in (0, 10, 25, 39):
+        target = process.target(x0, process.resolution(s))
+        assert tuple(target.shape[-2:]) == process.level_shape(process.resolution(s))
+        torch.testing.assert_close(
+            process.from_target(target, s), process.degrade(x0, s), rtol=0, atol=1e-12
+        )
 
 
 def test_matched_change_adds_noise_only_in_new_directions():
@@ -193,6 +318,7 @@ def test_noise_of_several_steps_in_a_batch():
         (lambda p, x: p.posterior_mean(x, x, 10, 12), "reverse step"),
         (lambda p, x: p.posterior_mean(x, x, 25, 5), "x_t: has shape"),
         (lambda p, x: p.posterior_mean(x, x, 10, 5, eta=2.0), "eta 2.0"),
+        (lambda p, x: p.target(x, 3), "resolution 3: is that of no step"),
     ],
 )
 def test_bad_arguments_are_refused(call, said):
