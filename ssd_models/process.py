@@ -171,11 +171,17 @@ class ScaleSpaceProcess:
                 f"noise: has shape {tuple(noise.shape)}, the state needs {tuple(clean.shape)}"
             )
         if len(steps) == 1:
-            return self.schedule.alpha[steps[0]] * clean + self.schedule.sigma[steps[0]] * noise
+            alpha, sigma = (float(a[steps[0]]) for a in (self.schedule.alpha, self.schedule.sigma))
+            return alpha * clean + sigma * noise
         shape = (-1, 1, 1, 1)
-        alpha = torch.as_tensor(self.schedule.alpha[steps]).to(clean).reshape(shape)
-        sigma = torch.as_tensor(self.schedule.sigma[steps]).to(clean).reshape(shape)
-        return alpha * clean + sigma * noise
+        alphas = torch.as_tensor(self.schedule.alpha[steps]).to(clean).reshape(shape)
+        sigmas = torch.as_tensor(self.schedule.sigma[steps]).to(clean).reshape(shape)
+        return alphas * clean + sigmas * noise
+
+    def noisy(self, clean: Tensor, t: int, generator: torch.Generator | None = None) -> Tensor:
+        """``a_t clean + σ_t ε`` of an image that is degraded to step ``t`` already."""
+        noise = standard_normal(clean.shape, clean, generator)
+        return float(self.schedule.alpha[t]) * clean + float(self.schedule.sigma[t]) * noise
 
     def posterior_mean(
         self, x0_at_s: Tensor, x_t: Tensor, t: int, s: int, eta: float = 1.0

@@ -86,7 +86,8 @@ def sample_eta(
         and no side of their own. Where ``M Mᵀ ∝ I`` and noise is matched, the state itself is
         lifted by them, nothing else. `theory.oracle_report` says which are good enough.
     constraint : callable, optional
-        Replaces each clean prediction before it is used.
+        ``constraint(x0, resolution)`` replaces each clean prediction before it is used, and the
+        result.
     eta : float
         See `ScaleSpaceProcess.posterior_sample`.
     variance : ResidualSampler, optional
@@ -103,8 +104,8 @@ def sample_eta(
         If steps, shapes or ``eta`` do not fit, or the denoiser's output is not finite (on a GPU
         that is known at the end).
     """
-    stepper = ReverseStepper(process, eta, 1, changes, variance)
-    return _run(stepper, denoise, x, steps, generator, callback, constraint)
+    stepper = ReverseStepper(process, eta, 1, changes, variance, constraint)
+    return _run(stepper, denoise, x, steps, generator, callback)
 
 
 def sample_dpmpp_2m(
@@ -128,8 +129,8 @@ def sample_dpmpp_2m(
 
     Parameters and result as in `sample_eta`.
     """
-    stepper = ReverseStepper(process, 0.0, 2, changes)
-    return _run(stepper, denoise, x, steps, generator, callback, constraint)
+    stepper = ReverseStepper(process, 0.0, 2, changes, None, constraint)
+    return _run(stepper, denoise, x, steps, generator, callback)
 
 
 SAMPLERS: dict[str, Callable[..., Tensor]] = {"eta": sample_eta, "dpmpp_2m": sample_dpmpp_2m}
@@ -172,7 +173,7 @@ class ReverseStepper:
     eta : float
         0 where ``order`` is 2.
     order : {1, 2}
-    changes, variance
+    changes, variance, constraint
         As in `sample_eta`; ``variance`` with order 1 only.
     """
 
@@ -183,6 +184,7 @@ class ReverseStepper:
         order: int = 1,
         changes: str = "network",
         variance: ResidualSampler | None = None,
+        constraint: Constraint | None = None,
     ):
         check_eta(eta)
         if order not in (1, 2) or (order == 2 and (eta != 0 or variance is not None)):
@@ -190,7 +192,8 @@ class ReverseStepper:
         self.free = check_changes(changes) == "free"
         if process.schedule.blurs and (order == 2 or self.free):
             raise InputError("order 2 and free changes: need a schedule without blur")
-        self.process, self.eta, self.order, self.variance = process, eta, order, variance
+        self.process, self.eta, self.order = process, eta, order
+        self.variance, self.constraint = variance, constraint
         self._logsnr = np.log(process.schedule.base_snr)
         self._history: tuple[int, int, Tensor] | None = None  # from t, at resolution, prediction
 
@@ -213,6 +216,8 @@ class ReverseStepper:
         self._check(x0, x_t, t, resolution)
         if self.variance is not None:
             x0 = x0 + self.variance.residual(x0, t, resolution, generator)
+        if self.constraint is not None:
+            x0 = self.constraint(x0, resolution)
         if s is None:
             return x0
         used, arrives = x0, self.process.resolution(s)
@@ -254,7 +259,6 @@ def trajectory(
     x: Tensor,
     steps: Sequence[int],
     generator: torch.Generator | None = None,
-    constraint: Constraint | None = None,
 ) -> Iterator[SamplerState]:
     """Take the steps one after another and show each, as for an animation.
 
@@ -272,8 +276,6 @@ def trajectory(
         assert t is not None
         resolution = stepper.out_resolution(t, s)
         x0 = denoise(x, t, resolution)
-        if constraint is not None:
-            x0 = constraint(x0, resolution)
         x = stepper.step(x0, x, t, s, generator)
         if x0.device.type != "cpu":
             finite.append(torch.isfinite(x0).all())
@@ -289,11 +291,10 @@ def _run(
     steps: Sequence[int] | None,
     generator: torch.Generator | None,
     callback: Callback | None,
-    constraint: Constraint | None,
 ) -> Tensor:
     changes = "free" if stepper.free else "network"
     visited = check_steps(stepper.process.schedule, steps, changes)
-    for state in trajectory(stepper, denoise, x, visited, generator, constraint):
+    for state in trajectory(stepper, denoise, x, visited, generator):
         if callback is not None:
             callback(state)
     return state.x
