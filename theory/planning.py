@@ -21,7 +21,7 @@ from .costs import chain_costs
 from .derive import derivation
 from .errors import InputError
 from .noise import NoiseSchedule
-from .oracle import check_sampler, oracle_report
+from .oracle import check_changes, check_sampler, oracle_report
 from .propagation import Chains, half_step_ratio, propagate
 from .refinement import LONGEST, refine_steps, stretch
 from .schedules import ResolutionSchedule, check_levels
@@ -56,6 +56,7 @@ def plan_sampling(
     order: int = 2,
     operator: str = "box",
     costs: Mapping[tuple[int, int], float] | None = None,
+    changes: str = "network",
 ) -> SamplingPlan:
     """Resolutions and steps with the least oracle error in so many calls at so much cost.
 
@@ -67,7 +68,7 @@ def plan_sampling(
     levels : sequence of int
         Allowed resolutions, falling; the spectrum's first. Not all need be used.
     calls : int
-        Network calls; both sides of each change of resolution are among them.
+        Network calls; those at changes of resolution are among them.
     cost : float, optional
         Mean cost of a call, at most, in units of a full-resolution call. Without it full resolution
         is never left, as smaller states cannot err less.
@@ -77,6 +78,9 @@ def plan_sampling(
         How a change downsamples; the oracle takes its band as ideal.
     costs : mapping, optional
         ``{(resolution in, resolution out): cost}``; by default `theory.costs.chain_costs`.
+    changes : {"network", "free"}
+        Whether the network is called across each change, on both of whose sides a step then lies,
+        or changes cost nothing (`theory.oracle_report`).
 
     Returns
     -------
@@ -88,7 +92,7 @@ def plan_sampling(
     InputError
         If the calls or the cost are too few for any chain.
     """
-    planner = _Planner(spectrum, noise, levels, order, operator, costs)
+    planner = _Planner(spectrum, noise, levels, order, operator, costs, changes)
     if not 1 <= calls <= len(noise):
         raise InputError(f"calls {calls}: must lie between 1 and the chain's {len(noise)} steps")
     return planner.best(calls, cost)
@@ -102,6 +106,7 @@ def pareto_front(
     costs_per_call: Iterable[float],
     order: int = 2,
     operator: str = "box",
+    changes: str = "network",
 ) -> list[SamplingPlan]:
     """Plans that no other one beats in both total cost and error, cheapest first.
 
@@ -111,10 +116,10 @@ def pareto_front(
         Numbers of calls to try.
     costs_per_call : iterable of float
         Mean costs of a call to try with each; those that no chain meets are left out.
-    spectrum, noise, levels, order, operator
+    spectrum, noise, levels, order, operator, changes
         As in `plan_sampling`.
     """
-    planner = _Planner(spectrum, noise, levels, order, operator, None)
+    planner = _Planner(spectrum, noise, levels, order, operator, None, changes)
     plans = []
     costs = tuple(costs_per_call)
     for number in calls:
@@ -144,6 +149,7 @@ class _Planner:
         order: int,
         operator: str,
         costs: Mapping[tuple[int, int], float] | None,
+        changes: str,
     ):
         self.levels = check_levels(levels)
         if self.levels[0] != spectrum.resolution:
@@ -152,6 +158,8 @@ class _Planner:
                 f"{spectrum.resolution}"
             )
         check_sampler(0.0, order, False)
+        self.changes = check_changes(changes)
+        self.free = changes == "free"
         self.spectrum, self.noise, self.order, self.operator = spectrum, noise, order, operator
         table = dict(chain_costs(self.levels)[1] if costs is None else costs)
         full = table[self.levels[0], self.levels[0]]
@@ -255,38 +263,48 @@ class _Planner:
     def _extend(
         self, value: np.ndarray, stay: np.ndarray, price: float, errors: _MoveErrors
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One more call before what ``value`` (L, m) holds; the choice is j, or −1 − level."""
+        """One more call before what ``value`` (L, m) holds; choices are level · m + place."""
         plain, opening = errors
         depth, size = value.shape
         new, choice = np.empty_like(value), np.empty((depth, size), int)
+        here = np.arange(size)
         for level, resolution in enumerate(self.levels):
-            moves = plain[level] + value[level][None, :]
-            to = np.argmin(moves, axis=1)
-            new[level], choice[level] = moves[np.arange(size), to] + stay[level], to
+            to = np.argmin(plain[level] + value[level], axis=1)
+            new[level] = plain[level][here, to] + value[level][to] + stay[level]
+            choice[level] = level * size + to
             for above in range(level):
                 opened = opening[above + 1 : level + 1].sum(axis=0)
-                change = self.table[resolution, self.levels[above]] * price
-                other = opened + change + value[above]
-                other[-1] = np.inf  # step 0 is at full resolution
+                if self.free:  # on to another place, where the bands in between open
+                    after = opened + value[above]
+                    to = np.argmin(plain[level] + after, axis=1)
+                    other = plain[level][here, to] + after[to] + stay[level]
+                else:  # a call of its own, to the next step
+                    to = here
+                    other = opened + self.table[resolution, self.levels[above]] * price
+                    other = other + value[above]
+                    other[-1] = np.inf  # step 0 is at full resolution
                 better = other < new[level]
                 new[level] = np.where(better, other, new[level])
-                choice[level] = np.where(better, -1 - above, choice[level])
+                choice[level] = np.where(better, above * size + to, choice[level])
         return new, choice
 
     def _trace(self, choices: list[np.ndarray], level: int) -> _Path:
         place, step = 0, int(self.candidates[0])
         path = [(step, level)]
         for choice in choices:
-            move = int(choice[level, place])
-            if move < 0:
-                level, step = -1 - move, step - 1
+            above, to = divmod(int(choice[level, place]), len(self.candidates))
+            if above != level and not self.free:
+                step -= 1
             else:
-                place, step = move, int(self.candidates[move])
+                step = int(self.candidates[to])
+            level, place = above, to
             path.append((step, level))
         return tuple(path)
 
     def _total_cost(self, path: _Path) -> float:
         resolutions = [self.levels[level] for _, level in path]
+        if self.free:
+            return sum(self.table[r, r] for r in resolutions)
         return sum(self.table[pair] for pair in pairwise([*resolutions, self.levels[0]]))
 
     def _mean_cost(self, path: _Path) -> float:
@@ -302,17 +320,18 @@ class _Planner:
         limit = self._stretch(path)
         steps, _ = refine_steps(
             [step for step, _ in path],
-            _groups(path)[1:-1],  # both sides of a change move together
+            # Both sides of a change with a call of its own move together.
+            [[i] for i in range(1, len(path) - 1)] if self.free else _groups(path)[1:-1],
             lambda chains: self._error(paths(chains)),
             lambda chain: self._stretch(paths([chain])[0]) <= limit,
         )
         return self._plan(paths([steps])[0])
 
     def _stretch(self, path: _Path) -> float:
-        """See `stretch`; both sides of a change are one place."""
+        """See `stretch`; both sides of a change with a call of its own are one place."""
         if self.order == 1:
             return LONGEST
-        places = [a for a, b in pairwise(path) if a[1] == b[1]] + [path[-1]]
+        places = [a for a, b in pairwise(path) if self.free or a[1] == b[1]] + [path[-1]]
         return stretch(self.logsnr[[step for step, _ in places]])
 
     def _error(self, paths: Sequence[_Path]) -> np.ndarray:
@@ -328,7 +347,9 @@ class _Planner:
             self.logsnr[steps],
             self.levels[0],
         )
-        delta = propagate(chains, self.power, self.shell, 0.0, "marginal", self.order, False)[0]
+        delta = propagate(
+            chains, self.power, self.shell, 0.0, "marginal", self.order, False, free=self.free
+        )[0]
         error = (np.sqrt(np.maximum(1 + delta, 0)) - 1) ** 2
         return error @ (self.count * self.power) / self.total
 
@@ -346,8 +367,11 @@ class _Planner:
             levels=self.levels,
             derivation=derivation(self.spectrum, self.noise, "budget", tolerance),
         )
-        error = oracle_report(schedule, self.spectrum, steps, 0.0, order=self.order).relative_w2
+        error = oracle_report(
+            schedule, self.spectrum, steps, 0.0, order=self.order, changes=self.changes
+        ).relative_w2
         plan: dict[str, Any] = {"steps": list(steps), "order": self.order, "eta": 0.0}
+        plan["changes"] = self.changes
         plan |= {"cost": self._total_cost(path), "oracle_error": error}
         schedule = replace(schedule, derivation={**schedule.derivation, "plan": plan})
         return SamplingPlan(schedule, steps, self.order, plan["cost"], error)

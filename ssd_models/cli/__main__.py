@@ -1,0 +1,5 @@
+"""Run as ``python -m ssd_models.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,98 @@
+"""`ssd bench …`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, subcommand
+
+from theory.errors import InputError
+
+
+@dataclass(frozen=True)
+class BenchSchedules:
+    """Compare the paper's schedule with derived ones by cost and exact Gaussian error.
+
+    Example: ssd bench schedules faces.npz photos.npz
+    """
+
+    spectra: Positional[tuple[str, ...]]
+    """Files written by `ssd spectrum`; for several, transfer between them is shown too."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    calls: int = 25
+    """Network calls of the plans with few."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench import bench_schedules
+
+        if not self.spectra:
+            raise InputError("ssd bench schedules: name at least one spectrum file")
+        bench_schedules(self.spectra, self.levels, self.calls, self.steps)
+
+
+@dataclass(frozen=True)
+class BenchPareto:
+    """Print the plans that no other beats in both cost and error, on one spectrum.
+
+    Example: ssd bench pareto faces.npz --calls 10 25 50
+    """
+
+    spectrum: Positional[str]
+    """File written by `ssd spectrum`."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    calls: tuple[int, ...] = (10, 15, 20, 25, 35, 50)
+    """Numbers of network calls to try."""
+    costs: tuple[float, ...] = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+    """Mean costs of a call to try, in full-resolution calls."""
+    order: Literal[1, 2] = 2
+    """Of the deterministic solver."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench import bench_pareto
+
+        bench_pareto(self.spectrum, self.levels, self.calls, self.costs, self.order, self.steps)
+
+
+@dataclass(frozen=True)
+class BenchSpectrum:
+    """Compare the throughput of measuring a spectrum with that of the DCT alone.
+
+    Example: ssd bench spectrum --resolution 64
+    """
+
+    resolution: int = 64
+    """Side of the images in pixels."""
+    batches: int = 4
+    """Batches of 1024 images."""
+    repeats: int = 5
+    """Times of which the median counts."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench import bench_spectrum
+
+        bench_spectrum(self.resolution, self.batches, self.repeats)
+
+
+@dataclass(frozen=True)
+class BenchCommand:
+    """Measure and compare; every figure that the README quotes comes from here."""
+
+    action: (
+        Annotated[BenchSchedules, subcommand("schedules")]
+        | Annotated[BenchPareto, subcommand("pareto")]
+        | Annotated[BenchSpectrum, subcommand("spectrum")]
+    )
+
+    def run(self) -> None:
+        """Run the command."""
+        self.action.run()

@@ -1,0 +1,103 @@
+"""`ssd sample`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from theory.errors import InputError
+
+from .options import Output
+
+
+@dataclass(frozen=True)
+class SampleCommand:
+    """Generate images with a trained model.
+
+    Example: ssd sample run -n 64 --steps 50 --eta 0 --seed 0 -o samples.png
+    """
+
+    run_directory: Annotated[Positional[str], arg(name="run")] = "run"
+    """Run directory or model directory."""
+    number: Annotated[int, arg(aliases=["-n"])] = 64
+    """Number of images."""
+    steps: int = 50
+    """Network calls; both sides of every change are always visited."""
+    eta: float = 0.0
+    """0 deterministic, 1 ancestral."""
+    seed: int = 0
+    """The same seed gives the same images."""
+    output: Output = "samples.png"
+    """A .png (grid), an .npz (uint8 array `images`), or a new folder of PNG files."""
+    batch: int = 64
+    """Images that run through the network at once."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_new_folder, check_writable
+        from theory.posterior import check_eta
+
+        model = Path(self.run_directory)
+        if (model / "model").is_dir():
+            model = model / "model"
+        if not model.is_dir():
+            raise InputError(f"{self.run_directory}: no such run; train one with `ssd train`")
+        check_eta(self.eta)
+        if self.number < 1 or self.batch < 1 or self.seed < 0:
+            raise InputError("--number and --batch must be at least 1, --seed at least 0")
+        suffix = Path(self.output).suffix.lower()
+        if suffix in (".png", ".npz"):
+            check_writable(self.output)
+        elif suffix:
+            raise InputError(f"{self.output}: end in .png or .npz, or name a folder")
+        else:
+            check_new_folder(self.output)
+        import torch
+
+        from ..pipeline import ScaleSpacePipeline
+
+        pipeline = ScaleSpacePipeline.from_pretrained(model)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        images = pipeline.to(device)(
+            self.number,
+            self.steps,
+            self.eta,
+            torch.Generator().manual_seed(self.seed),
+            output_type="np",
+            max_batch=self.batch,
+            progress=True,
+        ).images
+        _write_images(images, self.output, suffix)
+        calls = len(pipeline.scheduler.timesteps)
+        print(f"{self.output}: {self.number} images, {calls} network calls each")
+
+
+def _write_images(images: Any, output: str, suffix: str) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from theory.files import atomic_path
+
+    from ..data import save_grid
+
+    if suffix == ".npz":
+        with atomic_path(output) as temporary:
+            np.savez_compressed(temporary, images=images)
+    elif suffix == ".png":
+        save_grid(images, output)
+    else:
+        folder = Path(output)
+        aside = folder.with_name(f".{folder.name}.partial")
+        try:
+            aside.mkdir(parents=True, exist_ok=True)
+            for i, image in enumerate(images):
+                Image.fromarray(image).save(aside / f"{i:06d}.png")
+            aside.replace(folder)
+        finally:
+            if aside.is_dir():
+                for file in aside.iterdir():
+                    file.unlink()
+                aside.rmdir()

@@ -1,0 +1,173 @@
+"""`ssd derive` and `ssd schedule`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, subcommand
+
+from theory.errors import InputError
+
+from .options import Output
+
+
+@dataclass(frozen=True)
+class DeriveCommand:
+    """Derive a resolution schedule from a spectrum, with predicted cost and error.
+
+    Example: ssd derive spectrum.npz -o schedule.json --tolerance 0.1 --report schedule.png
+    """
+
+    spectrum: Positional[str] = "spectrum.npz"
+    """File written by `ssd spectrum`."""
+    output: Output = "schedule.json"
+    """File to write."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    criterion: Literal["snr", "information", "bits", "signal-fraction", "budget"] = "snr"
+    """What must be small in the discarded band; or the least error that a budget buys."""
+    tolerance: float = 0.1
+    """How small: largest snr, share of the information, bits per pixel; or, for `budget`, the mean
+    cost of a network call over a full-resolution call. `signal-fraction` takes none."""
+    calls: int | None = None
+    """With `budget`: plan so many network calls, resolutions and steps together."""
+    noise: Literal["matched", "paper"] = "matched"
+    """Keep the information of the kept band at a change, or keep the noise."""
+    operator: Literal["box", "dct", "bilinear", "lanczos"] = "box"
+    """How a change downsamples."""
+    base: Literal["linear", "cosine"] = "linear"
+    """Noise schedule of the full-resolution chain."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+    report: str | None = None
+    """Picture to write: spectrum, snr with the staircase, information."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.derive import derive_schedule
+        from theory.files import check_writable
+        from theory.noise import NoiseSchedule
+        from theory.oracle import with_predictions
+        from theory.planning import plan_sampling
+        from theory.report import check_picture_name, save_report
+        from theory.schedules import halved_levels
+        from theory.spectrum import Spectrum
+
+        spectrum = Spectrum.load(self.spectrum)
+        levels = halved_levels(spectrum.resolution, self.levels)
+        check_writable(self.output)
+        if self.report is not None:
+            check_picture_name(self.report)
+            check_writable(self.report)
+        base = NoiseSchedule.named(self.base, self.steps)
+        if self.calls is None:
+            schedule = derive_schedule(
+                spectrum,
+                base,
+                levels,
+                self.criterion,
+                self.tolerance,
+                self.noise,
+                self.operator,
+            )
+        elif self.criterion != "budget" or self.noise != "matched":
+            raise InputError("--calls: goes with --criterion budget and matched noise")
+        else:
+            schedule = plan_sampling(
+                spectrum, base, levels, self.calls, self.tolerance, operator=self.operator
+            ).schedule
+        schedule = with_predictions(schedule, spectrum)
+        schedule.save(self.output)
+        if self.report is not None:
+            save_report(self.report, schedule, spectrum)
+        _describe(self.output, schedule)
+
+
+@dataclass(frozen=True)
+class ScheduleShow:
+    """Read a schedule file, check it, and print what it says.
+
+    Example: ssd schedule show schedule.json
+    """
+
+    file: Positional[str]
+    """Schedule to read."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.schedules import ResolutionSchedule
+
+        _describe(self.file, ResolutionSchedule.load(self.file))
+
+
+@dataclass(frozen=True)
+class SchedulePaper:
+    """Write one of the schedules that the paper sets by hand.
+
+    Example: ssd schedule paper ConvexDecay_0.5 --resolution 64 --levels 4 -o paper.json
+    """
+
+    name: Positional[str]
+    """equal, ConvexDecay_GAMMA, SigmoidLikeDecay_GAMMA or TanhLikeDecay_GAMMA."""
+    resolution: int = 64
+    """Full resolution in pixels."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    noise: Literal["matched", "paper"] = "paper"
+    """Noise after a change."""
+    operator: Literal["box", "dct", "bilinear", "lanczos"] = "bilinear"
+    """How a change downsamples."""
+    base: Literal["linear", "cosine"] = "linear"
+    """Noise schedule of the full-resolution chain."""
+    steps: int = 1000
+    """Number of diffusion steps T."""
+    output: Output = "schedule.json"
+    """File to write."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.noise import NoiseSchedule
+        from theory.schedules import ResolutionSchedule
+
+        schedule = ResolutionSchedule.paper(
+            self.resolution,
+            self.levels,
+            self.name,
+            NoiseSchedule.named(self.base, self.steps),
+            self.noise,
+            self.operator,
+        )
+        schedule.save(self.output)
+        _describe(self.output, schedule)
+
+
+@dataclass(frozen=True)
+class ScheduleCommand:
+    """Read a schedule, or write one of the paper's."""
+
+    action: (
+        Annotated[ScheduleShow, subcommand("show")] | Annotated[SchedulePaper, subcommand("paper")]
+    )
+
+    def run(self) -> None:
+        """Run the command."""
+        self.action.run()
+
+
+def _describe(path: str, schedule: Any) -> None:
+    print(f"{path}: {schedule.num_steps} steps, {schedule.noise_mode} noise, {schedule.operator}")
+    bounds = [0, *schedule.changes, schedule.num_steps]
+    for start, end in pairwise(bounds):
+        print(f"  {schedule.resolutions[start]:4d} px  t = {start} … {end - 1}")
+    origin = {k: v for k, v in schedule.derivation.items() if v is not None}
+    for title, notes in (("from", origin), ("predicted", dict(schedule.predicted))):
+        if notes:
+            print(f"  {title}: " + ", ".join(f"{k} {_short(v)}" for k, v in notes.items()))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)[:12] + "…" if len(str(value)) == 64 else str(value)

@@ -1,0 +1,107 @@
+"""`ssd spectrum` and `ssd spectrum merge`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from theory.errors import InputError
+
+from .options import Output
+
+
+@dataclass(frozen=True)
+class SpectrumCommand:
+    """Measure the spectrum of a dataset in one pass, or of a part of it.
+
+    Example: ssd spectrum photos/ -o spectrum.npz --resolution 64
+
+    A large dataset in parts, on any machines, then together (as one pass, to the last bit):
+    ssd spectrum DATA -o part3.npz --shard 3/16; ssd spectrum merge part*.npz -o spectrum.npz
+    """
+
+    data: Positional[str]
+    """`photos` (built in), a folder or .zip of images, or an .npz/.npy of uint8 (N, R, R, 3)."""
+    output: Output = "spectrum.npz"
+    """File to write."""
+    resolution: int = 64
+    """Side in pixels; larger images are cropped to a square and reduced, smaller ones refused."""
+    limit: int | None = None
+    """Use that many images, chosen at random."""
+    seed: int = 0
+    """Of that choice, and of the crops of `photos`."""
+    shard: str | None = None
+    """Measure part i of n only, written i/n."""
+    workers: int = 1
+    """Processes; a single one already uses all cores."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_writable
+        from theory.shards import parse_shard
+
+        shard = None if self.shard is None else parse_shard(self.shard)
+        _check_npz(self.output)
+        check_writable(self.output)
+        from ..measuring import measure_spectrum
+
+        spectrum = measure_spectrum(
+            self.data, self.resolution, self.limit, self.seed, shard, self.workers, progress=True
+        )
+        spectrum.save(self.output)
+        _describe_spectrum(self.output, spectrum)
+
+
+@dataclass(frozen=True)
+class MergeCommand:
+    """Merge spectra: shards of one dataset, or several datasets.
+
+    Example: ssd spectrum merge part1.npz part2.npz -o spectrum.npz
+    """
+
+    spectra: Positional[tuple[str, ...]]
+    """Files written by `ssd spectrum`."""
+    output: Output = "spectrum.npz"
+    """File to write."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_writable
+        from theory.shards import merge_spectra
+        from theory.spectrum import Spectrum
+
+        _check_npz(self.output)
+        check_writable(self.output)
+        for path in self.spectra:
+            if self.spectra.count(path) > 1:
+                raise InputError(f"{path}: is given twice")
+        spectrum, missing = merge_spectra({path: Spectrum.load(path) for path in self.spectra})
+        spectrum.save(self.output)
+        _describe_spectrum(self.output, spectrum)
+        if missing:
+            print(f"warning: shards are missing: {', '.join(missing)}")
+
+
+def _check_npz(path: str) -> None:
+    if Path(path).suffix != ".npz":
+        raise InputError(f"{path}: a spectrum's file name must end in .npz")
+
+
+def _describe_spectrum(path: str, spectrum: Any) -> None:
+    from theory.spectral_fit import spectral_exponents, spectrum_warnings
+    from theory.spectrum import octave_power
+
+    print(f"{path}: {spectrum.count} images of {spectrum.resolution} px")
+    total = spectrum.power.sum()
+    if total == 0:
+        print("warning: the images are all the same")
+        return
+    share = octave_power(spectrum.power) / total
+    print("share of power per octave, lowest first: " + " ".join(f"{v:.4f}" for v in share))
+    if spectrum.resolution >= 4:
+        print(f"exponent, with 95 % intervals: {spectral_exponents(spectrum)}")
+    for warning in spectrum_warnings(spectrum):
+        print(f"warning: {warning}")
