@@ -5,7 +5,6 @@ What counts as an image and how each becomes ``(R, R, 3)`` is the rule of `image
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,12 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from theory.cores import available_cores
 from theory.errors import InputError
-from theory.files import atomic_path
 
 from .image_files import ArrayImages, FolderImages, Read, Unusable, ZipImages, fit, to_rgb
 from .photos import DEFAULT_COUNT, PhotoCrops, uniform
@@ -33,7 +30,6 @@ DATA_FORMS = (
 _LISTED = 5  # unusable images that a message names
 _ENOUGH = 100  # unusable images after which a pass is given up
 _BATCHES_IN_FLIGHT = 3
-_GAP = 2  # pixels between the images of a grid
 _IMAGES_PER_TASK = 16  # enough to outweigh what a task itself costs
 
 
@@ -241,38 +237,6 @@ def to_float(images: np.ndarray) -> np.ndarray:
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Map floats in [-1, 1] to uint8, rounding; values outside are clipped. Inverts `to_float`."""
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | None = None) -> None:
-    """Write uint8 images ``(N, H, W, 3)`` row by row into one PNG, 2 white pixels between them.
-
-    Without ``columns`` the grid is as square as N allows.
-
-    Raises
-    ------
-    InputError
-        If there is no image, the array is not such images, ``columns`` is below 1, or ``path``
-        does not end in ``.png`` or cannot be written.
-    """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-        raise InputError(
-            f"{os.fspath(path)}: a grid needs uint8 images (N, H, W, 3), N ≥ 1, "
-            f"not {images.dtype} {images.shape}"
-        )
-    if columns is not None and columns < 1:
-        raise InputError(f"{os.fspath(path)}: {columns} columns; give 1 or more")
-    if Path(path).suffix.lower() != ".png":
-        raise InputError(f"{os.fspath(path)}: a grid is a PNG; give a name that ends in .png")
-    count, height, width, _ = images.shape
-    columns = min(columns or math.ceil(math.sqrt(count)), count)
-    rows = math.ceil(count / columns)
-    height, width = height + _GAP, width + _GAP
-    grid = np.full((rows * height - _GAP, columns * width - _GAP, 3), 255, np.uint8)
-    for index, image in enumerate(images):
-        top, left = index // columns * height, index % columns * width
-        grid[top : top + height - _GAP, left : left + width - _GAP] = image
-    with atomic_path(path) as temporary:
-        Image.fromarray(grid).save(temporary, format="PNG")
 
 
 def _at_path(name: str, resolution: int | None) -> _Images:

@@ -21,7 +21,8 @@ from theory.spacing import select_steps
 from theory.spectrum import Spectrum, band_power
 
 from .config import TrainConfig
-from .data import open_images, save_grid, to_float
+from .data import open_images, to_float
+from .pictures import save_grid
 from .pipeline import ScaleSpacePipeline
 from .training import Trainer, build_unet, use_bf16
 

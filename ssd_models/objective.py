@@ -64,8 +64,9 @@ def denoising_loss(
     that DDPM gives the same content (min-SNR, Hang et al. 2023).
     """
     schedule = process.schedule
-    target = process.target(x0, int(schedule.output_resolutions[t[0]]))
-    x_t = process.add_noise(x0, torch.from_numpy(t), noise)
+    with torch.autocast(x0.device.type, enabled=False):  # matrix products of the process
+        target = process.target(x0, int(schedule.output_resolutions[t[0]]))
+        x_t = process.add_noise(x0, torch.from_numpy(t), noise)
     x_t = x_t.contiguous(memory_format=torch.channels_last)
     steps = torch.from_numpy(t).to(x0.device)
     prediction = unet(x_t, steps, target.shape[-1]).sample.float()

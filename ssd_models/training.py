@@ -11,6 +11,8 @@ import math
 import os
 import shutil
 import time
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,14 +28,17 @@ from theory.costs import is_halving
 from theory.errors import InputError
 from theory.files import check_new_folder
 from theory.schedules import ResolutionSchedule
+from theory.spectrum import Spectrum
 
 from .config import TrainConfig, write_config
-from .data import save_grid
+from .data import to_float
 from .flexi_unet import FlexiUNet
 from .objective import PathSampler, denoising_loss
+from .pictures import save_grid
 from .pipeline import SCHEDULE_FILE, ScaleSpacePipeline
 from .process import ScaleSpaceProcess
 
+_MEASURED = 16384  # images that the model's spectrum is measured on, at most
 _PATH, _IMAGES, _NOISE = range(3)  # streams of random numbers within a step
 
 
@@ -159,7 +164,16 @@ class Trainer:
 
     def pipeline(self) -> ScaleSpacePipeline:
         """The averaged weights as a pipeline."""
-        return ScaleSpacePipeline(cast(FlexiUNet, self.ema.module), self.schedule)
+        return ScaleSpacePipeline(cast(FlexiUNet, self.ema.module), self.schedule, self.spectrum)
+
+    @cached_property
+    def spectrum(self) -> Spectrum | None:
+        """Of the training images, or of 16,384 of them; None for a single image."""
+        if len(self.images) < 2:
+            return None
+        chosen = self.images[:: max(len(self.images) // _MEASURED, 1)][:_MEASURED]
+        parts = (to_float(chosen[i : i + 1024]) for i in range(0, len(chosen), 1024))
+        return replace(Spectrum.from_images(parts, {"source": self.data}), moments=None)
 
     def _train_step(self) -> Tensor:
         config, device = self.config, self.accelerator.device

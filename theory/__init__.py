@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .planning import SamplingPlan, pareto_front, plan_sampling
     from .pyramid import gaussian_pyramid, laplacian_pyramid
     from .schedules import ResolutionSchedule
+    from .spacing import plan_steps, select_steps
     from .spectral_fit import spectral_exponents, spectrum_warnings
     from .spectrum import Spectrum
 
@@ -43,7 +44,9 @@ __all__ = [
     "oracle_report",
     "pareto_front",
     "plan_sampling",
+    "plan_steps",
     "resize_matrix",
+    "select_steps",
     "signal_dominated_fraction",
     "spectral_exponents",
     "spectrum_warnings",
@@ -68,7 +71,9 @@ _HOME = {
     "oracle_report": "oracle",
     "pareto_front": "planning",
     "plan_sampling": "planning",
+    "plan_steps": "spacing",
     "resize_matrix": "operators",
+    "select_steps": "spacing",
     "signal_dominated_fraction": "information",
     "spectral_exponents": "spectral_fit",
     "spectrum_warnings": "spectral_fit",

@@ -10,7 +10,7 @@ import numpy as np
 
 from .budget import binned_powers
 from .errors import InputError
-from .oracle import check_changes, check_sampler
+from .oracle import check_changes, check_sampler, visited_steps
 from .propagation import Chains, propagate
 from .refinement import Steps, refine_steps, stretch
 from .schedules import ResolutionSchedule
@@ -46,12 +46,14 @@ def select_steps(
     spacing : {"uniform", "logsnr", "edm", "planned"}
         Spread evenly in the step index; in the log-snr of the full-resolution chain, which is
         continuous across changes; in ``(σ/a)^(1/7)`` of that chain (Karras et al. 2022, eq. 5); or
-        so that the oracle's error on ``spectrum`` is the least that shifting steps finds.
+        so that the oracle's error on ``spectrum`` is the least that shifting steps finds. Where
+        the schedule was planned for so many calls (`theory.plan_sampling`), or no number is given,
+        "planned" are that plan's steps.
     changes : {"network", "free"}
         With "network" both sides of every change are visited, as the network predicts across
         changes from their first side only; with "free" the second side, where a band opens.
     spectrum : Spectrum, optional
-        Of the data; needed for "planned".
+        Of the data; needed for "planned" unless the schedule has a plan.
     order, eta
         Of the sampler that "planned" steps are for, see `theory.oracle_report`.
 
@@ -68,7 +70,14 @@ def select_steps(
     if spacing not in SPACINGS:
         raise InputError(f"spacing {spacing!r}: unknown; choose from {', '.join(SPACINGS)}")
     last = schedule.num_steps - 1
+    own = schedule.derivation.get("plan", {})
+    if spacing == "planned" and own.get("changes", "network") == check_changes(changes):
+        steps = [int(t) for t in own.get("steps", [])]
+        if steps and num_steps in (None, len(steps)):
+            return visited_steps(schedule, steps)
     if num_steps is None:
+        if spacing == "planned":
+            raise InputError("spacing 'planned': give a number of steps, the schedule has no plan")
         return list(range(last, -1, -1))
     if not 1 <= num_steps <= schedule.num_steps:
         raise InputError(

@@ -84,6 +84,60 @@ class BenchSpectrum:
 
 
 @dataclass(frozen=True)
+class BenchSamplers:
+    """Compare samplers by exact Gaussian error and cost, for several numbers of network calls.
+
+    Example: ssd bench samplers faces.npz photos.npz
+    """
+
+    spectra: Positional[tuple[str, ...]]
+    """Files written by `ssd spectrum`."""
+    calls: tuple[int, ...] = (10, 16, 25, 45)
+    """Numbers of network calls."""
+    tolerance: float = 0.1
+    """Of the derived schedule: largest snr in the discarded band."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench_sampling import bench_samplers
+
+        if not self.spectra:
+            raise InputError("ssd bench samplers: name at least one spectrum file")
+        bench_samplers(self.spectra, self.calls, self.tolerance, self.levels)
+
+
+@dataclass(frozen=True)
+class BenchPosterior:
+    """Compare exact posterior noise at a change of resolution with Lanczos iterations per image.
+
+    Example: ssd bench posterior
+    """
+
+    operator: Literal["box", "dct", "bilinear", "lanczos"] = "bilinear"
+    """How the change downsamples."""
+    small: int = 32
+    """Side of the smaller state in pixels; the larger has twice that."""
+    batch: int = 64
+    """Images."""
+    channels: int = 3
+    """Of each image."""
+    iterations: int = 40
+    """Of Lanczos, at most."""
+    repeats: int = 7
+    """Times of which the median counts."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench_sampling import bench_posterior
+
+        bench_posterior(
+            self.operator, self.small, self.batch, self.channels, self.iterations, self.repeats
+        )
+
+
+@dataclass(frozen=True)
 class BenchCommand:
     """Measure and compare; every figure that the README quotes comes from here."""
 
@@ -91,6 +145,8 @@ class BenchCommand:
         Annotated[BenchSchedules, subcommand("schedules")]
         | Annotated[BenchPareto, subcommand("pareto")]
         | Annotated[BenchSpectrum, subcommand("spectrum")]
+        | Annotated[BenchSamplers, subcommand("samplers")]
+        | Annotated[BenchPosterior, subcommand("posterior")]
     )
 
     def run(self) -> None:

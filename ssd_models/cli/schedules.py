@@ -33,6 +33,8 @@ class DeriveCommand:
     cost of a network call over a full-resolution call. `signal-fraction` takes none."""
     calls: int | None = None
     """With `budget`: plan so many network calls, resolutions and steps together."""
+    changes: Literal["network", "free"] = "network"
+    """With --calls: whether the plan calls the network at changes, see `ssd sample --changes`."""
     noise: Literal["matched", "paper"] = "matched"
     """Keep the information of the kept band at a change, or keep the noise."""
     operator: Literal["box", "dct", "bilinear", "lanczos"] = "box"
@@ -76,7 +78,13 @@ class DeriveCommand:
             raise InputError("--calls: goes with --criterion budget and matched noise")
         else:
             schedule = plan_sampling(
-                spectrum, base, levels, self.calls, self.tolerance, operator=self.operator
+                spectrum,
+                base,
+                levels,
+                self.calls,
+                self.tolerance,
+                operator=self.operator,
+                changes=self.changes,
             ).schedule
         schedule = with_predictions(schedule, spectrum)
         schedule.save(self.output)

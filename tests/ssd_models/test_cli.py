@@ -80,6 +80,12 @@ def test_the_pipeline_with_its_defaults(form, here, capsys):
         images = file["images"]
     assert images.shape == (4, 16, 16, 3)
     np.testing.assert_array_equal(np.asarray(Image.open("folder/000002.png")), images[2])
+    options = ["--spacing", "planned", "--changes", "free", "--animation", "chain.gif"]
+    main(["sample", "-n", "20", "--steps", "6", *options, "-o", "free.png"])
+    with Image.open("chain.gif") as chain:
+        assert chain.is_animated  # frames that are alike are one
+        assert chain.size == (4 * 128 + 6, 4 * 128 + 6)
+    main(["sample", "-n", "2", "--eta", "1", "--spectral-variance", "--steps", "6"])
     main(["train", "--resume", "--steps", "5"])
     assert Path("run/checkpoints/step_0000005").is_dir()
     assert list(Path("run").glob("events.out.tfevents.*"))
@@ -230,7 +236,18 @@ def test_budgets_and_plans_on_the_command_line(here, capsys):
     assert schedule.predicted["chain_cost_ratio"] <= 0.6
     plan = ["derive", "law.npz", "--levels", "3", "--criterion", "budget", "--tolerance", "0.6"]
     main([*plan, "--calls", "15"])
-    assert len(ResolutionSchedule.load("schedule.json").derivation["plan"]["steps"]) == 15
+    planned = ResolutionSchedule.load("schedule.json").derivation["plan"]
+    assert len(planned["steps"]) == 15
+    assert planned["changes"] == "network"
+    main([*plan, "--calls", "12", "--changes", "free"])
+    np.save("data.npy", np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8))
+    main(["train", *TINY, "--data", "data.npy"])
+    capsys.readouterr()
+    sample = ["sample", "-n", "1", "--spacing", "planned", "--changes", "free"]
+    main(sample)  # without a number: the plan's steps
+    assert "12 network calls each" in capsys.readouterr().out
+    assert "an animation must end in" in refusal([*sample, "--animation", "x.mp4"], capsys)
+    assert "order: 1, or 2 with eta=0" in refusal([*sample, "--order", "2", "--eta", "1"], capsys)
     main(["derive", "law.npz", "--levels", "3", "--criterion", "signal-fraction"])
     Path("schedule.json").unlink()
     for arguments, said in (
@@ -254,6 +271,14 @@ def test_benchmarks_print_their_setting_and_compare(here, capsys):
     main(["bench", "spectrum", "--resolution", "8", "--batches", "1", "--repeats", "1"])
     out = capsys.readouterr().out
     assert "over dctn" in out
+    main(["bench", "samplers", "a.npz", "--levels", "2", "--calls", "5", "8"])
+    out = capsys.readouterr().out
+    assert "derived, snr <= 0.1, 1000 ancestral steps" in out
+    assert out.count("DPM-Solver++(2M)") == 8
+    main(["bench", "posterior", "--small", "4", "--batch", "2", "--repeats", "1"])
+    out = capsys.readouterr().out
+    assert "40 Lanczos iterations an image" in out
+    assert float(out.split()[-1]) < 1e-4  # both draw the same noise
     assert "no such file" in refusal(["bench", "schedules", "none.npz"], capsys)
     assert "at least one" in refusal(["bench", "schedules"], capsys)
     assert "no chain" in refusal(["bench", "pareto", "a.npz", "--costs", "0.01"], capsys)

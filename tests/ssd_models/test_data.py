@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_models.data import ImageSource, open_images, save_grid, to_float, to_uint8
+from ssd_models.data import ImageSource, open_images, to_float, to_uint8
 from ssd_models.image_files import to_rgb
 from ssd_models.photos import PHOTOGRAPHS, PhotoCrops
+from ssd_models.pictures import save_grid
 from theory.errors import InputError
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_models import ScaleSpacePipeline, ScaleSpaceScheduler
+from ssd_models import ScaleSpacePipeline, ScaleSpaceScheduler, sample_dpmpp_2m
+from ssd_models.gaussian import GaussianField
 from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
 
 SCHEDULE = derive_schedule(
@@ -58,15 +59,86 @@ def test_the_end_is_the_clean_prediction_and_states_grow(random_unet):
     assert set(sizes) == {4, 8, 16}
 
 
-def test_model_directories_round_trip(tmp_path, random_unet):
+def spectrum(channels=3):
+    return Spectrum.power_law(16, 2.2, channels=channels)
+
+
+def test_the_batch_that_runs_at_once_changes_nothing(random_unet):
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE, spectrum())
+    whole, split = (
+        pipeline(
+            5,
+            8,
+            1.0,
+            torch.Generator().manual_seed(0),
+            output_type="pt",
+            max_batch=max_batch,
+        ).images
+        for max_batch in (64, 2)
+    )
+    torch.testing.assert_close(whole, split, rtol=1e-4, atol=1e-4)
+
+
+def test_options_reach_the_sampler(random_unet):
+    unet = random_unet(std=0.05)
+    pipeline = ScaleSpacePipeline(unet, SCHEDULE, spectrum())
+
+    def draw(steps=10, eta=0.0, **options):
+        generator = torch.Generator().manual_seed(0)
+        images = pipeline(2, steps, eta, generator, output_type="pt", **options).images
+        assert images.shape == (2, 3, 16, 16)
+        return images, pipeline.scheduler.timesteps.tolist()
+
+    images, steps = draw()
+    denoise = pipeline.denoiser()
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        x = pipeline.scheduler.initial_state(2, 3, generator, field=GaussianField(spectrum()))
+        expected = sample_dpmpp_2m(
+            denoise, pipeline.scheduler.process, x, steps, generator=generator
+        )
+    torch.testing.assert_close(images, expected.clamp(-1, 1))  # second order where eta is 0
+    seen = [steps, draw(spacing="edm")[1], draw(spacing="planned")[1], draw(changes="free")[1]]
+    assert len({tuple(s) for s in seen}) == 4
+    others = [draw(order=1)[0], draw(eta=1.0)[0], draw(eta=1.0, spectral_variance=True)[0]]
+    for i, a in enumerate([images, *others]):
+        assert all((a - b).abs().max() > 1e-3 for b in others[i:])
+    states = list(pipeline.trajectory(2, 10, generator=torch.Generator().manual_seed(0)))
+    assert [state.t for state in states] == steps
+    torch.testing.assert_close(states[-1].x.clamp(-1, 1), images)
+
+
+def test_options_that_cannot_be_met_are_refused(random_unet):
     pipeline = ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE)
+    for options, said in (
+        ({"spectral_variance": True}, "needs the spectrum"),
+        ({"spacing": "planned"}, "needs the spectrum"),
+        ({"order": 2, "eta": 1.0}, "order: 1, or 2 with eta=0"),
+        ({"eta": -0.1}, "eta -0.1"),
+        ({"changes": "no"}, "changes 'no'"),
+        ({"output_type": "jpg"}, "output_type 'jpg'"),
+        ({"max_batch": 0}, "at least 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            pipeline(1, 8, **options)
+    with pytest.raises(InputError, match="1 channels, the network of 16 px and 3"):
+        ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE, spectrum(1))
+    with torch.no_grad():
+        next(pipeline.unet.parameters()).fill_(torch.inf)
+    with pytest.raises(InputError, match="model output at step 199: is not finite"):
+        pipeline(1, 8)
+
+
+@pytest.mark.parametrize("with_spectrum", [True, False])
+def test_model_directories_round_trip(with_spectrum, tmp_path, random_unet):
+    own = spectrum() if with_spectrum else None
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE, own)
     pipeline.save_pretrained(tmp_path / "model")
-    assert {p.name for p in (tmp_path / "model").iterdir()} >= {
-        "config.json",
-        "model.safetensors",
-        "schedule.json",
-    }
+    names = {p.name for p in (tmp_path / "model").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "schedule.json"}
+    assert ("spectrum.npz" in names) == with_spectrum
     loaded = ScaleSpacePipeline.from_pretrained(tmp_path / "model")
+    assert (loaded.spectrum is not None) == with_spectrum
     images = [
         p(2, 6, generator=torch.Generator().manual_seed(0), output_type="np").images
         for p in (pipeline, loaded)

@@ -13,6 +13,7 @@ from theory.comparison import compare_schedules, transfer_errors
 from theory.costs import chain_costs
 from theory.oracle import full_resolution_twin, oracle_errors, oracle_report
 from theory.planning import pareto_front, plan_sampling
+from theory.spacing import select_steps
 
 NOISE = NoiseSchedule.linear(1000)
 
@@ -100,30 +101,49 @@ def test_signal_fraction_compares_shares():
     assert schedule.derivation["tolerance"] is None
 
 
+@pytest.mark.parametrize("changes", ["network", "free"])
 @pytest.mark.parametrize("order", [1, 2])
-def test_plans_keep_their_promises(order):
+def test_plans_keep_their_promises(order, changes):
     spectrum, levels = Spectrum.power_law(64, 2.2), (64, 32, 16, 8)
-    plan = plan_sampling(spectrum, NOISE, levels, 20, 0.5, order)
+    plan = plan_sampling(spectrum, NOISE, levels, 20, 0.5, order, changes=changes)
     assert plan.num_calls == 20 == len(set(plan.steps))
     assert plan.steps[0] == 999
     assert plan.steps[-1] == 0
-    assert plan.schedule.change_sides <= set(plan.steps)
+    assert len(plan.schedule.changes) > 0
+    if changes == "network":
+        assert plan.schedule.change_sides <= set(plan.steps)
     assert plan.cost <= 0.5 * 20
-    assert plan.cost == pytest.approx(cost_of(plan, levels))
-    report = oracle_report(plan.schedule, spectrum, plan.steps, 0.0, order=order)
+    assert plan.cost == pytest.approx(cost_of(plan, levels, changes))
+    report = oracle_report(plan.schedule, spectrum, plan.steps, 0.0, order=order, changes=changes)
     assert plan.error == pytest.approx(report.relative_w2)
     assert plan.schedule.derivation["plan"]["steps"] == list(plan.steps)
     # Better than steps of the usual kind on the same schedule.
-    from ssd_models.scheduler import select_steps
+    usual = select_steps(plan.schedule, 20, changes=changes)
+    even = oracle_report(plan.schedule, spectrum, usual, 0.0, order=order, changes=changes)
+    assert plan.error < even.relative_w2
+    # The schedule carries its plan.
+    assert select_steps(plan.schedule, None, "planned", changes) == list(plan.steps)
+    assert select_steps(plan.schedule, 20, "planned", changes) == list(plan.steps)
+    other = {"network": "free", "free": "network"}[changes]
+    with pytest.raises(InputError, match="needs the spectrum"):
+        select_steps(plan.schedule, 20, "planned", other)
 
-    usual = select_steps(plan.schedule, 20)
-    assert plan.error < oracle_report(plan.schedule, spectrum, usual, 0.0, order=order).relative_w2
+
+def test_free_changes_leave_calls_for_more():
+    spectrum, levels = Spectrum.power_law(64, 2.2), (64, 32, 16, 8)
+    network, free = (
+        plan_sampling(spectrum, NOISE, levels, 14, 0.5, changes=changes).error
+        for changes in ("network", "free")
+    )
+    assert free < 0.8 * network
 
 
-def cost_of(plan, levels):
+def cost_of(plan, levels, changes):
     table = chain_costs(levels)[1]
-    resolutions = [*plan.schedule.resolutions[list(plan.steps)].tolist(), levels[0]]
-    return sum(table[a, b] for a, b in itertools.pairwise(resolutions))
+    resolutions = plan.schedule.resolutions[list(plan.steps)].tolist()
+    if changes == "free":
+        return sum(table[r, r] for r in resolutions)
+    return sum(table[a, b] for a, b in itertools.pairwise([*resolutions, levels[0]]))
 
 
 def test_impossible_plans_are_refused():
