@@ -82,7 +82,9 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
     ).images
     sampled = Spectrum.from_images(to_float(samples), {"source": "samples"})
     _write_pictures(folder, images, samples, spectrum, sampled)
-    predicted = oracle_report(schedule, spectrum, pipeline.scheduler.timesteps.tolist(), eta=0.0)
+    predicted = oracle_report(
+        schedule, spectrum, pipeline.scheduler.timesteps.tolist(), eta=0.0, order=2
+    )
     measured = octave_decibels(sampled.power, spectrum.power)
     print(f"\npower of {SAMPLES} samples over the data's, dB per octave, lowest first")
     print(f"  measured                  {_decibels(measured)}")

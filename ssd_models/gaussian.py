@@ -6,6 +6,9 @@ nothing needs training.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from functools import partial
+
 import numpy as np
 import torch
 from scipy.linalg import eigh
@@ -21,35 +24,57 @@ LARGEST_DENSE = 32
 """Pixels of a state up to which operators that mix DCT coefficients are inverted densely."""
 
 
+_KEPT = 64  # tensors; without blur there are fewer
+
+
+class _Constants:
+    """Arrays as tensors, one for each dtype and device that asked."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[Hashable, Tensor] = {}
+
+    def __call__(
+        self,
+        key: Hashable,
+        make: Callable[[], np.ndarray],
+        like: Tensor,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """The array that ``make`` returns for ``key``, on the device of ``like``."""
+        full = (key, like.device, dtype or like.dtype)
+        if full not in self._tensors:
+            if len(self._tensors) >= _KEPT:  # blurs differ at every step: drop the oldest
+                del self._tensors[next(iter(self._tensors))]
+            self._tensors[full] = torch.tensor(make(), dtype=full[2], device=like.device)
+        return self._tensors[full]
+
+
 class GaussianField:
     """Images with independent Gaussian DCT coefficients of a spectrum's power, around its mean."""
 
     def __init__(self, spectrum: Spectrum):
         self.spectrum = spectrum
         self.channels = spectrum.channels
-        self._tensors: dict[tuple[torch.device, torch.dtype], tuple[Tensor, ...]] = {}
+        self._constant = _Constants()
 
     def draw(self, count: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
         """Clean images, (count, C, R, R), of the dtype and on the device of ``like``."""
-        basis, deviation, mean, colours = self._on(like)
         size = self.spectrum.resolution
+        basis = self._constant("basis", lambda: dct_basis(size), like)
+        deviation = self._constant(
+            "deviation", lambda: np.sqrt(self.spectrum.power).transpose(2, 0, 1), like
+        )
         white = standard_normal((count, self.channels, size, size), like, generator)
         components = basis.T @ (white * deviation) @ basis
-        return mean + torch.einsum("ck,nkhw->nchw", colours, components)
+        return self.mean(like) + torch.einsum("ck,nkhw->nchw", self.colours(like), components)
 
-    def _on(self, like: Tensor) -> tuple[Tensor, ...]:
-        key = (like.device, like.dtype)
-        if key not in self._tensors:
-            arrays = (
-                dct_basis(self.spectrum.resolution),
-                np.sqrt(self.spectrum.power).transpose(2, 0, 1),
-                self.spectrum.mean.transpose(2, 0, 1),
-                self.spectrum.colour_basis,
-            )
-            self._tensors[key] = tuple(
-                torch.tensor(array, dtype=like.dtype, device=like.device) for array in arrays
-            )
-        return self._tensors[key]
+    def mean(self, like: Tensor) -> Tensor:
+        """Mean image, (1, C, R, R)."""
+        return self._constant("mean", lambda: self.spectrum.mean.transpose(2, 0, 1)[None], like)
+
+    def colours(self, like: Tensor) -> Tensor:
+        """Colour components in the images' channels, (C, C), one a column."""
+        return self._constant("colours", lambda: self.spectrum.colour_basis, like)
 
 
 class GaussianDenoiser:
@@ -76,15 +101,15 @@ class GaussianDenoiser:
                 f"spectrum: has resolution {size}, the process images of {process.image_size}"
             )
         self.process, self.field = process, GaussianField(spectrum)
-        self._mean = torch.tensor(spectrum.mean.transpose(2, 0, 1)[None])
-        self._filters: dict[object, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+        self._constant = _Constants()
+        self._filters: dict[Hashable, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
 
     def __call__(self, x: Tensor, t: int, out_resolution: int) -> Tensor:
         """``E[clean image at out_resolution | x_t]``, (N, C, q, q) for (N, C, r, r)."""
-        mean = self._mean.to(x)
+        mean = self.field.mean(x)
         alpha, sigma = float(self.process.schedule.alpha[t]), float(self.process.schedule.sigma[t])
         centred = x - alpha * self.process.degrade(mean, t)
-        colours = torch.tensor(self.field.spectrum.colour_basis).to(x)
+        colours = self.field.colours(x)
         components = torch.einsum("ck,nchw->nkhw", colours, centred)
         if self._diagonal(t):
             out = self._filter_bands(components, t, out_resolution, alpha, sigma)
@@ -109,33 +134,48 @@ class GaussianDenoiser:
         schedule = self.process.schedule
         return schedule.operator == "dct" or schedule.resolutions[t] == schedule.resolution
 
-    def _transfer(self, t: int | None) -> np.ndarray:
+    def _transfer(self, t: int | None, like: Tensor) -> Tensor:
         """Factors of the kept DCT coefficients from the clean image to the one behind ``t``."""
-        size = self.process.schedule.resolution
+        schedule = self.process.schedule
         if t is None:
-            return np.ones((size, size))
-        s = self.process.schedule.path(None, t).factors()[1]
-        return np.outer(s, s)
+            return torch.ones((), dtype=torch.float64, device=like.device)
+        path = schedule.path(None, t)
+        s = self._constant(path, lambda: path.factors()[1], like, torch.float64)
+        return s[:, None] * s
 
     def _filter_bands(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
-        transfer = self._transfer(t)
-        r = len(transfer)
-        power = self.field.spectrum.power[:r, :r].transpose(2, 0, 1)
-        wiener = alpha * transfer * power / ((alpha * transfer) ** 2 * power + sigma**2)
-        wiener = wiener * self._transfer(self.process.target_step(q))[:r, :r]
-        analysis, synthesis = (torch.tensor(dct_basis(n)).to(x) for n in (r, q))
-        coefficients = (analysis @ x @ analysis.T) * torch.tensor(wiener).to(x)
+        r = x.shape[-1]
+        power = self._constant(
+            ("power", r),
+            lambda: self.field.spectrum.power[:r, :r].transpose(2, 0, 1),
+            x,
+            torch.float64,
+        )
+        transfer = alpha * self._transfer(t, x)
+        to = self._transfer(self.process.target_step(q), x)
+        wiener = transfer * power / (transfer**2 * power + sigma**2)
+        wiener = wiener * (to[:r, :r] if to.ndim else to)
+        analysis = self._constant(("basis", r), lambda: dct_basis(r), x)
+        synthesis = self._constant(("basis", q), lambda: dct_basis(q), x)
+        coefficients = (analysis @ x @ analysis.T) * wiener.to(x.dtype)
         return synthesis[:r].T @ coefficients @ synthesis[:r]
 
     def _filter_dense(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
         r = x.shape[-1]
+        path = self.process.schedule.path(None, t)
         out = []
-        for component, (values, vectors, cross) in enumerate(self._dense(t, q)):
+        for component in range(self.field.channels):
+            values, vectors, cross = (
+                self._constant((path, *key), partial(self._part, t, *key), x)
+                for key in ((q, component, part) for part in range(3))
+            )
             gain = alpha / (alpha**2 * values + sigma**2)
-            spectrum = x[:, component].reshape(len(x), r * r) @ torch.tensor(vectors).to(x)
-            image = (spectrum * torch.tensor(gain).to(x)) @ torch.tensor(cross).to(x).T
-            out.append(image.reshape(len(x), q, q))
+            spectrum = x[:, component].reshape(len(x), r * r) @ vectors
+            out.append(((spectrum * gain) @ cross.T).reshape(len(x), q, q))
         return torch.stack(out, dim=1)
+
+    def _part(self, t: int, q: int, component: int, part: int) -> np.ndarray:
+        return self._dense(t, q)[component][part]
 
     def _dense(self, t: int, q: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Of each component: eigenvalues, -vectors of Cov(M x0); Cov(target, M x0) times these."""

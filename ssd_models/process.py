@@ -262,6 +262,10 @@ class ScaleSpaceProcess:
             return mean
         if noise is None:
             noise = standard_normal(mean.shape, mean, generator)
+        if noise.shape != mean.shape:
+            raise InputError(
+                f"noise: has shape {tuple(noise.shape)}, the state needs {tuple(mean.shape)}"
+            )
         return mean + self.posterior_noise(noise, t, s, eta)
 
     def _amplitudes(self, t: int, s: int) -> tuple[float, float, float, float]:
@@ -280,6 +284,11 @@ class ScaleSpaceProcess:
                     f"{name}: has shape {tuple(tensor.shape)}, the state at step {step} has "
                     f"{' x '.join(map(str, self.shape(step)))} pixels"
                 )
+        if x0_at_s.shape[:-2] != x_t.shape[:-2]:
+            raise InputError(
+                f"x0_at_s: has shape {tuple(x0_at_s.shape)} and x_t {tuple(x_t.shape)}; images and "
+                "channels must be as many"
+            )
         return self.degradation(s, t)
 
     def _check_clean(self, x0: Tensor) -> None:

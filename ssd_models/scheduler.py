@@ -23,15 +23,21 @@ from .samplers import ResidualSampler, ReverseStepper, check_steps
 class ScaleSpaceScheduler:
     """Steps of a sampler over a `ResolutionSchedule`, and how they are taken.
 
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    image_size : (int, int), optional
+        Height and width of images that are not squares of the schedule's resolution.
+
     Attributes
     ----------
     timesteps : (S,) int64 tensor, falling
         Set by `set_timesteps`; all steps at first.
     """
 
-    def __init__(self, schedule: ResolutionSchedule):
+    def __init__(self, schedule: ResolutionSchedule, image_size: tuple[int, int] | None = None):
         self.schedule = schedule
-        self.process = ScaleSpaceProcess(schedule)
+        self.process = ScaleSpaceProcess(schedule, image_size)
         self.set_timesteps()
 
     @classmethod

@@ -300,7 +300,10 @@ def i_mmse_binary() -> Derivation:
 
 @cache
 def spectral_variance() -> Derivation:
-    """For Gaussian data the exact reverse step adds what is unknown of x0 to the known variance."""
+    """For Gaussian data the exact reverse step adds what is unknown of x0 to the known variance.
+
+    With any other gain than the ancestral one the same addition keeps the marginal.
+    """
     c = a_t / a_s
     marginal_s = a_s**2 * S + sigma_s**2
     marginal_t = a_t**2 * m**2 * S + sigma_t**2
@@ -315,6 +318,9 @@ def spectral_variance() -> Derivation:
     wiener = a_t * m * S / marginal_t
     factor = through * wiener + kappa * m
     exact = marginal_s * _forward_variance() / marginal_t
+    gain = sp.Symbol("k", real=True)
+    kept = (a_s - gain * a_t * m) * wiener + gain  # factor of a sampler with this gain
+    added = sigma_s**2 - gain**2 * sigma_t**2 + (a_s - gain * a_t * m) ** 2 * unknown
     return Derivation(
         "spectral variance",
         (
@@ -327,7 +333,8 @@ def spectral_variance() -> Derivation:
         sp.simplify(exact - variance) ** 2
         + sp.simplify(variance - known - through**2 * unknown) ** 2
         + sp.simplify(mean - factor * x_t) ** 2
-        + sp.simplify(marginal_s - factor**2 * marginal_t - variance) ** 2,
+        + sp.simplify(marginal_s - factor**2 * marginal_t - variance) ** 2
+        + sp.simplify(marginal_s - kept**2 * marginal_t - added) ** 2,
     )
 
 

@@ -318,6 +318,8 @@ def test_noise_of_several_steps_in_a_batch():
         (lambda p, x: p.posterior_mean(x, x, 10, 12), "reverse step"),
         (lambda p, x: p.posterior_mean(x, x, 25, 5), "x_t: has shape"),
         (lambda p, x: p.posterior_mean(x, x, 10, 5, eta=2.0), "eta 2.0"),
+        (lambda p, x: p.posterior_mean(x, x[:1], 10, 5), "must be as many"),
+        (lambda p, x: p.posterior_sample(x, x, 10, 5, noise=x[:1]), "noise: has shape"),
         (lambda p, x: p.target(x, 3), "resolution 3: is that of no step"),
     ],
 )
