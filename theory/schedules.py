@@ -186,7 +186,7 @@ class ResolutionSchedule:
             return self.snr
         return self.snr * np.cumprod(self.change_gains)
 
-    @property
+    @cached_property
     def changes(self) -> dict[int, tuple[int, int]]:
         """``{t: (r_{t-1}, r_t)}`` for every step at which the resolution changes."""
         return _changes(self.resolutions)

@@ -171,3 +171,25 @@ def test_bad_arguments_are_refused():
     ):
         with pytest.raises(InputError, match=said):
             call()
+
+
+def test_small_pixels_are_known_only_where_all_of_them_is():
+    denoiser, _ = make()
+    process = denoiser.process
+    known = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    known[..., 3, 3] = False  # a quarter of one pixel at the level of 4
+    images, seen = torch.full((256, 1, 8, 8), 0.9), []
+    inpaint(
+        lambda x, t, r: torch.full((len(x), 1, r, r), -0.9),
+        process,
+        images,
+        known,
+        40,
+        generator=torch.Generator().manual_seed(0),
+        callback=seen.append,
+    )
+    state = [s for s in seen if s.x.shape[-1] == 4][-1]
+    mean = state.x.mean(dim=(0, 1)) / float(process.schedule.alpha[state.s])
+    assert mean[1, 1] < -0.5
+    mean[1, 1] = 0.9
+    assert (mean - 0.9).abs().max() < 0.3

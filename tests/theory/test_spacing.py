@@ -42,7 +42,7 @@ def test_steps_are_spread_evenly(spacing, axis):
     steps = select_steps(ResolutionSchedule.full_resolution(16, noise), 12, spacing)
     place = np.array(steps) if axis is None else axis(noise.snr[steps])
     gaps = np.abs(np.diff(place))
-    assert gaps.max() / gaps.min() < 1.3
+    assert gaps.max() / gaps.min() < 1.12
 
 
 @pytest.mark.parametrize("changes", ["network", "free"])
