@@ -92,7 +92,8 @@ def sample_eta(
         See `ScaleSpaceProcess.posterior_sample`.
     variance : ResidualSampler, optional
         Spectral variance (mathematics §6): what a prediction leaves open is drawn, in place of
-        going on as if the clean image were known. Exact for Gaussian data, at any number of steps.
+        going on as if the clean image were known. Exact for Gaussian data, at any number of steps;
+        with free changes for the operator `dct` only, as others predict part of a new band.
 
     Returns
     -------
@@ -214,20 +215,23 @@ class ReverseStepper:
         """State at ``s``, or for None the result, given the clean prediction from ``x_t``."""
         resolution = self.out_resolution(t, s)
         self._check(x0, x_t, t, resolution)
+        arrives = self.process.schedule.resolution if s is None else self.process.resolution(s)
+        predicted = x0  # at the resolution of the prediction; x0 at that of the next state
+        if resolution != arrives:
+            x0 = self.process.between_levels(resolution, arrives).pseudo_inverse(x0)
         if self.variance is not None:
-            x0 = x0 + self.variance.residual(x0, t, resolution, generator)
+            x0 = x0 + self.variance.residual(x0, t, arrives, generator)
         if self.constraint is not None:
-            x0 = self.constraint(x0, resolution)
+            x0 = self.constraint(x0, arrives)
         if s is None:
             return x0
-        used, arrives = x0, self.process.resolution(s)
-        if resolution != arrives:
-            used = self.process.between_levels(resolution, arrives).pseudo_inverse(x0)
+        used = x0
         if self.order == 2:
-            used = self._extrapolated(used, t, s)
+            used = self._extrapolated(x0, t, s)
             # Both sides of a change with a call of its own are one place: keep the second's.
             if self.free or self.process.resolution(t) == arrives:
-                self._history = (t, resolution, x0)
+                lifted = resolution != arrives
+                self._history = (t, resolution, predicted if lifted else x0)
         clean = self.process.from_target(used, s)
         return self.process.posterior_sample(clean, x_t, t, s, self.eta, generator)
 

@@ -114,6 +114,20 @@ def test_spectral_variance_gives_the_data_covariance_at_any_number_of_steps(kind
     assert plain > 1e-3 or calls == 50  # what it is compared with errs
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_spectral_variance_fills_the_bands_that_free_changes_open(eta):
+    plan = schedule("dct")
+    denoiser = GaussianDenoiser(SPECTRUM, ScaleSpaceProcess(plan))
+    n, generator = 2**14, torch.Generator().manual_seed(0)
+    steps = [999, 500, 150, 0]  # a band opens where its signal is far above the noise
+    x = start(denoiser, steps[0], n, generator, torch.float32)
+    options = {"eta": eta, "changes": "free", "generator": generator}
+    images = sample_eta(denoiser, denoiser.process, x, steps, variance=denoiser, **options)
+    check_variances(variances(images), SPECTRUM.power[:, :, 0], n)
+    plain = sample_eta(denoiser, denoiser.process, x, steps, **options)
+    assert np.abs(variances(plain) / SPECTRUM.power[:, :, 0] - 1).max() > 0.2
+
+
 @pytest.mark.parametrize("calls", [12, 50])
 @pytest.mark.parametrize("changes", ["network", "free"])
 @pytest.mark.parametrize("noise_mode", ["matched", "paper"])
