@@ -270,7 +270,7 @@ class ScaleSpacePipeline:
             plain = eta == 0 and not spectral_variance and not self.scheduler.schedule.blurs
             order = 2 if plain else 1
         count = None if timesteps is not None else num_inference_steps
-        self.scheduler.set_timesteps(count, timesteps, spacing, changes, order, self.spectrum)
+        self.scheduler.set_timesteps(count, timesteps, spacing, changes, order, self.spectrum, eta)
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = denoiser = None
         if self.spectrum is not None:

@@ -56,6 +56,7 @@ class ScaleSpaceScheduler:
         changes: str = "network",
         order: int = 1,
         spectrum: Spectrum | None = None,
+        eta: float = 0.0,
     ) -> None:
         """Choose steps by number (`theory.spacing.select_steps`), or give them all.
 
@@ -71,8 +72,8 @@ class ScaleSpaceScheduler:
             See `ssd_models.samplers.sample_eta`.
         order : {1, 2}
             Of the solver; 2 is `ssd_models.samplers.sample_dpmpp_2m`.
-        spectrum : Spectrum, optional
-            Of the data, for "planned".
+        spectrum, eta
+            Of the data, and of the steps to come: for "planned" only.
 
         Raises
         ------
@@ -81,7 +82,7 @@ class ScaleSpaceScheduler:
         """
         if timesteps is None:
             steps = select_steps(
-                self.schedule, num_inference_steps, spacing, changes, spectrum, order
+                self.schedule, num_inference_steps, spacing, changes, spectrum, order, eta
             )
         elif num_inference_steps is not None:
             raise InputError("set_timesteps: give num_inference_steps or timesteps, not both")

@@ -299,7 +299,7 @@ class Trainer:
         pipeline.save_pretrained(aside)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(aside, final)
-        if self.images.shape[-1] == 3:
+        if self.images.shape[-1] in (1, 3):
             generator = torch.Generator().manual_seed(self.config.seed)
             samples = pipeline(16, 30, generator=generator, output_type="np", bf16=self.bf16)
             save_grid(samples.images, self.run / "samples" / f"step_{self.step:07d}.png")

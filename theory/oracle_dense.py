@@ -116,8 +116,7 @@ def _propagate(
         wiener = _wiener(schedule, t, clean, clean_s, data)
         step, noise = _reverse_map(schedule, t, s, wiener, eta)
         if spectral_variance:
-            # The noise that keeps the marginal. No covariance does that for every gain: of a
-            # difference that is not one, the positive part is used.
+            # The noise that keeps the marginal: a covariance, but for rounding.
             before = _marginal(schedule, t, clean, data)
             noise = _positive_part(_marginal(schedule, s, clean_s, data) - step @ before @ step.T)
         covariance = step @ covariance @ step.T + noise

@@ -29,7 +29,7 @@ class SampleCommand:
     eta: float = 0.0
     """0 deterministic, 1 ancestral."""
     order: Literal[1, 2] | None = None
-    """Of the solver; by default 2 where eta is 0, which 1 is for other eta."""
+    """Of the solver; by default 2 where eta is 0 and no spectral variance is drawn, else 1."""
     spacing: Literal["logsnr", "uniform", "edm", "planned"] = "logsnr"
     """Where the steps lie. `planned`: where the oracle errs least on the training data's spectrum,
     or as `ssd derive --calls` planned them."""
@@ -129,7 +129,8 @@ def _write_images(images: Any, output: str, suffix: str) -> None:
         try:
             aside.mkdir(parents=True, exist_ok=True)
             for i, image in enumerate(images):
-                Image.fromarray(image).save(aside / f"{i:06d}.png")
+                picture = image.squeeze(-1) if image.shape[-1] == 1 else image
+                Image.fromarray(picture).save(aside / f"{i:06d}.png")
             aside.replace(folder)
         finally:
             if aside.is_dir():

@@ -244,6 +244,7 @@ def test_budgets_and_plans_on_the_command_line(here, capsys):
     main(["train", *TINY, "--data", "data.npy"])
     capsys.readouterr()
     sample = ["sample", "-n", "1", "--spacing", "planned", "--changes", "free"]
+    assert "between 0 and 1" in refusal([*sample, "--eta", "1.1"], capsys)
     main(sample)  # without a number: the plan's steps
     assert "12 network calls each" in capsys.readouterr().out
     assert "an animation must end in" in refusal([*sample, "--animation", "x.mp4"], capsys)
@@ -282,3 +283,17 @@ def test_benchmarks_print_their_setting_and_compare(here, capsys):
     assert "no such file" in refusal(["bench", "schedules", "none.npz"], capsys)
     assert "at least one" in refusal(["bench", "schedules"], capsys)
     assert "no chain" in refusal(["bench", "pareto", "a.npz", "--costs", "0.01"], capsys)
+
+
+def test_models_of_grey_images_are_sampled(here):
+    from ssd_models.config import TrainConfig
+    from ssd_models.training import Trainer
+
+    images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 1), dtype=np.uint8)
+    schedule = ResolutionSchedule.from_noise(np.repeat([16, 8], 50), NoiseSchedule.linear(100))
+    config = TrainConfig(steps=2, batch_size=2, base_channels=8)
+    Trainer(images, schedule, "run", config).train(progress=False)
+    for output in ("grey.png", "grey"):
+        main(["sample", "-n", "2", "--steps", "4", "--animation", "grey.webp", "-o", output])
+    assert Image.open("grey/000001.png").size == (16, 16)
+    assert Image.open("grey.webp").size == (2 * 128 + 2, 128)
