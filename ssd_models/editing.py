@@ -96,7 +96,7 @@ def super_resolve(
         raise InputError(f"step {t}: has {process.resolution(t)} pixels, the small images {level}")
     chosen = _steps_from(process, t, steps, options.get("changes", "network"))
     clean = process.from_target(small, t)
-    x = process.noisy(clean, t, generator)
+    x = process.noisy(clean, t, generator=generator)
 
     def keep(x0: Tensor, resolution: int) -> Tensor:
         if resolution == level:
@@ -177,9 +177,10 @@ def inpaint(
         return torch.where(where, given, x0)
 
     given, where = at(process.resolution(first))
-    noisy = process.noisy(process.from_target(given, first), first, generator)
-    rest = process.noisy(torch.zeros_like(given), first, generator) if x is None else x
-    state = torch.where(where, noisy, rest)
+    noisy = process.noisy(process.from_target(given, first), first, generator=generator)
+    if x is None:
+        x = process.noisy(torch.zeros_like(given), first, generator=generator)
+    state = torch.where(where, noisy, x)
     return sample(denoise, process, state, chosen, generator=generator, constraint=keep, **options)
 
 

@@ -164,24 +164,28 @@ class ScaleSpaceProcess:
             clean = maps[0](x0)
         else:  # blurred by different amounts
             clean = torch.cat([each(x0[i : i + 1]) for i, each in enumerate(maps)])
+        return self.noisy(clean, steps, noise, generator)
+
+    def noisy(
+        self,
+        clean: Tensor,
+        t: int | Sequence[int],
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """`add_noise` of images that are degraded to their steps already: ``a_t x + σ_t ε``."""
         if noise is None:
             noise = standard_normal(clean.shape, clean, generator)
         if noise.shape != clean.shape:
             raise InputError(
                 f"noise: has shape {tuple(noise.shape)}, the state needs {tuple(clean.shape)}"
             )
+        steps = [t] if isinstance(t, int) else list(t)
+        alpha, sigma = self.schedule.alpha[steps], self.schedule.sigma[steps]
         if len(steps) == 1:
-            alpha, sigma = (float(a[steps[0]]) for a in (self.schedule.alpha, self.schedule.sigma))
-            return alpha * clean + sigma * noise
-        shape = (-1, 1, 1, 1)
-        alphas = torch.as_tensor(self.schedule.alpha[steps]).to(clean).reshape(shape)
-        sigmas = torch.as_tensor(self.schedule.sigma[steps]).to(clean).reshape(shape)
-        return alphas * clean + sigmas * noise
-
-    def noisy(self, clean: Tensor, t: int, generator: torch.Generator | None = None) -> Tensor:
-        """``a_t clean + σ_t ε`` of an image that is degraded to step ``t`` already."""
-        noise = standard_normal(clean.shape, clean, generator)
-        return float(self.schedule.alpha[t]) * clean + float(self.schedule.sigma[t]) * noise
+            return float(alpha[0]) * clean + float(sigma[0]) * noise
+        a, b = (torch.as_tensor(v).to(clean).reshape(-1, 1, 1, 1) for v in (alpha, sigma))
+        return a * clean + b * noise
 
     def posterior_mean(
         self, x0_at_s: Tensor, x_t: Tensor, t: int, s: int, eta: float = 1.0

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from theory.errors import InputError
-from theory.oracle import check_changes, visited_steps
-from theory.posterior import check_eta
+from theory.oracle import check_changes, check_sampler, visited_steps
 from theory.propagation import half_step_ratio
 from theory.schedules import ResolutionSchedule
 
@@ -160,7 +159,7 @@ def check_steps(
     if schedule.resolutions[visited[-1]] != schedule.resolution:
         raise InputError(
             f"steps: the last, {visited[-1]}, has {schedule.resolutions[visited[-1]]} pixels; it "
-            f"must be at full resolution"
+            "must be at full resolution"
         )
     return visited
 
@@ -187,9 +186,7 @@ class ReverseStepper:
         variance: ResidualSampler | None = None,
         constraint: Constraint | None = None,
     ):
-        check_eta(eta)
-        if order not in (1, 2) or (order == 2 and (eta != 0 or variance is not None)):
-            raise InputError("order: 1, or 2 with eta=0 and without spectral variance")
+        check_sampler(eta, order, variance is not None)
         self.free = check_changes(changes) == "free"
         if process.schedule.blurs and (order == 2 or self.free):
             raise InputError("order 2 and free changes: need a schedule without blur")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from theory.errors import InputError
 from theory.noise import NoiseSchedule
+from theory.oracle import check_sampler
 from theory.schedules import ResolutionSchedule
 from theory.spacing import select_steps
 from theory.spectrum import Spectrum
@@ -147,8 +148,7 @@ class ScaleSpaceScheduler:
             raise InputError(f"step {t}: is none of the chosen timesteps")
         if t == int(self.timesteps[0]):
             self._stepper = self.stepper()
-        if self._stepper.order == 2 and eta != 0:
-            raise InputError("order 2: is deterministic; use eta=0, or order 1")
+        check_sampler(eta, self._stepper.order, False)
         self._stepper.eta = eta
         return self._stepper.step(x0, x_t, t, self._next.get(t), generator)
 

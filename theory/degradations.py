@@ -47,6 +47,10 @@ class DegradationPath:
         """Whether the map changes nothing."""
         return len(self.resolutions) == 1 and not self.blurs[0]
 
+    def _sides(self, nominal: int | None, length: int | None) -> list[int]:
+        scale = (1, 1) if nominal is None or length is None else (length, nominal)
+        return [scaled(r, *scale) for r in self.resolutions]
+
     def matrix(self, nominal: int | None = None, length: int | None = None) -> np.ndarray:
         """One-axis matrix ``A``, (n_out, n_in) float64.
 
@@ -58,8 +62,7 @@ class DegradationPath:
         InputError
             If such a side would not have whole numbers of pixels.
         """
-        scale = (1, 1) if nominal is None or length is None else (length, nominal)
-        sides = [scaled(r, *scale) for r in self.resolutions]
+        sides = self._sides(nominal, length)
         matrix = _blur(sides[0], self.blurs[0])
         for (before, after), variance in zip(pairwise(sides), self.blurs[1:], strict=True):
             matrix = _blur(after, variance) @ resize_matrix(self.operator, before, after) @ matrix
@@ -73,15 +76,14 @@ class DegradationPath:
         Blurs and `dct` resizes are factored in closed form, however small ``s``; of other paths
         what is below 1e-10 of the largest singular value counts as zero and is left out.
         """
-        matrix = self.matrix(nominal, length)
-        m, n = matrix.shape
-        if self.operator == "dct" or len(self.resolutions) == 1:
+        sides = self._sides(nominal, length)
+        if self.operator == "dct" or len(sides) == 1:
+            n, m = sides[0], sides[-1]
             s = np.full(m, np.sqrt(m / n))
-            for r, variance in zip(self.resolutions, self.blurs, strict=True):
-                side = r * n // self.resolutions[0]
+            for side, variance in zip(sides, self.blurs, strict=True):
                 s *= heat_transfer(side, variance, "continuous")[:m]
             return dct_basis(m).T, s, dct_basis(n)[:m].T
-        u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+        u, s, vt = np.linalg.svd(self.matrix(nominal, length), full_matrices=False)
         kept = s > 1e-10 * s[0]
         return u[:, kept], s[kept], np.ascontiguousarray(vt[kept].T)
 

@@ -18,7 +18,7 @@ from .costs import chain_costs
 from .errors import InputError
 from .noise import NoiseSchedule
 from .posterior import check_eta
-from .propagation import SOURCES, Chains, propagate
+from .propagation import SOURCES, Chains, amplitude_error, propagate
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, octave_power, shell_index
 
@@ -203,7 +203,7 @@ def _errors(
         free=free,
     )[0]
     # Errors are interpolated as amplitudes, which the distance squares.
-    amplitude = np.sqrt(np.maximum(1 + delta, 0)) - 1
+    amplitude = amplitude_error(delta)
     total = np.zeros(len(amplitude))
     begin = 0
     for (low, high, size, few), grid in zip(groups, nodes, strict=True):
@@ -232,8 +232,7 @@ def _blur_frequency(spectrum: Spectrum) -> np.ndarray:
 
 
 def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:
-    error = np.sqrt(np.maximum(1 + delta, 0)) - 1
-    return float((power * error**2).sum() / power.sum())
+    return float((power * amplitude_error(delta) ** 2).sum() / power.sum())
 
 
 def _check(
@@ -264,7 +263,9 @@ def check_sampler(eta: float, order: int, spectral_variance: bool) -> None:
     if order not in (1, 2):
         raise InputError(f"order {order}: must be 1 or 2")
     if order == 2 and (eta != 0 or spectral_variance):
-        raise InputError("order 2: is deterministic; use eta=0 and no spectral variance")
+        raise InputError(
+            "order 2: is deterministic; give order: 1, or 2 with eta=0 and no spectral variance"
+        )
 
 
 def check_changes(changes: str) -> str:

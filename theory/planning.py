@@ -22,7 +22,7 @@ from .derive import derivation
 from .errors import InputError
 from .noise import NoiseSchedule
 from .oracle import check_changes, check_sampler, oracle_report
-from .propagation import Chains, half_step_ratio, propagate
+from .propagation import Chains, amplitude_error, half_step_ratio, propagate
 from .refinement import LONGEST, refine_steps, stretch
 from .schedules import ResolutionSchedule, check_levels
 from .spectrum import Spectrum
@@ -350,8 +350,7 @@ class _Planner:
         delta = propagate(
             chains, self.power, self.shell, 0.0, "marginal", self.order, False, free=self.free
         )[0]
-        error = (np.sqrt(np.maximum(1 + delta, 0)) - 1) ** 2
-        return error @ (self.count * self.power) / self.total
+        return amplitude_error(delta) ** 2 @ (self.count * self.power) / self.total
 
     def _plan(self, path: _Path) -> SamplingPlan:
         resolutions = np.full(len(self.noise), self.levels[path[0][1]])

@@ -171,3 +171,8 @@ def half_step_ratio(before: np.ndarray, logsnr_t: np.ndarray, logsnr_s: np.ndarr
     """
     length, earlier = logsnr_s - logsnr_t, logsnr_t - before
     return np.divide(length, 2 * earlier, out=np.zeros_like(length), where=earlier != 0)
+
+
+def amplitude_error(delta: np.ndarray) -> np.ndarray:
+    """``√(V/V*) − 1`` from ``δ = V/V* − 1``: squared, times the power, a squared W2."""
+    return np.sqrt(np.maximum(1 + delta, 0)) - 1

@@ -11,7 +11,7 @@ import numpy as np
 from .budget import binned_powers
 from .errors import InputError
 from .oracle import check_changes, check_sampler, visited_steps
-from .propagation import Chains, propagate
+from .propagation import Chains, amplitude_error, propagate
 from .refinement import Steps, refine_steps, stretch
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum
@@ -144,7 +144,7 @@ def plan_steps(
     def errors(chains: Sequence[Steps]) -> np.ndarray:
         states = Chains.of([schedule] * len(chains), chains)
         delta = propagate(states, power, shell, eta, "marginal", order, False, free=free)[0]
-        return (np.sqrt(np.maximum(1 + delta, 0)) - 1) ** 2 @ (count * power) / spectrum.power.sum()
+        return amplitude_error(delta) ** 2 @ (count * power) / spectrum.power.sum()
 
     def lengths(steps: Steps) -> float:
         first_sides = set() if free else set(schedule.changes)
