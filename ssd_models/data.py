@@ -20,6 +20,7 @@ from tqdm import tqdm
 from theory.cores import available_cores
 from theory.errors import InputError
 
+from .class_labels import Classes
 from .image_files import ArrayImages, FolderImages, Read, Unusable, ZipImages, fit, to_rgb
 from .photos import DEFAULT_COUNT, PhotoCrops, uniform
 
@@ -39,6 +40,7 @@ class _Images(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> str: ...
     def open(self) -> AbstractContextManager[Read]: ...
+    def classes(self) -> Classes | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,17 @@ class ImageSource:
                 yield from self._decode(read, pool, batch_size, bar)
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def classes(self) -> Classes | None:
+        """Return the class of each image (`class_labels`); None if the data have no classes.
+
+        Raises
+        ------
+        InputError
+            If the data's labels are damaged.
+        """
+        found = self._images.classes()
+        return None if found is None else found[self._indices]
 
     def shard(self, i: int, n: int) -> ImageSource:
         """Part i of n, 1 ≤ i ≤ n, in whole blocks of images (`theory.shards`).

@@ -22,6 +22,7 @@ import os
 import re
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from theory.errors import InputError
 
+from .class_labels import Classes, classes_of_folders, classes_of_json, classes_of_numbers
+
+LABELS_FILE = "dataset.json"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 Read = Callable[[int], Image.Image]  # the i-th picture, in whatever mode; from any thread
 
@@ -115,6 +119,17 @@ class FolderImages:
         self.names = sorted(filter(_is_image, names), key=_natural)
         _refuse_none(root, self.names)
 
+    def classes(self) -> Classes | None:
+        """Classes by `class_labels`; None if there are none."""
+        stated = self.root / LABELS_FILE
+        if not stated.is_file():
+            return classes_of_folders(self.names)
+        try:
+            text = stated.read_bytes()
+        except OSError as error:
+            raise InputError(f"{stated}: cannot be read ({error.strerror or error})") from None
+        return classes_of_json(text, self.names, str(stated))
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -144,6 +159,18 @@ class ZipImages:
         _refuse_none(path, self.entries)
         if any(entry.flag_bits & 1 for entry in self.entries):
             raise InputError(f"{path}: is encrypted; unpack it and give the folder")
+
+    def classes(self) -> Classes | None:
+        """Classes by `class_labels`; None if there are none."""
+        names = [entry.filename for entry in self.entries]
+        with self._archive() as archive:
+            if LABELS_FILE not in archive.namelist():
+                return classes_of_folders(names)
+            try:
+                text = archive.read(LABELS_FILE)
+            except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+                raise InputError(f"{self.path}: {LABELS_FILE} is damaged ({error})") from None
+        return classes_of_json(text, names, f"{self.path}, {LABELS_FILE}")
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -189,7 +216,8 @@ class ArrayImages:
     """
 
     def __init__(self, path: Path, resolution: int | None):
-        self.array = array = _load_array(path)
+        self.path = path
+        self.array = array = _load_array(path, ("images", "arr_0"))
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
             raise InputError(
                 f"{path}: holds {array.dtype} of shape {array.shape}; "
@@ -207,6 +235,22 @@ class ArrayImages:
 
     def __getitem__(self, index: int) -> str:
         return f"image {index}"
+
+    def classes(self) -> Classes | None:
+        """Classes by `class_labels`; None if there are none."""
+        if self.path.suffix.lower() != ".npz":
+            return None
+        with np.load(self.path, allow_pickle=False) as loaded:
+            name = next((name for name in ("labels", "arr_1") if name in loaded.files), None)
+            if name is None:
+                return None
+        labels = _load_array(self.path, (name,))
+        classes = classes_of_numbers(labels, str(self.path))
+        if len(labels) != len(self.array):
+            raise InputError(
+                f"{self.path}: holds {len(labels)} labels for {len(self.array)} images"
+            )
+        return classes
 
     @contextmanager
     def open(self) -> Iterator[Read]:
@@ -240,13 +284,14 @@ def _decode(read_bytes: Callable[[], bytes]) -> Image.Image:
         raise Unusable(f"damaged: {error}") from error
 
 
-def _load_array(path: Path) -> np.ndarray:
+def _load_array(path: Path, wanted: Sequence[str]) -> np.ndarray:
+    """The array of an ``.npy``, or of an ``.npz`` the first one wanted, else the first."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
-            names = [name for name in ("images", "arr_0") if name in loaded.files] or loaded.files
+            names = [name for name in wanted if name in loaded.files] or loaded.files
             if names:
                 return loaded[names[0]]
     except MemoryError:

@@ -12,6 +12,8 @@ from PIL import Image
 
 from theory.errors import InputError
 
+from .class_labels import Classes
+
 # The natural colour photographs among scikit-image's data that lie inside its wheel; its other
 # colour files are a chart, a logo, a star field and medical images.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -73,6 +75,10 @@ class PhotoCrops:
 
     def __getitem__(self, index: int) -> str:
         return f"crop {index}"
+
+    def classes(self) -> Classes:
+        """The photograph that each crop is of."""
+        return Classes(self.photograph.astype(np.int64), tuple(path.stem for path in self.paths))
 
     @contextmanager
     def open(self) -> Iterator[Callable[[int], Image.Image]]:
