@@ -8,21 +8,41 @@ from pathlib import Path
 
 import torch
 
-from theory.costs import paper_architecture
+from theory.costs import PAPER_MULTIPLIERS, paper_architecture
 from theory.errors import InputError
+from theory.noise import NoiseSchedule
+from theory.schedules import ResolutionSchedule
 
 from .flexi_unet import FlexiUNet
+from .pipeline import ScaleSpacePipeline
 from .scheduler import ScaleSpaceScheduler
+
+_ENTRY = "input_blocks.0.0.weight"
+_TIME = "time_embed.0.weight"
 
 
 def load_official(
-    path: str | os.PathLike[str], image_size: int = 64, num_levels: int = 4
+    path: str | os.PathLike[str],
+    image_size: int = 64,
+    num_levels: int = 4,
+    schedule: str = "ConvexDecay_0.5",
 ) -> tuple[FlexiUNet, ScaleSpaceScheduler]:
     """Load a checkpoint of the public implementation (``{"model": state_dict, "step": n}``).
 
-    The base width is read off the weights; multipliers and attention are the paper's for
-    ``image_size``. The scheduler has the paper's defaults (ConvexDecay_0.5, linear betas). Nothing
-    but tensors is unpickled.
+    Raw and averaged (EMA) weights have the same form. The base width, the channels of the image and
+    the number of classes are read off the weights; multipliers and attention are the paper's for
+    ``image_size``. The scheduler has the paper's defaults: linear betas, its noise, bilinear
+    resizing. Nothing but tensors is unpickled.
+
+    Parameters
+    ----------
+    path : path
+    image_size : int
+        Full resolution in pixels; `official_image_size` reads it off the weights.
+    num_levels : int
+        Resolutions that the checkpoint was trained at; the weights do not tell.
+    schedule : str
+        The paper's name of the resolution schedule.
 
     Raises
     ------
@@ -30,6 +50,94 @@ def load_official(
         If the file is missing, is something else, or holds other weights than the network needs.
     """
     path = Path(path)
+    weights = _read(path)
+    multipliers, attention = paper_architecture(image_size)
+    labels = weights.get("label_emb.weight")
+    unet = FlexiUNet(
+        image_size=image_size,
+        num_levels=num_levels,
+        base_channels=weights[_TIME].shape[1],
+        channel_mult=multipliers,
+        attention_resolutions=attention,
+        in_channels=weights[_ENTRY].shape[1],
+        num_classes=None if labels is None else len(labels),
+        variant="paper",
+    )
+    unet.load_state_dict(_by_width(weights, unet, path))
+    noise = NoiseSchedule.linear(1000)
+    resolutions = ResolutionSchedule.paper(image_size, num_levels, schedule, noise)
+    return unet, ScaleSpaceScheduler(resolutions)
+
+
+def official_image_size(path: str | os.PathLike[str]) -> int:
+    """Full resolution of a checkpoint of the public implementation, by the widths of its levels.
+
+    Raises
+    ------
+    InputError
+        If the file is no such checkpoint, or has the widths of no network of the paper.
+    """
+    path = Path(path)
+    weights = _read(path)
+    base = weights[_TIME].shape[1]
+    widths = [weights[_ENTRY].shape[0] / base]  # per level, in base channels
+    blocks = range(1, 1 + max(int(n.split(".")[1]) for n in weights if n.startswith("input_bl")))
+    for block in blocks:
+        if f"input_blocks.{block}.0.op.weight" in weights:  # the next level begins
+            widths.append(0)
+        elif (out := weights.get(f"input_blocks.{block}.0.out_layers.3.weight")) is not None:
+            widths[-1] = out.shape[0] / base
+    for size, multipliers in PAPER_MULTIPLIERS.items():
+        if widths == list(multipliers):
+            return size
+    known = ", ".join(map(str, PAPER_MULTIPLIERS))
+    raise InputError(f"{path}: level widths {widths} are of no published network ({known} px)")
+
+
+def import_official(
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    image_size: int | None = None,
+    num_levels: int | None = None,
+    schedule: str = "ConvexDecay_0.5",
+) -> ScaleSpacePipeline:
+    """Write a checkpoint of the public implementation as a model directory.
+
+    Parameters
+    ----------
+    path, schedule
+        As of `load_official`.
+    folder : path
+        The model directory; must be new.
+    image_size : int, optional
+        By default as the weights say.
+    num_levels : int, optional
+        By default as the published file names say: ``…_4levels_….pt``.
+
+    Raises
+    ------
+    InputError
+        As `load_official`; or if the number of levels is not known, or the folder not new.
+    """
+    from theory.files import new_folder
+
+    if num_levels is None:
+        stated = re.search(r"(\d+)levels", Path(path).name)
+        if stated is None:
+            raise InputError(
+                f"{path}: its name does not say how many levels it was trained at; give --levels"
+            )
+        num_levels = int(stated[1])
+    size = official_image_size(path) if image_size is None else image_size
+    unet, scheduler = load_official(path, size, num_levels, schedule)
+    pipeline = ScaleSpacePipeline(unet, scheduler)
+    with new_folder(folder) as aside:
+        pipeline.save_pretrained(aside)
+    return pipeline
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    """State dict of a checkpoint that is a Flexi-UNet's, going by two of its names."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -39,26 +147,15 @@ def load_official(
             f"{path}: is not a checkpoint of tensors ({type(error).__name__}); "
             "give a .pt file of the paper's code"
         ) from None
-    weights = content.get("model", content) if isinstance(content, dict) else None
-    weights = weights if isinstance(weights, dict) else {}
-    first, time = weights.get("input_blocks.0.0.weight"), weights.get("time_embed.0.weight")
-    if not (isinstance(first, torch.Tensor) and isinstance(time, torch.Tensor)):
-        raise InputError(
-            f"{path}: holds no Flexi-UNet (input_blocks.0.0.weight or time_embed.0.weight is "
-            "missing)"
-        )
-    multipliers, attention = paper_architecture(image_size)
-    unet = FlexiUNet(
-        image_size=image_size,
-        num_levels=num_levels,
-        base_channels=time.shape[1],
-        channel_mult=multipliers,
-        attention_resolutions=attention,
-        in_channels=first.shape[1],
-        variant="paper",
-    )
-    unet.load_state_dict(_by_width(weights, unet, path))
-    return unet, ScaleSpaceScheduler.paper(image_size, num_levels)
+    weights = content.get("model", content) if isinstance(content, dict) else {}
+    if not isinstance(weights, dict):
+        weights = {}
+    missing = [name for name in (_ENTRY, _TIME) if not isinstance(weights.get(name), torch.Tensor)]
+    if missing:
+        raise InputError(f"{path}: holds no Flexi-UNet ({', '.join(missing)} missing)")
+    if alien := [name for name, w in weights.items() if not isinstance(w, torch.Tensor)]:
+        raise InputError(f"{path}: {alien[0]} is no tensor")
+    return weights
 
 
 def _by_width(
@@ -68,16 +165,28 @@ def _by_width(
     renamed = {}
     for name, tensor in weights.items():
         if match := re.fullmatch(r"(adapters_(in|out))\.\d+\.(weight|bias)", name):
-            other = tensor if match[3] == "weight" else weights[name.replace("bias", "weight")]
-            width = other.shape[0] if match[2] == "in" else other.shape[1]
+            other = weights.get(re.sub(r"bias$", "weight", name), tensor)
+            width = other.shape[0] if match[2] == "in" or other.ndim < 2 else other.shape[1]
             name = f"{match[1]}.{width}.{match[3]}"
         renamed[name] = tensor
     expected = {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
-    wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+    kinds = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "surplus": sorted(found.keys() - expected.keys()),
+        "of another shape": sorted(
+            f"{n} {found[n]} in place of {expected[n]}"
+            for n in expected.keys() & found.keys()
+            if expected[n] != found[n]
+        ),
+    }
+    wrong = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for kind, names in kinds.items()
+        if names
+    ]
     if wrong:
-        named = ", ".join(f"{n} {found.get(n, 'missing')}" for n in wrong[:5])
         raise InputError(
-            f"{path}: {len(wrong)} weights do not fit the network for {unet.image_size} px: {named}"
+            f"{path}: weights do not fit the network for {unet.image_size} px: {'; '.join(wrong)}"
         )
     return renamed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,33 @@ def check_new_folder(path: str | os.PathLike[str]) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not empty; choose another folder")
     check_writable(folder / "new" if folder.exists() else folder)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
+
+    It is removed if the block raises, so that ``path`` never holds half of what was to be written.
+
+    Raises
+    ------
+    InputError
+        As `check_new_folder`, or if files cannot be written.
+    """
+    check_new_folder(path)
+    final = Path(path)
+    aside = final.with_name(f".{final.name}.partial")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        yield aside
+        os.replace(aside, final)
+    except OSError as error:
+        raise InputError(
+            f"{final}: cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _umask() -> int:

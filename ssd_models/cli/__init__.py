@@ -13,6 +13,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, subcommand
 from theory.errors import InputError
 
 from .benchmarks import BenchCommand
+from .importing import ImportOfficialCommand
 from .options import Output
 from .sampling import SampleCommand
 from .schedules import DeriveCommand, ScheduleCommand
@@ -53,6 +54,7 @@ Command = (
     | Annotated[ScheduleCommand, subcommand("schedule")]
     | Annotated[TrainCommand, subcommand("train")]
     | Annotated[SampleCommand, subcommand("sample")]
+    | Annotated[ImportOfficialCommand, subcommand("import-official")]
     | Annotated[BenchCommand, subcommand("bench")]
     | Annotated[DemoCommand, subcommand("demo")]
 )

@@ -37,6 +37,12 @@ class SampleCommand:
     """At a change of resolution, call the network, or only lift the state and add noise."""
     spectral_variance: bool = False
     """Draw what predictions leave open, by the training data's spectrum; for few steps, eta 1."""
+    classes: tuple[str, ...] = ()
+    """Classes of a model that has them, by name or number; the images take them in turn."""
+    guidance: float = 1.0
+    """Strength of classifier-free guidance to the class; 1 for none."""
+    guidance_interval: tuple[float, float] | None = None
+    """Guide only at noise levels (sigma over alpha) from the first to the second number."""
     seed: int = 0
     """The same seed gives the same images."""
     output: Output = "samples.png"
@@ -80,14 +86,17 @@ class SampleCommand:
         chain = pipeline.to(device).trajectory(
             self.number,
             self._calls(pipeline.scheduler.schedule),
-            self.eta,
-            torch.Generator().manual_seed(self.seed),
+            eta=self.eta,
+            generator=torch.Generator().manual_seed(self.seed),
             max_batch=self.batch,
             progress=True,
             spacing=self.spacing,
             changes=self.changes,
             order=self.order,
             spectral_variance=self.spectral_variance,
+            class_labels=self.classes or None,
+            guidance_scale=self.guidance,
+            guidance_interval=self.guidance_interval,
         )
         results: list[Any] = []
         for state in chain:
@@ -114,7 +123,7 @@ def _write_images(images: Any, output: str, suffix: str) -> None:
     import numpy as np
     from PIL import Image
 
-    from theory.files import atomic_path
+    from theory.files import atomic_path, new_folder
 
     from ..pictures import save_grid
 
@@ -124,16 +133,7 @@ def _write_images(images: Any, output: str, suffix: str) -> None:
     elif suffix == ".png":
         save_grid(images, output)
     else:
-        folder = Path(output)
-        aside = folder.with_name(f".{folder.name}.partial")
-        try:
-            aside.mkdir(parents=True, exist_ok=True)
+        with new_folder(output) as aside:
             for i, image in enumerate(images):
                 picture = image.squeeze(-1) if image.shape[-1] == 1 else image
                 Image.fromarray(picture).save(aside / f"{i:06d}.png")
-            aside.replace(folder)
-        finally:
-            if aside.is_dir():
-                for file in aside.iterdir():
-                    file.unlink()
-                aside.rmdir()
