@@ -1,12 +1,12 @@
-"""The parts of the Flexi-UNet: normalization, residual and attention blocks, resizing, time.
+"""The parts of the Flexi-UNet: residual and attention blocks, resizing, and stacks of them.
 
 Child names (``in_layers``, ``emb_layers``, ``out_layers``, ``skip_connection``, ``norm``, ``qkv``,
 ``proj_out``, ``op``, ``conv``) are those of guided-diffusion (Dhariwal & Nichol, 2021), so that
 state dicts of that family load by name.
 """
 
-import contextlib
-import math
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,38 +17,10 @@ from torch import Tensor, nn
 
 from theory.errors import InputError
 
+from .normalization import GroupNorm
+
 Module = TypeVar("Module", bound=nn.Module)
-
-
-def sinusoidal_embedding(t: Tensor, width: int, max_period: float = 10000.0) -> Tensor:
-    """Sinusoidal embedding of step indices, cosines first.
-
-    Args:
-        t: step indices, (N,), integer or fractional.
-        width: number of features, even.
-        max_period: longest period, in steps divided by 2π.
-
-    Returns:
-        (N, width) float32: ``cos(t f_k)`` then ``sin(t f_k)``, ``f_k = max_period^(-k/(width/2))``.
-    """
-    half = width // 2
-    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    phases = t[:, None].float() * torch.exp(-math.log(max_period) * exponents)
-    return torch.cat([phases.cos(), phases.sin()], dim=-1)
-
-
-def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
-    """Context in which autocast, if any is active on ``device``, is switched off."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return contextlib.nullcontext()
-
-
-def resized_up(x: Tensor, resolution: int) -> Tensor:
-    """Resize ``x`` (N, C, r, r) bilinearly to ``resolution``; the identity where it has it."""
-    if x.shape[-1] == resolution:
-        return x
-    return F.interpolate(x, size=(resolution, resolution), mode="bilinear", align_corners=False)
+_FEW_PIXELS = 256  # up to which attention's plain products train faster on a CPU
 
 
 def zeroed(module: Module) -> Module:
@@ -58,27 +30,20 @@ def zeroed(module: Module) -> Module:
     return module
 
 
-class GroupNorm(nn.GroupNorm):
-    """Group normalization whose statistics are float32 whatever the precision of its input.
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention over (N, heads, L, D), by the library's fused kernels.
 
-    Args:
-        channels: channels of the input; at most 32 groups share them.
-        min_group: the least number of channels in a group. With one channel a group the mean of
-            every feature is normalized away, the colour of the image with it.
+    On a CPU their gradient is two to four times slower than that of plain matrix products as long
+    as the (L, L) weights are few, so those are used there for training.
     """
-
-    def __init__(self, channels: int, min_group: int = 1) -> None:
-        super().__init__(math.gcd(32, channels, max(channels // min_group, 1)), channels)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Normalize ``h`` (N, channels, …); the result has the dtype of ``h``."""
-        with full_precision(h.device):
-            weight, bias = self.weight.float(), self.bias.float()
-            return F.group_norm(h.float(), self.num_groups, weight, bias, self.eps).to(h.dtype)
+    if q.device.type == "cpu" and torch.is_grad_enabled() and q.shape[2] <= _FEW_PIXELS:
+        weights = torch.softmax((q * q.shape[3] ** -0.5) @ k.transpose(2, 3), dim=-1)
+        return weights.to(v.dtype) @ v
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 class Downsample(nn.Module):
-    """Halve height and width by a strided 3×3 convolution: (N, C, r, r) → (N, C, r/2, r/2)."""
+    """Halve height and width by a strided 3×3 convolution: (N, C, h, w) → (N, C, h/2, w/2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -90,7 +55,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width, nearest then a 3×3 convolution: (N, C, r, r) → (N, C, 2r, 2r)."""
+    """Double height and width, nearest then a 3×3 convolution: (N, C, h, w) → (N, C, 2h, 2w)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -104,31 +69,38 @@ class Upsample(nn.Module):
 class ResidualBlock(nn.Module):
     """Two normalized 3×3 convolutions around a residual, scaled and shifted by the embedding.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output; a 1×1 convolution carries the residual if they differ.
-        emb_channels: width of the embedding.
-        dropout: probability of dropping a feature before the second convolution.
-        min_group: see :class:`GroupNorm`.
+    Parameters
+    ----------
+    in_widths : sequence of int
+        Channels of the maps that are joined into the input.
+    out_channels : int
+        A 1×1 convolution carries the residual where this is not the sum of ``in_widths``.
+    emb_channels : int
+        Width of the embedding.
+    dropout : float
+        Probability of dropping a feature before the second convolution.
+    group_size : int, optional
+        Channels of a normalization group; None for 32 groups, as many channels as that makes.
     """
 
     def __init__(
         self,
-        in_channels: int,
+        in_widths: Sequence[int],
         out_channels: int,
         emb_channels: int,
         dropout: float = 0.0,
-        min_group: int = 1,
+        group_size: int | None = None,
     ) -> None:
         super().__init__()
+        in_channels = sum(in_widths)
         self.in_layers = nn.Sequential(
-            GroupNorm(in_channels, min_group),
+            group_norm(group_size, *in_widths),
             nn.SiLU(),
             nn.Conv2d(in_channels, out_channels, 3, padding=1),
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels))
         self.out_layers = nn.Sequential(
-            GroupNorm(out_channels, min_group),
+            group_norm(group_size, out_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
             zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
@@ -140,12 +112,24 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Map ``x`` (N, in_channels, r, r) and ``emb`` (N, E) to (N, out_channels, r, r)."""
-        norm, activation, dropout, conv = self.out_layers
-        h = self.in_layers(x)
-        scale, shift = self.emb_layers(emb).to(h.dtype)[:, :, None, None].chunk(2, dim=1)
-        h = norm(h) * (1 + scale) + shift
-        return self.skip_connection(x) + conv(dropout(activation(h)))
+        """Map ``x`` (N, in_channels, h, w) and ``emb`` (N, E) to (N, out_channels, h, w).
+
+        ``x`` may also be the first of the joined maps alone, where the others do not exist: their
+        part of the block is then left out.
+        """
+        norm, _, conv = self.in_layers  # SiLU is computed with the norm
+        h = _convolve(conv, norm(x, activation=True))
+        norm, _, dropout, conv = self.out_layers
+        h = conv(dropout(norm(h, self.emb_layers(emb), activation=True)))
+        return h.add_(_convolve(self.skip_connection, x))
+
+
+def _convolve(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a convolution, or its part for the first channels where ``x`` has no more."""
+    if isinstance(layer, nn.Conv2d) and x.shape[1] < layer.in_channels:
+        weight = layer.weight[:, : x.shape[1]]
+        return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
+    return layer(x)
 
 
 class AttentionBlock(nn.Module):
@@ -154,16 +138,22 @@ class AttentionBlock(nn.Module):
     The projections are stored as 1-D convolutions and applied as matrix products over pixels, which
     needs no copy of a channels-last input. ``qkv`` is ordered head by head: (heads, 3, C / heads).
 
-    Args:
-        channels: channels of input and output.
-        num_heads: number of heads, a divisor of ``channels``.
-        min_group: see :class:`GroupNorm`.
+    Parameters
+    ----------
+    channels : int
+        Of input and output.
+    num_heads : int
+        A divisor of ``channels``.
+    group_size : int, optional
+        See `ResidualBlock`.
 
-    Raises:
-        InputError: if the channels cannot be split over the heads.
+    Raises
+    ------
+    InputError
+        If the channels cannot be split over the heads.
     """
 
-    def __init__(self, channels: int, num_heads: int, min_group: int = 1) -> None:
+    def __init__(self, channels: int, num_heads: int, group_size: int | None = None) -> None:
         super().__init__()
         if num_heads < 1 or channels % num_heads:
             raise InputError(
@@ -171,20 +161,27 @@ class AttentionBlock(nn.Module):
                 "base_channels or channel_mult."
             )
         self.num_heads = num_heads
-        self.norm = GroupNorm(channels, min_group)
+        self.norm = group_norm(group_size, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zeroed(nn.Conv1d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` (N, C, r, r) to the same shape."""
+        """Map ``x`` (N, C, h, w) to the same shape."""
         n, c, height, width = x.shape
         pixels = self.norm(x).flatten(2).transpose(1, 2)  # (N, L, C)
         qkv = F.linear(pixels, self.qkv.weight[:, :, 0], self.qkv.bias)
         qkv = qkv.view(n, height * width, self.num_heads, 3, c // self.num_heads)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)  # each (N, heads, L, C / heads)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, height * width, c)
+        h = attention(q, k, v).transpose(1, 2).reshape(n, height * width, c)
         h = F.linear(h, self.proj_out.weight[:, :, 0], self.proj_out.bias)
         return x + h.transpose(1, 2).reshape(n, c, height, width)
+
+
+def group_norm(group_size: int | None, *widths: int) -> GroupNorm:
+    """Normalization of joined maps of ``widths`` channels; see `ResidualBlock` for the size."""
+    if group_size is None:
+        return GroupNorm(32, sum(widths))
+    return GroupNorm.of_size(group_size, *widths)
 
 
 class Stage(nn.ModuleList):
@@ -204,8 +201,10 @@ class Stage(nn.ModuleList):
 class Architecture:
     """Shape of a U-Net over halving resolutions, and the stacks of stages that follow from it.
 
-    Raises:
-        InputError: if the image size does not halve often enough, or a width is not positive.
+    Raises
+    ------
+    InputError
+        If the image size does not halve often enough, or a width is not positive.
     """
 
     image_size: int  # full resolution, pixels
@@ -215,13 +214,18 @@ class Architecture:
     attention_resolutions: Sequence[int]  # resolutions of the levels with attention, pixels
     num_heads: int
     dropout: float
-    min_group: int  # see GroupNorm
+    group_size: int | None  # see ResidualBlock
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1 or self.num_res_blocks < 1:
             raise InputError(
                 f"level widths {list(self.widths)} with {self.num_res_blocks} residual blocks make "
                 "no network; give positive multipliers and at least one block."
+            )
+        if self.group_size is None and (odd := [w for w in self.widths if w % 32]):
+            raise InputError(
+                f"level widths {odd} do not split into the published network's 32 groups; make "
+                "them multiples of 32, or take the default variant."
             )
         divisor = 2 ** (len(self.widths) - 1)
         if self.image_size < 1 or self.image_size % divisor:
@@ -239,7 +243,7 @@ class Architecture:
                 stages.append(Stage([Downsample(skips[-1])]))
                 skips.append(skips[-1])
             for _ in range(self.num_res_blocks):
-                stages.append(self._stage(skips[-1], level))
+                stages.append(self._stage((skips[-1],), level))
                 skips.append(width)
         return nn.ModuleList(stages), skips
 
@@ -247,7 +251,11 @@ class Architecture:
         """The stage at the bottom, between encoder and decoder."""
         width = self.widths[-1]
         return Stage(
-            [self._residual(width, width), self._attention(width), self._residual(width, width)]
+            [
+                self._residual((width,), width),
+                self._attention(width),
+                self._residual((width,), width),
+            ]
         )
 
     def decoder(self, skips: Sequence[int]) -> nn.ModuleList:
@@ -256,21 +264,21 @@ class Architecture:
         c_in, per_level = self.widths[-1], self.num_res_blocks + 1
         for index, skip in enumerate(reversed(skips)):
             level = len(self.widths) - 1 - index // per_level
-            stage = self._stage(c_in + skip, level)
+            stage = self._stage((c_in, skip), level)
             c_in = self.widths[level]
             if level and index % per_level == per_level - 1:
                 stage.append(Upsample(c_in))
             stages.append(stage)
         return nn.ModuleList(stages)
 
-    def _stage(self, c_in: int, level: int) -> Stage:
-        stage = Stage([self._residual(c_in, self.widths[level])])
+    def _stage(self, in_widths: Sequence[int], level: int) -> Stage:
+        stage = Stage([self._residual(in_widths, self.widths[level])])
         if self.image_size >> level in self.attention_resolutions:
             stage.append(self._attention(self.widths[level]))
         return stage
 
-    def _residual(self, c_in: int, c_out: int) -> ResidualBlock:
-        return ResidualBlock(c_in, c_out, self.emb_channels, self.dropout, self.min_group)
+    def _residual(self, in_widths: Sequence[int], c_out: int) -> ResidualBlock:
+        return ResidualBlock(in_widths, c_out, self.emb_channels, self.dropout, self.group_size)
 
     def _attention(self, channels: int) -> AttentionBlock:
-        return AttentionBlock(channels, self.num_heads, self.min_group)
+        return AttentionBlock(channels, self.num_heads, self.group_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -19,6 +19,9 @@ class TrainConfig:
 
     network: str = "small"  # widths: small (for CPUs) or paper; the resolution does the rest
     base_channels: int | None = None  # channels of multiplier 1, in place of the network's own
+    time_input: Literal["step", "logsnr"] = "step"  # what the network is told of the noise
+    class_conditional: bool = False  # learn the data's classes (folders, labels of an archive)
+    class_dropout: float = 0.1  # share of images trained without their class, for guidance
     steps: int = 20_000  # optimizer steps
     batch_size: int = 32  # images in a step, per process
     learning_rate: float = 2e-4  # AdamW
@@ -31,6 +34,8 @@ class TrainConfig:
     change_fraction: float = 0.05  # share of batches at the steps that change resolution
     reweight_changes: bool = False  # weigh those back to their share of the steps
     bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
+    compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
+    gradient_checkpointing: bool = False  # less memory, about a third more time
     limit: int | None = None  # train on that many images only
     seed: int = 0  # of weights, images, steps and noise
     log_every: int = 50  # steps between lines of metrics.jsonl
@@ -41,9 +46,11 @@ class TrainConfig:
         for name in (*positive, "log_every", "checkpoint_every"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} {getattr(self, name)}: must be positive")
-        for name in ("ema_decay", "change_fraction"):
+        for name in ("ema_decay", "change_fraction", "class_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: must lie in [0, 1)")
+        if self.time_input not in ("step", "logsnr"):
+            raise InputError(f"time_input {self.time_input!r}: choose from step, logsnr")
         if self.seed < 0 or self.warmup_steps < 0 or self.weight_decay < 0:
             raise InputError("seed, warmup_steps, weight_decay: must not be negative")
 
@@ -69,6 +76,10 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
             continue
         if name not in hints:
             raise InputError(f"{path}: unknown option {name!r}; see `ssd train --help`")
+        if get_origin(hints[name]) is Literal:
+            if value not in get_args(hints[name]):
+                raise InputError(f"{path}: {name} cannot be {value!r}")
+            continue
         allowed = get_args(hints[name]) or (hints[name],)
         allowed = (*allowed, int) if float in allowed else allowed
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):

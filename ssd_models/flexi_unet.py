@@ -5,8 +5,11 @@ the level of r, and the prediction leaves the decoder at the level of its own re
 larger levels do not run. Parameter names follow guided-diffusion.
 """
 
+from __future__ import annotations
+
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -14,32 +17,28 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.checkpoint import checkpoint
 
 from theory.costs import paper_architecture
 from theory.errors import InputError
 
-from .blocks import (
-    Architecture,
-    GroupNorm,
-    full_precision,
-    resized_up,
-    sinusoidal_embedding,
-    zeroed,
-)
+from .blocks import Architecture, Stage, group_norm, zeroed
+from .embedding import TimeInput, check_time_input, sinusoidal_embedding, steps_of_logsnr
+from .normalization import full_precision
 
 # Widths by name; the image size chooses the multipliers: "paper-64", "small-32".
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"base_channels": 128, "num_res_blocks": 2},  # 64 px: 92 M parameters
     "small": {"base_channels": 32, "num_res_blocks": 1},  # for CPUs; 64 px: 4 M parameters
 }
+_GROUP_SIZE = 16  # channels of a normalization group, see `normalization`
+_GRAPHS = 256  # compiled at most: paths by precision, gradient and batch size, over all networks
 
 
 class FlexiUNetOutput(NamedTuple):
-    """What a call of :class:`FlexiUNet` returns."""
+    """What a call of `FlexiUNet` returns."""
 
-    sample: Tensor  # (N, C, r_s, r_s): the predicted clean image at the output resolution
+    sample: Tensor  # (N, C, h_s, w_s): the predicted clean image at the output resolution
 
 
 class FlexiUNet(
@@ -52,29 +51,57 @@ class FlexiUNet(
 
     The default variant runs and trains every block: a path runs the whole decoder group of its
     output resolution (less the upsampling that would leave it), a change into full resolution takes
-    the resolution-increasing path, and the output is ``head(h) + gate(emb) * x_t``, with ``x_t``
-    resized up to the output resolution. The paper's variant computes what the published
-    implementation computes: the last decoder block of the output group is skipped (at full
-    resolution too), a change into full resolution resizes the input up and runs the whole network,
-    and the output is ``head(h)`` alone. In both, skips that a path does not produce are zeros, and
-    under autocast normalization statistics, the embedding and the head stay in float32.
+    the resolution-increasing path, where a path has no skip a decoder block runs on what there is
+    (the part of its weights that a skip would meet is left out), and the output is
+    ``head(h) + gate(emb) * x_t``, with ``x_t`` resized up to the output resolution. The paper's
+    variant computes what the published implementation computes: the last decoder block of the
+    output group is skipped (at full resolution too), a change into full resolution resizes the
+    input up and runs the whole network, missing skips are zeros that run through their part of a
+    block, normalization has 32 groups, and the output is ``head(h)`` alone. In both, under autocast
+    normalization statistics, the embedding and the head stay in float32.
 
-    Args:
-        image_size: full resolution R in pixels, divisible by ``2^(len(channel_mult) - 1)``.
-        num_levels: how many resolutions R, R/2, … are read and written; default: as many as there
-            are multipliers.
-        base_channels: channels that multiplier 1 stands for; even.
-        channel_mult: width of each level, from full resolution down, in base channels.
-        num_res_blocks: residual blocks a level in the encoder (one more in the decoder).
-        attention_resolutions: resolutions (pixels) of the levels with self-attention.
-        num_heads: heads of each attention.
-        in_channels: channels of the image, read and predicted.
-        num_classes: size of the class embedding; None for an unconditional model.
-        dropout: dropout probability in residual blocks.
-        variant: "default" or "paper", see above.
+    A state need not be square: its resolution is its shorter side, and the prediction has its
+    shape, scaled.
 
-    Raises:
-        InputError: if the levels, widths or heads do not divide, or the variant is unknown.
+    Parameters
+    ----------
+    image_size : int
+        Full resolution R in pixels, divisible by ``2^(len(channel_mult) - 1)``.
+    num_levels : int, optional
+        How many resolutions R, R/2, … are read and written; by default as many as multipliers.
+    base_channels : int
+        Channels that multiplier 1 stands for; even.
+    channel_mult : sequence of float
+        Width of each level, from full resolution down, in base channels.
+    num_res_blocks : int
+        Residual blocks a level in the encoder (one more in the decoder).
+    attention_resolutions : sequence of int
+        Resolutions (pixels) of the levels with self-attention.
+    num_heads : int
+        Heads of each attention.
+    in_channels : int
+        Channels of the image, read and predicted.
+    num_classes : int, optional
+        Size of the class embedding; None for an unconditional model.
+    dropout : float
+        Dropout probability in residual blocks.
+    variant : {"default", "paper"}
+        See above.
+    time_input : {"step", "logsnr"}
+        What the network is told of the noise: the index of a step of the schedule that it was
+        trained on, or the log-snr of the full-resolution chain at that step, which other
+        schedules have as well.
+
+    Attributes
+    ----------
+    gradient_checkpointing : bool
+        Keep only what enters each stage and compute the rest again in the backward pass: less
+        memory for about a third more time. Off at first; the gradients are the same.
+
+    Raises
+    ------
+    InputError
+        If the levels, widths or heads do not divide, or a name is unknown.
     """
 
     def __init__(
@@ -90,28 +117,34 @@ class FlexiUNet(
         num_classes: int | None = None,
         dropout: float = 0.0,
         variant: Literal["default", "paper"] = "default",
+        time_input: TimeInput = "step",
     ) -> None:
         super().__init__()
         widths = [int(base_channels * multiplier) for multiplier in channel_mult]
         num_levels = len(widths) if num_levels is None else num_levels
+        check_time_input(time_input)
         if variant not in ("default", "paper"):
             raise InputError(f"variant is {variant!r}; use 'default' or 'paper'.")
         if not 1 <= num_levels <= len(widths):
             raise InputError(f"num_levels is {num_levels}; channel_mult allows 1 to {len(widths)}.")
         if base_channels < 2 or base_channels % 2:
             raise InputError(f"base_channels is {base_channels}; give a positive even number.")
+        if num_classes is not None and num_classes < 1:
+            raise InputError(f"num_classes is {num_classes}; give 1 or more, or None.")
         self.image_size = image_size
         self.num_levels = num_levels
         self.base_channels = base_channels
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.variant = variant
+        self.time_input = time_input
         self.depth = len(widths)
         self.stages_per_level = num_res_blocks + 1
+        self.gradient_checkpointing = False
+        self._compiled = False
 
         emb = 4 * base_channels
-        # The published network has 32 groups everywhere, one channel a group where it is narrow.
-        min_group = 1 if variant == "paper" else 4
+        group_size = None if variant == "paper" else _GROUP_SIZE
         architecture = Architecture(
             image_size=image_size,
             widths=widths,
@@ -120,7 +153,7 @@ class FlexiUNet(
             attention_resolutions=attention_resolutions,
             num_heads=num_heads,
             dropout=dropout,
-            min_group=min_group,
+            group_size=group_size,
         )
         self.time_embed = nn.Sequential(
             nn.Linear(base_channels, emb), nn.SiLU(), nn.Linear(emb, emb)
@@ -132,7 +165,7 @@ class FlexiUNet(
         self.output_blocks = architecture.decoder(self.skip_widths)
         width = widths[0]
         self.out = nn.Sequential(
-            GroupNorm(width, min_group),
+            group_norm(group_size, width),
             nn.SiLU(),
             zeroed(nn.Conv2d(width, in_channels, 3, padding=1)),
         )
@@ -153,13 +186,18 @@ class FlexiUNet(
     def from_preset(cls, name: str, **overrides: Any) -> Self:
         """Build a network from a name such as ``"paper-64"`` or ``"small-32"``.
 
-        Args:
-            name: a key of :data:`PRESETS`, a hyphen and the image size in pixels. The size chooses
-                multipliers and attention as in :func:`theory.costs.paper_architecture`.
-            **overrides: constructor arguments that replace the preset's.
+        Parameters
+        ----------
+        name : str
+            A key of `PRESETS`, a hyphen and the image size in pixels. The size chooses multipliers
+            and attention as in `theory.costs.paper_architecture`.
+        **overrides
+            Constructor arguments that replace the preset's.
 
-        Raises:
-            InputError: if there is no such preset.
+        Raises
+        ------
+        InputError
+            If there is no such preset.
         """
         kind, _, size = name.partition("-")
         if kind not in PRESETS or not (size.isascii() and size.isdigit()):
@@ -180,58 +218,99 @@ class FlexiUNet(
         sizes = self.resolutions
         return [(small, large) for small in sizes for large in sizes if small <= large]
 
+    def compile(self, *_: Any, **__: Any) -> None:
+        """Compile every path with `torch.compile` at its first call: one whole graph each.
+
+        Another batch size, precision or training mode is another graph; on a GPU each takes about
+        a minute once, later ones of the same network seconds from the compiler's cache.
+        """
+        import torch._dynamo
+
+        limit = max(torch._dynamo.config.recompile_limit, _GRAPHS)
+        torch._dynamo.config.recompile_limit = limit  # eight by default, fewer than paths
+        self._compiled = True
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._compiled
+
     def forward(
         self,
         x_t: Tensor,
-        t: Tensor | int,
+        t: Tensor | float,
         out_resolution: int | None = None,
         class_labels: Tensor | None = None,
     ) -> FlexiUNetOutput:
         """Predict the clean image at ``out_resolution`` from the state ``x_t``.
 
-        Args:
-            x_t: states, (N, C, r, r), r one of :attr:`resolutions`.
-            t: step index, (N,) or one for all.
-            out_resolution: resolution of the prediction in pixels, at least r; default r.
-            class_labels: (N,) integers below ``num_classes``, exactly if the model has classes.
+        Parameters
+        ----------
+        x_t : (N, C, h, w) tensor
+            States; the shorter side is one of `resolutions`.
+        t : (N,) tensor or number
+            Step index or, with ``time_input="logsnr"``, log-snr of the full-resolution chain;
+            one number for all images is allowed.
+        out_resolution : int, optional
+            Resolution of the prediction in pixels, at least the state's; by default the state's.
+        class_labels : (N,) integer tensor
+            Below ``num_classes``, negative for no class; given exactly if the model has classes.
 
-        Returns:
-            The prediction in ``sample``, (N, C, out_resolution, out_resolution), float32 under
-            autocast, else in the precision of the parameters.
+        Returns
+        -------
+        FlexiUNetOutput
+            The prediction in ``sample``, of the state's shape scaled to ``out_resolution``;
+            float32 under autocast, else in the precision of the parameters.
 
-        Raises:
-            InputError: if a shape or resolution is not supported.
+        Raises
+        ------
+        InputError
+            If a shape or resolution is not supported.
         """
-        n, r_in = x_t.shape[0], x_t.shape[-1]
+        r_in = min(x_t.shape[2:], default=0)
         r_out = r_in if out_resolution is None else out_resolution
         self._check_input(x_t, r_out, class_labels)
+        n = x_t.shape[0]
+        time = torch.as_tensor(t, device=x_t.device)
+        if time.shape not in ((), (n,)):
+            raise InputError(f"t has shape {tuple(time.shape)}; give ({n},) or one number.")
+        compiled = self._compiled and x_t.device.type != "meta"
+        compute = _compiled_paths() if compiled else FlexiUNet._compute
+        return FlexiUNetOutput(compute(self, x_t, time.expand(n).float(), r_out, class_labels))
+
+    def _compute(
+        self, x_t: Tensor, time: Tensor, r_out: int, class_labels: Tensor | None
+    ) -> Tensor:
         if self.variant == "paper" and r_out == self.image_size:
-            x_t = resized_up(x_t, r_out)
-            r_in = r_out
-        level_in, level_out = self.resolutions.index(r_in), self.resolutions.index(r_out)
+            x_t = _resized_up(x_t, r_out)
+        level_in = self.resolutions.index(min(x_t.shape[2:]))
+        level_out = self.resolutions.index(r_out)
         dtype = next(self.parameters()).dtype
         x_t = x_t.to(dtype)
-
         with full_precision(x_t.device):
-            steps = torch.as_tensor(t, device=x_t.device)
-            if steps.shape not in ((), (n,)):
-                raise InputError(f"t has shape {tuple(steps.shape)}; give ({n},) or one integer.")
-            emb = self.time_embed(
-                sinusoidal_embedding(steps.expand(n), self.base_channels).to(dtype)
-            )
-            if class_labels is not None:
-                emb = emb + self.label_emb(class_labels)
+            emb = self._embed(time, class_labels, dtype)
 
         h, skips = self._encode(x_t, emb, level_in)
-        h = self._decode(self.middle_block(h, emb), skips, emb, level_in, level_out)
+        h = self._run(self.middle_block, h, emb)
+        h = self._decode(h, skips, emb, level_in, level_out)
         if (width := str(h.shape[1])) in self.adapters_out:
             h = self.adapters_out[width](h)
         with full_precision(x_t.device):
-            sample = self.out(h.to(dtype))
+            norm, _, head = self.out  # SiLU is computed with the norm
+            sample = head(norm(h.to(dtype), activation=True))
             if self.variant == "default":
                 gate = self.gate(emb)[:, :, None, None]  # (N, C, 1, 1)
-                sample = sample + gate * resized_up(x_t, r_out)
-        return FlexiUNetOutput(sample)
+                sample = sample + gate * _resized_up(x_t, r_out)
+        return sample
+
+    def _embed(self, time: Tensor, class_labels: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Embedding (N, E) of the noise level and the class."""
+        steps = steps_of_logsnr(time) if self.time_input == "logsnr" else time
+        emb = self.time_embed(sinusoidal_embedding(steps, self.base_channels).to(dtype))
+        if class_labels is None:
+            return emb
+        known = (class_labels >= 0)[:, None]
+        return emb + self.label_emb(class_labels.clamp_min(0)) * known
 
     def _encode(self, x_t: Tensor, emb: Tensor, level_in: int) -> tuple[Tensor, list[Tensor]]:
         """Run the encoder from ``level_in`` down; returns its output and the skips it made."""
@@ -241,7 +320,7 @@ class FlexiUNet(
             h = self.adapters_in[width](h)
         skips = [h]
         for block in self.input_blocks[first + 1 :]:
-            h = block(h, emb)
+            h = self._run(block, h, emb)
             skips.append(h)
         return h, skips
 
@@ -251,27 +330,40 @@ class FlexiUNet(
         """Run the decoder from the bottom to ``level_out``; consumes ``skips``."""
         blocks = (self.depth - level_out) * self.stages_per_level
         available = len(skips)
-        if self.variant == "paper":
+        paper = self.variant == "paper"
+        if paper:
             blocks -= 1
             available -= level_out < level_in  # its entry skip goes unused on such a path
         for index, block in enumerate(self.output_blocks[:blocks]):
             if index < available:
                 h = torch.cat([h, skips.pop()], dim=1)
-            else:  # padding keeps the memory format, where joining new zeros would not
+            elif paper:  # padding keeps the memory format, where joining new zeros would not
                 h = F.pad(h, (0, 0, 0, 0, 0, self.skip_widths[-1 - index]))
-            h = block(h, emb, upsample=index + 1 < blocks)
+            h = self._run(block, h, emb, index + 1 < blocks)
         return h
 
+    def _run(self, stage: nn.Module, h: Tensor, emb: Tensor, upsample: bool = True) -> Tensor:
+        assert isinstance(stage, Stage)
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(stage, h, emb, upsample, use_reentrant=False)
+        return stage(h, emb, upsample)
+
     def _check_input(self, x_t: Tensor, r_out: int, class_labels: Tensor | None) -> None:
-        if x_t.ndim != 4 or x_t.shape[1] != self.in_channels or x_t.shape[2] != x_t.shape[3]:
+        if x_t.ndim != 4 or x_t.shape[1] != self.in_channels:
             raise InputError(
                 f"x_t has shape {tuple(x_t.shape)}; give (N, {self.in_channels}, r, r)."
             )
-        r_in = x_t.shape[-1]
-        if (r_in, r_out) not in self.paths:
+        r_in = min(x_t.shape[2:])
+        if r_in not in self.resolutions or r_out not in self.resolutions or r_out < r_in:
             raise InputError(
                 f"no path from resolution {r_in} (x_t) to {r_out} (out_resolution); this network "
                 f"keeps or raises {', '.join(map(str, self.resolutions))}."
+            )
+        lowest = self.image_size >> (self.depth - 1)
+        if max(x_t.shape[2:]) % (r_in // lowest):
+            raise InputError(
+                f"x_t has shape {tuple(x_t.shape)}; at this resolution its longer side must be a "
+                f"multiple of {r_in // lowest}."
             )
         if (class_labels is None) != (self.num_classes is None):
             expected = "no classes" if self.num_classes is None else f"{self.num_classes} classes"
@@ -290,17 +382,15 @@ class FlexiUNet(
             raise InputError(f"{model_id} holds no weights for its config: {reason}") from error
 
 
-def forward_flops(unet: FlexiUNet, resolution_in: int, resolution_out: int) -> int:
-    """Cost of one forward call of ``unet`` for one image, in FLOP (2 per multiply-add).
+def _resized_up(x: Tensor, resolution: int) -> Tensor:
+    """Resize ``x`` (N, C, h, w) bilinearly to ``resolution``; the identity where it has it."""
+    factor = resolution // min(x.shape[2:])
+    if factor == 1:
+        return x
+    size = (factor * x.shape[2], factor * x.shape[3])
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
-    Counted by running the operators on the meta device: nothing is computed, whatever the size.
-    Raises InputError where a call would.
-    """
-    weights = {name: p.detach().to("meta") for name, p in unet.named_parameters()}
-    x_t = torch.empty(1, unet.in_channels, resolution_in, resolution_in, device="meta")
-    labels = None
-    if unet.num_classes is not None:
-        labels = torch.zeros(1, dtype=torch.long, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        functional_call(unet, weights, (x_t, 0, resolution_out, labels))
-    return counter.get_total_flops()
+
+@functools.cache
+def _compiled_paths() -> Callable[..., Tensor]:
+    return torch.compile(FlexiUNet._compute, fullgraph=True, dynamic=False)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from theory.schedules import ResolutionSchedule
 
+from .embedding import TimeInput, time_values
 from .process import ScaleSpaceProcess
 
 
@@ -54,6 +55,8 @@ def denoising_loss(
     t: np.ndarray,
     noise: Tensor,
     snr_clip: float,
+    class_labels: Tensor | None = None,
+    time_input: TimeInput = "step",
 ) -> Tensor:
     """Mean over images of ``min(snr_t, clip) · mean((M_{1:t-1} x_0 − x̂_0)²)``.
 
@@ -64,11 +67,12 @@ def denoising_loss(
     that DDPM gives the same content (min-SNR, Hang et al. 2023).
     """
     schedule = process.schedule
+    r_out = int(schedule.output_resolutions[t[0]])
     with torch.autocast(x0.device.type, enabled=False):  # matrix products of the process
-        target = process.target(x0, int(schedule.output_resolutions[t[0]]))
+        target = process.target(x0, r_out)
         x_t = process.add_noise(x0, torch.from_numpy(t), noise)
     x_t = x_t.contiguous(memory_format=torch.channels_last)
-    steps = torch.from_numpy(t).to(x0.device)
-    prediction = unet(x_t, steps, target.shape[-1]).sample.float()
+    times = torch.from_numpy(time_values(schedule, t, time_input)).to(x0.device)
+    prediction = unet(x_t, times, r_out, class_labels).sample.float()
     weight = torch.from_numpy(np.minimum(schedule.base_snr[t], snr_clip)).to(target)
     return (weight * (prediction - target).square().mean(dim=(1, 2, 3))).mean()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -15,10 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from theory.errors import InputError
+from theory.files import atomic_path
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
 from .data import to_uint8
+from .embedding import time_values
 from .flexi_unet import FlexiUNet
 from .gaussian import GaussianDenoiser, GaussianField
 from .samplers import Callback, Denoiser, SamplerState, trajectory
@@ -26,6 +30,7 @@ from .scheduler import ScaleSpaceScheduler
 
 SCHEDULE_FILE = "schedule.json"
 SPECTRUM_FILE = "spectrum.npz"
+CLASSES_FILE = "classes.json"
 _CHAIN = 1024  # images whose states are held at once
 
 
@@ -33,6 +38,74 @@ class PipelineOutput(NamedTuple):
     """What a call of `ScaleSpacePipeline` returns."""
 
     images: Any  # list of PIL images; (N, R, R, C) uint8 array; or (N, C, R, R) tensor in [-1, 1]
+
+
+class SamplingOptions(TypedDict, total=False):
+    """How `ScaleSpacePipeline` samples; every option has a default.
+
+    Attributes
+    ----------
+    timesteps : sequence of int, optional
+        The steps themselves, in place of a number.
+    class_labels : number, name, or a sequence of them, optional
+        Classes of the images, see `ScaleSpacePipeline.class_indices`; by default none.
+    guidance_scale, guidance_interval
+        See `ScaleSpacePipeline.denoiser`; 1 and everywhere by default.
+    max_batch : int
+        Images that run through the network at once, 64 by default.
+    bf16 : bool
+        Run the network under bfloat16 autocast.
+    progress : bool
+        Show a progress bar.
+    spacing : {"logsnr", "uniform", "edm", "planned"}
+        Of a number of steps; "planned" needs the pipeline's spectrum.
+    changes : {"network", "free"}
+        See `ssd_models.samplers.sample_eta`.
+    order : {1, 2}, optional
+        Of the solver. By default 2 (`ssd_models.samplers.sample_dpmpp_2m`) where ``eta`` is 0 and
+        nothing else asks for 1.
+    spectral_variance : bool
+        See `ssd_models.samplers.sample_eta`; needs the pipeline's spectrum.
+    """
+
+    timesteps: Sequence[int] | None
+    class_labels: int | str | Sequence[int | str] | Tensor | None
+    guidance_scale: float
+    guidance_interval: tuple[float, float] | None
+    max_batch: int
+    bf16: bool
+    progress: bool
+    spacing: str
+    changes: str
+    order: int | None
+    spectral_variance: bool
+
+
+_DEFAULTS: SamplingOptions = {
+    "timesteps": None,
+    "class_labels": None,
+    "guidance_scale": 1.0,
+    "guidance_interval": None,
+    "max_batch": 64,
+    "bf16": False,
+    "progress": False,
+    "spacing": "logsnr",
+    "changes": "network",
+    "order": None,
+    "spectral_variance": False,
+}
+
+
+def check_guidance(
+    scale: float, interval: tuple[float, float] | None, has_labels: bool = True
+) -> None:
+    """Refuse guidance that means nothing with `InputError`."""
+    if not math.isfinite(scale) or scale < 0:
+        raise InputError(f"guidance {scale}: must be a number of at least 0 (1 for none)")
+    if scale != 1 and not has_labels:
+        raise InputError("guidance: needs class labels to guide to")
+    if interval is not None and not 0 <= interval[0] < interval[1]:
+        raise InputError(f"guidance interval {interval}: give two growing noise levels")
 
 
 class ScaleSpacePipeline:
@@ -45,6 +118,8 @@ class ScaleSpacePipeline:
     spectrum : Spectrum, optional
         Of the training data. With it chains start from the marginal that the first step really
         has, steps can be planned, and spectral variance can be drawn.
+    class_names : sequence of str, optional
+        Of the model's classes.
     """
 
     def __init__(
@@ -52,6 +127,7 @@ class ScaleSpacePipeline:
         unet: FlexiUNet,
         scheduler: ScaleSpaceScheduler | ResolutionSchedule,
         spectrum: Spectrum | None = None,
+        class_names: Sequence[str] | None = None,
     ):
         if isinstance(scheduler, ResolutionSchedule):
             scheduler = ScaleSpaceScheduler(scheduler)
@@ -72,7 +148,13 @@ class ScaleSpacePipeline:
                 f"spectrum: is of {spectrum.resolution} px and {spectrum.channels} channels, the "
                 f"network of {unet.image_size} px and {unet.in_channels}"
             )
+        if class_names is not None and len(class_names) != (unet.num_classes or 0):
+            raise InputError(
+                f"class_names: {len(class_names)} of them, the network has {unet.num_classes} "
+                "classes"
+            )
         self.unet = unet.eval()
+        self.class_names = None if class_names is None else tuple(class_names)
         self.scheduler = scheduler
         self.spectrum = spectrum
 
@@ -93,8 +175,11 @@ class ScaleSpacePipeline:
             for name in ("config.json", "model.safetensors", SCHEDULE_FILE):
                 if not (path / name).is_file():
                     raise InputError(f"{path}: is not a model directory ({name} is missing)")
-            schedule_path, spectrum_path = path / SCHEDULE_FILE, path / SPECTRUM_FILE
-            with_spectrum = spectrum_path.is_file()
+            schedule_path = path / SCHEDULE_FILE
+            spectrum_path, classes_path = (
+                file if (file := path / name).is_file() else None
+                for name in (SPECTRUM_FILE, CLASSES_FILE)
+            )
         else:
             if len(path.parts) != 2 or path.is_absolute():
                 raise InputError(f"{path}: no such model directory")
@@ -104,21 +189,31 @@ class ScaleSpacePipeline:
             def download(name: str) -> Path:
                 return Path(hf_hub_download(str(model), name, **hub_options))
 
-            schedule_path, with_spectrum = download(SCHEDULE_FILE), True
-            try:
-                spectrum_path = download(SPECTRUM_FILE)
-            except EntryNotFoundError:
-                with_spectrum = False
+            def if_there(name: str) -> Path | None:
+                try:
+                    return download(name)
+                except EntryNotFoundError:
+                    return None
+
+            schedule_path = download(SCHEDULE_FILE)
+            spectrum_path, classes_path = if_there(SPECTRUM_FILE), if_there(CLASSES_FILE)
         unet = FlexiUNet.from_pretrained(str(model), **hub_options)
-        spectrum = Spectrum.load(spectrum_path) if with_spectrum else None
-        return cls(unet, ResolutionSchedule.load(schedule_path), spectrum)
+        spectrum = Spectrum.load(spectrum_path) if spectrum_path else None
+        names = _read_class_names(classes_path) if classes_path else None
+        return cls(unet, ResolutionSchedule.load(schedule_path), spectrum, names)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json, model.safetensors, schedule.json and, if known, spectrum.npz."""
+        """Write config.json, model.safetensors, schedule.json and, if known, the other two.
+
+        Those are ``spectrum.npz`` and ``classes.json`` (a list of the names of classes).
+        """
         self.unet.save_pretrained(Path(folder))
         self.scheduler.save(Path(folder) / SCHEDULE_FILE)
         if self.spectrum is not None:
             self.spectrum.save(Path(folder) / SPECTRUM_FILE)
+        if self.class_names is not None:
+            with atomic_path(Path(folder) / CLASSES_FILE) as temporary:
+                temporary.write_text(json.dumps(self.class_names, ensure_ascii=False, indent=1))
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model directory to the Hugging Face hub; returns the commit's address."""
@@ -136,28 +231,65 @@ class ScaleSpacePipeline:
         return self
 
     def denoiser(
-        self, class_labels: Tensor | None = None, bf16: bool = False, max_batch: int = 64
+        self,
+        class_labels: Tensor | None = None,
+        bf16: bool = False,
+        max_batch: int = 64,
+        guidance_scale: float = 1.0,
+        guidance_interval: tuple[float, float] | None = None,
     ) -> Denoiser:
         """Return the network as a function for `ssd_models.samplers` and `ssd_models.editing`.
 
         Parameters
         ----------
         class_labels : (N,) integer tensor, optional
+            Negative for no class; without labels a model with classes runs without a class.
         bf16 : bool
             Run the network under bfloat16 autocast.
         max_batch : int
             Images that run through the network at once; larger batches are split.
+        guidance_scale : float
+            Classifier-free guidance (Ho & Salimans 2022): predictions are ``D + (w - 1)(D - D0)``
+            with ``D`` for the class and ``D0`` for none; 1 leaves them as they are.
+        guidance_interval : (float, float), optional
+            Guide only where the noise level, sigma over alpha of the full-resolution chain, lies
+            in it (Kynkäänniemi et al. 2024); everywhere by default.
         """
-        device = next(self.unet.parameters()).device
+        unet, schedule = self.unet, self.scheduler.schedule
+        device = next(unet.parameters()).device
+        low, high = guidance_interval or (0.0, math.inf)
 
-        def denoise(x: Tensor, t: int, out_resolution: int) -> Tensor:
+        def network(x: Tensor, time: float, out_resolution: int, labels: Tensor | None) -> Tensor:
             parts = []
             for i in range(0, len(x), max_batch):
-                labels = None if class_labels is None else class_labels[i : i + max_batch]
+                chunk, part = (
+                    x[i : i + max_batch],
+                    None if labels is None else labels[i : i + max_batch],
+                )
+                n = len(chunk)
+                if unet.is_compiled and n < max_batch:  # another size would be another graph
+                    filling = torch.arange(max_batch, device=device) % n
+                    chunk, part = chunk[filling], None if part is None else part[filling]
+                times = torch.full((len(chunk),), time, device=device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    part = self.unet(x[i : i + max_batch], t, out_resolution, labels).sample
-                parts.append(part.float())
+                    sample = unet(chunk, times, out_resolution, part).sample
+                parts.append(sample[:n].float())
             return torch.cat(parts)
+
+        def denoise(x: Tensor, t: int, out_resolution: int) -> Tensor:
+            time = float(time_values(schedule, t, unet.time_input))
+            if unet.num_classes is None:
+                return network(x, time, out_resolution, None)
+            none = torch.full((len(x),), -1, device=device)
+            if class_labels is None:
+                return network(x, time, out_resolution, none)
+            labels = class_labels.to(device)
+            noise_level = schedule.base_snr[t] ** -0.5
+            if guidance_scale == 1 or not low <= noise_level <= high:
+                return network(x, time, out_resolution, labels)
+            both = network(torch.cat([x, x]), time, out_resolution, torch.cat([labels, none]))
+            with_class, without = both.chunk(2)
+            return torch.lerp(without, with_class, guidance_scale)
 
         return denoise
 
@@ -168,18 +300,10 @@ class ScaleSpacePipeline:
         num_inference_steps: int | None = 50,
         eta: float = 0.0,
         generator: torch.Generator | None = None,
-        timesteps: Sequence[int] | None = None,
-        class_labels: Tensor | None = None,
-        output_type: str = "pil",
-        max_batch: int = 64,
-        bf16: bool = False,
-        progress: bool = False,
-        callback: Callback | None = None,
         *,
-        spacing: str = "logsnr",
-        changes: str = "network",
-        order: int | None = None,
-        spectral_variance: bool = False,
+        output_type: str = "pil",
+        callback: Callback | None = None,
+        **options: Unpack[SamplingOptions],
     ) -> PipelineOutput:
         """Generate images.
 
@@ -193,47 +317,18 @@ class ScaleSpacePipeline:
             0 deterministic, 1 ancestral.
         generator : torch.Generator, optional
             The same state gives the same images.
-        timesteps : sequence of int, optional
-            The steps themselves, in place of a number.
-        class_labels : (N,) integer tensor, optional
         output_type : {"pil", "np", "pt"}
             List of PIL images; uint8 (N, R, R, C); or float (N, C, R, R) in [-1, 1].
-        max_batch : int
-            Images that run through the network at once.
-        bf16 : bool
-            Run the network under bfloat16 autocast.
-        progress : bool
-            Show a progress bar.
         callback : callable, optional
             Called after each step with a `ssd_models.samplers.SamplerState`.
-        spacing : {"logsnr", "uniform", "edm", "planned"}
-            Of a number of steps; "planned" needs the pipeline's spectrum.
-        changes : {"network", "free"}
-            See `ssd_models.samplers.sample_eta`.
-        order : {1, 2}, optional
-            Of the solver. By default 2 (`ssd_models.samplers.sample_dpmpp_2m`) where ``eta`` is 0
-            and nothing else asks for 1.
-        spectral_variance : bool
-            See `ssd_models.samplers.sample_eta`; needs the pipeline's spectrum.
+        **options
+            See `SamplingOptions`.
         """
         if output_type not in ("pil", "np", "pt"):
             raise InputError(f"output_type {output_type!r}: choose from pil, np, pt")
         images = []
-        for state in self.trajectory(
-            batch_size,
-            num_inference_steps,
-            eta,
-            generator,
-            timesteps,
-            class_labels,
-            max_batch,
-            bf16,
-            progress,
-            spacing=spacing,
-            changes=changes,
-            order=order,
-            spectral_variance=spectral_variance,
-        ):
+        states = self.trajectory(batch_size, num_inference_steps, eta, generator, **options)
+        for state in states:
             if callback is not None:
                 callback(state)
             if state.s is None:
@@ -247,50 +342,94 @@ class ScaleSpacePipeline:
         num_inference_steps: int | None = 50,
         eta: float = 0.0,
         generator: torch.Generator | None = None,
-        timesteps: Sequence[int] | None = None,
-        class_labels: Tensor | None = None,
-        max_batch: int = 64,
-        bf16: bool = False,
-        progress: bool = False,
-        *,
-        spacing: str = "logsnr",
-        changes: str = "network",
-        order: int | None = None,
-        spectral_variance: bool = False,
+        **options: Unpack[SamplingOptions],
     ) -> Iterator[SamplerState]:
         """Generate images and show each step, as for an animation; parameters as of a call.
 
         Images beyond 1024 make chains of their own, which begin anew at the first step.
         """
-        if batch_size < 1 or max_batch < 1:
+        get = dict[str, Any](_DEFAULTS)
+        if unknown := sorted(options.keys() - get.keys()):
+            raise TypeError(f"sampling has no options {unknown}; it has {sorted(get)}")
+        get.update(options)
+        if batch_size < 1 or get["max_batch"] < 1:
             raise InputError("batch_size and max_batch: must be at least 1")
-        if spectral_variance and self.spectrum is None:
+        if get["spectral_variance"] and self.spectrum is None:
             raise InputError("spectral_variance: needs the spectrum of the training data")
+        labels = self.class_indices(get["class_labels"], batch_size)
+        check_guidance(get["guidance_scale"], get["guidance_interval"], labels is not None)
+        order = get["order"]
         if order is None:
-            plain = eta == 0 and not spectral_variance and not self.scheduler.schedule.blurs
+            plain = eta == 0 and not get["spectral_variance"] and not self.scheduler.schedule.blurs
             order = 2 if plain else 1
-        count = None if timesteps is not None else num_inference_steps
-        self.scheduler.set_timesteps(count, timesteps, spacing, changes, order, self.spectrum, eta)
+        count = None if get["timesteps"] is not None else num_inference_steps
+        self.scheduler.set_timesteps(
+            count, get["timesteps"], get["spacing"], get["changes"], order, self.spectrum, eta
+        )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = denoiser = None
         if self.spectrum is not None:
             field = GaussianField(self.spectrum)
-            denoiser = GaussianDenoiser(self.spectrum, process) if spectral_variance else None
+            if get["spectral_variance"]:
+                denoiser = GaussianDenoiser(self.spectrum, process)
         device = next(self.unet.parameters()).device
         starts = range(0, batch_size, _CHAIN)
-        bar = tqdm(total=len(starts) * len(steps), desc="sample", disable=not progress, unit="call")
-        with bar:
+        total = len(starts) * len(steps)
+        with tqdm(total=total, desc="sample", disable=not get["progress"], unit="call") as bar:
             for start in starts:
                 size = min(_CHAIN, batch_size - start)
-                labels = None if class_labels is None else class_labels[start : start + size]
                 x = self.scheduler.initial_state(
                     size, self.unet.in_channels, generator, device, field
                 )
                 stepper = self.scheduler.stepper(eta, denoiser)
-                denoise = self.denoiser(labels, bf16, max_batch)
+                denoise = self.denoiser(
+                    None if labels is None else labels[start : start + size],
+                    get["bf16"],
+                    get["max_batch"],
+                    get["guidance_scale"],
+                    get["guidance_interval"],
+                )
                 for state in trajectory(stepper, denoise, x, steps, generator):
                     bar.update()
                     yield state
+
+    def class_indices(
+        self, labels: int | str | Sequence[int | str] | Tensor | None, count: int
+    ) -> Tensor | None:
+        """Class of each of ``count`` images, (count,) int64.
+
+        Parameters
+        ----------
+        labels : number, name, or a sequence of them, optional
+            Of classes; negative numbers mean no class. Fewer than ``count`` are repeated in turn.
+
+        Raises
+        ------
+        InputError
+            If the model has no classes, or not these.
+        """
+        if labels is None:
+            return None
+        classes = self.unet.num_classes
+        if classes is None:
+            raise InputError("class_labels: this model has no classes")
+        if isinstance(labels, Tensor):
+            labels = labels.tolist()
+        listed = [labels] if isinstance(labels, (int, str)) else list(labels)
+        names = self.class_names or tuple(str(i) for i in range(classes))
+        indices = [
+            names.index(label) if label in names else int(label)
+            for label in listed
+            if label in names or str(label).lstrip("-").isdecimal()
+        ]
+        if not listed or len(indices) < len(listed) or max(indices) >= classes:
+            raise InputError(
+                f"class_labels {listed}: choose from {', '.join(names[:20])}"
+                f"{', …' if classes > 20 else ''} or their numbers 0 to {classes - 1}"
+            )
+        if len(indices) > count:
+            raise InputError(f"class_labels: {len(indices)} for {count} images")
+        return torch.tensor([indices[i % len(indices)] for i in range(count)])
 
     @staticmethod
     def as_output(images: Tensor, output_type: str = "pil") -> PipelineOutput:
@@ -302,3 +441,13 @@ class ScaleSpacePipeline:
         if output_type == "np":
             return PipelineOutput(array)
         return PipelineOutput([Image.fromarray(np.squeeze(image)) for image in array])
+
+
+def _read_class_names(path: Path) -> list[str]:
+    try:
+        names = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is no list of class names ({error})") from None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError(f"{path}: is no list of class names")
+    return names

@@ -30,6 +30,7 @@ from theory.files import check_new_folder
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
+from .class_labels import Classes
 from .config import TrainConfig, write_config
 from .data import to_float
 from .flexi_unet import FlexiUNet
@@ -50,12 +51,21 @@ def use_bf16(device: torch.device | str) -> bool:
     return bool(supported and supported())
 
 
-def build_unet(config: TrainConfig, schedule: ResolutionSchedule, channels: int) -> FlexiUNet:
+def build_unet(
+    config: TrainConfig,
+    schedule: ResolutionSchedule,
+    channels: int,
+    num_classes: int | None = None,
+) -> FlexiUNet:
     """Network of the configured width with the levels of the schedule, seeded."""
     full = schedule.resolution
     if off := [level for level in schedule.levels if not is_halving(full, level)]:
         raise InputError(f"schedule: levels {off} are not {full} halved; the network cannot run")
-    overrides: dict[str, Any] = {"in_channels": channels}
+    overrides: dict[str, Any] = {
+        "in_channels": channels,
+        "num_classes": num_classes,
+        "time_input": config.time_input,
+    }
     if config.base_channels is not None:
         overrides["base_channels"] = config.base_channels
     with torch.random.fork_rng():
@@ -67,6 +77,7 @@ def build_unet(config: TrainConfig, schedule: ResolutionSchedule, channels: int)
             f"{unet.resolutions[-1]}; derive one with fewer levels"
         )
     unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    unet.gradient_checkpointing = config.gradient_checkpointing
     return unet
 
 
@@ -85,6 +96,8 @@ class Trainer:
         Name of the data, kept in ``config.yaml``.
     resume : bool
         Go on from the last checkpoint in ``run``.
+    classes : Classes, optional
+        Of the images; needed exactly if ``config.class_conditional``.
     """
 
     def __init__(
@@ -95,8 +108,15 @@ class Trainer:
         config: TrainConfig | None = None,
         data: str = "array",
         resume: bool = False,
+        classes: Classes | None = None,
     ):
         config = config or TrainConfig()
+        if config.class_conditional and (classes is None or len(classes.labels) != len(images)):
+            raise InputError(
+                f"{data}: has no class for every image; put each class in a folder of its own, or "
+                "train without class_conditional"
+            )
+        self.classes = classes if config.class_conditional else None
         if images.ndim != 4 or images.shape[1:3] != (schedule.resolution,) * 2:
             raise InputError(
                 f"images: have shape {images.shape}, the schedule needs "
@@ -109,13 +129,20 @@ class Trainer:
         self.accelerator = Accelerator(
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        unet = build_unet(config, schedule, images.shape[-1])
+        num_classes = None if self.classes is None else len(self.classes.names)
+        unet = build_unet(config, schedule, images.shape[-1], num_classes)
         optimizer = torch.optim.AdamW(
-            unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            unet.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=self.accelerator.device.type in ("cpu", "cuda"),
         )
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
         plain = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
         self.ema = AveragedModel(plain, multi_avg_fn=self._ema_update)
+        on_gpu = self.accelerator.device.type == "cuda"
+        if on_gpu if config.compile is None else config.compile:
+            plain.compile()
         self.bf16 = use_bf16(self.accelerator.device) if config.bf16 is None else config.bf16
         self.step = 0
         checkpoints = self._checkpoints()
@@ -164,7 +191,9 @@ class Trainer:
 
     def pipeline(self) -> ScaleSpacePipeline:
         """The averaged weights as a pipeline."""
-        return ScaleSpacePipeline(cast(FlexiUNet, self.ema.module), self.schedule, self.spectrum)
+        names = None if self.classes is None else self.classes.names
+        unet = cast(FlexiUNet, self.ema.module)
+        return ScaleSpacePipeline(unet, self.schedule, self.spectrum, names)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
@@ -182,8 +211,13 @@ class Trainer:
         shared = np.random.default_rng([config.seed, self.step, _PATH])
         n = config.batch_size
         t = self.paths.draw(shared, rng, n)
-        batch = torch.from_numpy(self.images[rng.integers(len(self.images), size=n)])
+        chosen = rng.integers(len(self.images), size=n)
+        batch = torch.from_numpy(self.images[chosen])
         x0 = batch.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1  # (N, C, R, R)
+        labels = None
+        if self.classes is not None:
+            dropped = rng.random(n) < config.class_dropout
+            labels = torch.from_numpy(np.where(dropped, -1, self.classes.labels[chosen])).to(device)
         seeds = np.random.SeedSequence([config.seed, self.step, _NOISE, process_index])
         generator = torch.Generator(device).manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         r = self.process.resolution(int(t[0]))
@@ -194,7 +228,16 @@ class Trainer:
         torch.manual_seed(int(seeds.generate_state(2, np.uint32)[1]))
         # Not accelerate's mixed precision, which is one setting for the whole Python process.
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            loss = denoising_loss(self.unet, self.process, x0, t, noise, config.snr_clip)
+            loss = denoising_loss(
+                self.unet,
+                self.process,
+                x0,
+                t,
+                noise,
+                config.snr_clip,
+                labels,
+                config.time_input,
+            )
         weight = self.paths.weight(int(t[0])) if config.reweight_changes else 1.0
         self.accelerator.backward(loss * weight)
         self.accelerator.clip_grad_norm_(self.unet.parameters(), config.gradient_clip)
@@ -301,7 +344,15 @@ class Trainer:
         os.replace(aside, final)
         if self.images.shape[-1] in (1, 3):
             generator = torch.Generator().manual_seed(self.config.seed)
-            samples = pipeline(16, 30, generator=generator, output_type="np", bf16=self.bf16)
+            labels = None if self.classes is None else list(range(len(self.classes.names)))[:16]
+            samples = pipeline(
+                16,
+                30,
+                generator=generator,
+                class_labels=labels,
+                output_type="np",
+                bf16=self.bf16,
+            )
             save_grid(samples.images, self.run / "samples" / f"step_{self.step:07d}.png")
 
 

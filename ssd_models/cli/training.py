@@ -59,10 +59,15 @@ class TrainCommand:
         source = open_images(
             str(data), schedule.resolution, limit=self.options.limit, seed=self.options.seed
         )
+        classes = source.classes() if self.options.class_conditional else None
+        if classes is not None:
+            counts = classes.counts
+            shown = ", ".join(f"{name} ({n})" for name, n in list(counts.items())[:10])
+            print(f"{len(counts)} classes: {shown}{', …' if len(counts) > 10 else ''}")
         images = source.load(progress=True)
         from ..training import Trainer
 
-        Trainer(images, schedule, run, self.options, str(data), self.resume).train()
+        Trainer(images, schedule, run, self.options, str(data), self.resume, classes).train()
         print(f"{run}: trained to step {self.options.steps}; try `ssd sample {run}`")
 
 

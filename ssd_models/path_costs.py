@@ -1,0 +1,46 @@
+"""What one path of a Flexi-UNet costs: parameters, floating-point operations, memory.
+
+All are counted on the meta device, where nothing is computed or stored, whatever the size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from .flexi_unet import FlexiUNet
+
+
+def path_flops(
+    unet: FlexiUNet, resolution_in: int, resolution_out: int, training: bool = False
+) -> int:
+    """Cost of a call of ``unet`` for one image, in FLOP (2 per multiply-add).
+
+    Convolutions and matrix products count; normalization, activations and resizing do not.
+    ``training`` adds the backward pass. Raises `theory.InputError` where a call would.
+    """
+    with FlopCounterMode(display=False) as counter:
+        sample, _ = _call(unet, resolution_in, resolution_out)
+        if training:
+            sample.sum().backward()
+    return counter.get_total_flops()
+
+
+def path_parameters(unet: FlexiUNet, resolution_in: int, resolution_out: int) -> list[str]:
+    """Names of the parameters that a path uses: those that its gradient reaches."""
+    sample, weights = _call(unet, resolution_in, resolution_out)
+    sample.sum().backward()
+    return [name for name, weight in weights.items() if weight.grad is not None]
+
+
+def _call(
+    unet: FlexiUNet, resolution_in: int, resolution_out: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    weights = {n: p.detach().to("meta").requires_grad_() for n, p in unet.named_parameters()}
+    x_t = torch.empty(1, unet.in_channels, resolution_in, resolution_in, device="meta")
+    labels = None
+    if unet.num_classes is not None:
+        labels = torch.zeros(1, dtype=torch.long, device="meta")
+    return functional_call(unet, weights, (x_t, 0, resolution_out, labels)).sample, weights

@@ -1,0 +1,116 @@
+"""Classes in sampling: labels by name or number, classifier-free guidance, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ssd_models import ScaleSpacePipeline
+from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
+
+SCHEDULE = derive_schedule(
+    Spectrum.power_law(16, 2.2), NoiseSchedule.linear(200), levels=(16, 8), tolerance=0.3
+)
+NAMES = ("cat", "dog", "bird")
+
+
+@pytest.fixture
+def pipeline(random_unet):
+    return ScaleSpacePipeline(random_unet(num_classes=3), SCHEDULE, class_names=NAMES)
+
+
+def test_guidance_is_linear_between_no_class_and_class(pipeline):
+    x, labels = torch.randn(3, 3, 8, 8), torch.tensor([2, 0, 1])
+    none = torch.full((3,), -1)
+    t = SCHEDULE.num_steps - 1
+    with torch.no_grad():
+        conditional = pipeline.unet(x, t, 8, labels).sample
+        unconditional = pipeline.unet(x, t, 8, none).sample
+
+        def guided(scale, labels=labels, **options):
+            return pipeline.denoiser(labels, guidance_scale=scale, **options)(x, t, 8)
+
+        assert not torch.allclose(conditional, unconditional)
+        torch.testing.assert_close(guided(1), conditional)
+        torch.testing.assert_close(guided(0), unconditional)
+        torch.testing.assert_close(guided(1, None), unconditional)
+        torch.testing.assert_close(guided(3), 3 * conditional - 2 * unconditional)
+        torch.testing.assert_close(guided(3, max_batch=2), guided(3))
+
+
+def test_guidance_stays_within_its_interval_of_noise_levels(pipeline):
+    x, labels = torch.randn(1, 3, 16, 16), torch.tensor([2])
+    level = SCHEDULE.base_snr**-0.5  # sigma over alpha at full resolution
+    low, high = float(level[40]), float(level[60])
+    denoise = pipeline.denoiser(labels, guidance_scale=2, guidance_interval=(low, high))
+    plain, always = pipeline.denoiser(labels), pipeline.denoiser(labels, guidance_scale=2)
+    with torch.no_grad():
+        for t in (39, 40, 50, 60, 61):
+            expected = (always if 40 <= t <= 60 else plain)(x, t, 16)
+            torch.testing.assert_close(denoise(x, t, 16), expected)
+            assert not torch.allclose(plain(x, t, 16), always(x, t, 16))
+
+
+def test_images_take_classes_in_turn_by_name_or_number(pipeline):
+    labels = pipeline.class_indices(["dog", 0, "2", -1], 6)
+    assert labels.tolist() == [1, 0, 2, -1, 1, 0]
+    assert pipeline.class_indices("bird", 2).tolist() == [2, 2]
+    assert pipeline.class_indices(torch.tensor([1]), 1).tolist() == [1]
+
+    def draw(**options):
+        generator = torch.Generator().manual_seed(0)
+        return pipeline(2, 6, generator=generator, output_type="np", **options).images
+
+    by_name = draw(class_labels=["dog", "bird"], guidance_scale=2.0)
+    np.testing.assert_array_equal(draw(class_labels=[1, 2], guidance_scale=2.0), by_name)
+    assert (draw(class_labels=[1, 2]) != by_name).any()
+
+
+def test_names_of_classes_stay_with_the_model(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "classes.json").read_text()) == list(NAMES)
+    assert ScaleSpacePipeline.from_pretrained(tmp_path).class_names == NAMES
+    for text in ("{}", "[1, 2, 3]", "[", '["cat"]'):
+        (tmp_path / "classes.json").write_text(text)
+        with pytest.raises(InputError, match=r"class_names|class names"):
+            ScaleSpacePipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"class_labels": "cow"}, "choose from cat, dog, bird or their numbers 0 to 2"),
+        ({"class_labels": 3}, "numbers 0 to 2"),
+        ({"class_labels": ["cat", "x"]}, "choose from"),
+        ({"class_labels": []}, "choose from"),
+        ({"class_labels": [0, 1, 2]}, "3 for 2 images"),
+        ({"guidance_scale": 2.0}, "needs class labels"),
+        ({"class_labels": 0, "guidance_scale": -1.0}, "at least 0"),
+        ({"class_labels": 0, "guidance_scale": float("nan")}, "at least 0"),
+        ({"class_labels": 0, "guidance_interval": (2.0, 1.0)}, "growing noise levels"),
+    ],
+)
+def test_what_means_nothing_is_refused(pipeline, options, said):
+    with pytest.raises(InputError, match=said):
+        pipeline(2, 6, **options)
+
+
+def test_a_model_without_classes_takes_none(random_unet):
+    pipeline = ScaleSpacePipeline(random_unet(), SCHEDULE)
+    with pytest.raises(InputError, match="this model has no classes"):
+        pipeline(1, 6, class_labels=0)
+    with pytest.raises(TypeError, match="no options"):
+        pipeline(1, 6, class_label=0)
+    with pytest.raises(InputError, match="class_names: 3"):
+        ScaleSpacePipeline(random_unet(), SCHEDULE, class_names=NAMES)
+
+
+def test_log_snr_is_the_full_resolution_chains(random_unet):
+    pipeline = ScaleSpacePipeline(random_unet(time_input="logsnr"), SCHEDULE)
+    t = SCHEDULE.num_steps - 1  # a state of 8 pixels, whose own snr is four times that
+    x, logsnr = torch.randn(1, 3, 8, 8), torch.tensor([SCHEDULE.base_snr[t]]).log()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            pipeline.denoiser()(x, t, 8), pipeline.unet(x, logsnr.float(), 8).sample
+        )
