@@ -112,15 +112,16 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Map ``x`` (N, in_channels, h, w) and ``emb`` (N, E) to (N, out_channels, h, w).
+        """Map ``x`` (N, in_channels, h, w) to (N, out_channels, h, w).
 
-        ``x`` may also be the first of the joined maps alone, where the others do not exist: their
-        part of the block is then left out.
+        ``emb``, (N, E), is the embedding after its SiLU, which all blocks share. ``x`` may also be
+        the first of the joined maps alone, where the others do not exist: their part of the block
+        is then left out.
         """
         norm, _, conv = self.in_layers  # SiLU is computed with the norm
         h = _convolve(conv, norm(x, activation=True))
         norm, _, dropout, conv = self.out_layers
-        h = conv(dropout(norm(h, self.emb_layers(emb), activation=True)))
+        h = conv(dropout(norm(h, self.emb_layers[1](emb), activation=True)))
         return h.add_(_convolve(self.skip_connection, x))
 
 

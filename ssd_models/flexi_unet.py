@@ -289,15 +289,16 @@ class FlexiUNet(
         x_t = x_t.to(dtype)
         with full_precision(x_t.device):
             emb = self._embed(time, class_labels, dtype)
+            features = F.silu(emb)
 
-        h, skips = self._encode(x_t, emb, level_in)
-        h = self._run(self.middle_block, h, emb)
-        h = self._decode(h, skips, emb, level_in, level_out)
+        h, skips = self._encode(x_t, features, level_in)
+        h = self._run(self.middle_block, h, features)
+        h = self._decode(h, skips, features, level_in, level_out)
         if (width := str(h.shape[1])) in self.adapters_out:
             h = self.adapters_out[width](h)
         with full_precision(x_t.device):
             norm, _, head = self.out  # SiLU is computed with the norm
-            sample = head(norm(h.to(dtype), activation=True))
+            sample = head(norm(h, activation=True).to(dtype))
             if self.variant == "default":
                 gate = self.gate(emb)[:, :, None, None]  # (N, C, 1, 1)
                 sample = sample + gate * _resized_up(x_t, r_out)

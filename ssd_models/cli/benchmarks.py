@@ -9,6 +9,8 @@ from tyro.conf import Positional, subcommand
 
 from theory.errors import InputError
 
+from ..bench_setting import NetworkSetting
+
 
 @dataclass(frozen=True)
 class BenchSchedules:
@@ -138,6 +140,34 @@ class BenchPosterior:
 
 
 @dataclass(frozen=True)
+class BenchUnet(NetworkSetting):
+    """Measure each path of the network: parameters, FLOP, latency, throughput, memory.
+
+    Example: ssd bench unet --network paper --resolution 64
+    """
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench_network import bench_unet
+
+        bench_unet(self)
+
+
+@dataclass(frozen=True)
+class BenchTrain(NetworkSetting):
+    """Measure a training step on each path, beside the one-level (DDPM) network of that width.
+
+    Example: ssd bench train --network paper --base-channels 64 --schedule schedule.json
+    """
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench_network import bench_train
+
+        bench_train(self)
+
+
+@dataclass(frozen=True)
 class BenchCommand:
     """Measure and compare; every figure that the README quotes comes from here."""
 
@@ -147,6 +177,8 @@ class BenchCommand:
         | Annotated[BenchSpectrum, subcommand("spectrum")]
         | Annotated[BenchSamplers, subcommand("samplers")]
         | Annotated[BenchPosterior, subcommand("posterior")]
+        | Annotated[BenchUnet, subcommand("unet")]
+        | Annotated[BenchTrain, subcommand("train")]
     )
 
     def run(self) -> None:

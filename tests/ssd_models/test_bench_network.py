@@ -1,0 +1,79 @@
+"""Costs of paths as `ssd bench unet` and `ssd bench train` measure and print them."""
+
+import re
+
+import pytest
+import torch
+
+from ssd_models.bench_setting import NetworkSetting
+from ssd_models.cli import main
+from ssd_models.contenders import LiveTensors
+from theory import InputError, NoiseSchedule, ResolutionSchedule
+
+QUICK = ["--resolution", "16", "--levels", "2", "--base-channels", "8", "--batch", "2"]
+QUICK += ["--repeats", "1", "--bf16", "False"]
+
+
+def rows(text):
+    """First column to the numbers after it."""
+    found = re.findall(r"^ *([a-zA-Z()0-9>,\- ]+?) {2,}([\d.%MiB\- ]+)$", text, re.M)
+    return {name.strip(): values.split() for name, values in found}
+
+
+def test_live_tensors_are_counted_while_they_live():
+    with LiveTensors() as live:
+        a = torch.zeros(1000)  # 4,000 bytes
+        b = a + 1
+        c = b.view(10, 100)  # no memory of its own
+        del b
+        a.add_(1)
+        del c
+        d = torch.zeros(3000)
+        del a, d
+        torch.zeros(500)
+    assert live.peak == 4000 + 12000
+
+
+@pytest.mark.parametrize("kind", ["unet", "train"])
+def test_every_path_is_measured_beside_the_one_level_network(kind, capsys):
+    main(["bench", kind, *QUICK])
+    text = capsys.readouterr().out
+    table = rows(text)
+    assert {"16", "8->16", "8"} <= table.keys()
+    flops = {path: float(table[path][2]) for path in ("16", "8->16", "8")}
+    assert flops["16"] > flops["8->16"] > flops["8"] > 0
+    ours, single = table["ours"], table["one level (DDPM)"]
+    assert len(ours) == len(single) == 4
+    assert single[1:3] == ["-", "-"]
+    assert single[0] == single[3]  # every step at full resolution
+    assert min(map(float, ours)) <= float(ours[3]) <= max(map(float, ours))
+    assert "times the images/s on the mixture" in text
+
+
+def test_the_mixture_is_the_schedules(tmp_path, capsys):
+    schedule = ResolutionSchedule.from_noise(
+        [16] * 10 + [8] * 90, NoiseSchedule.linear(100), levels=(16, 8)
+    )
+    schedule.save(tmp_path / "s.json")
+    main(["bench", "unet", *QUICK, "--schedule", str(tmp_path / "s.json")])
+    text = capsys.readouterr().out
+    ours = [float(x) for x in rows(text)["ours"]]
+    expected = 1 / (0.1 * (9 / 10) / ours[0] + 0.01 / ours[1] + 0.9 / ours[2] + 0.01 / ours[0])
+    assert ours[3] == pytest.approx(expected, rel=0.02)
+    assert "10: 16->8" in text
+
+
+def test_settings_that_cannot_run_are_refused(tmp_path, capsys):
+    schedule = ResolutionSchedule.paper(32, 2, "equal", NoiseSchedule.linear(100))
+    schedule.save(tmp_path / "s.json")
+    for options, said in (
+        (["--schedule", str(tmp_path / "s.json")], "give --resolution 32"),
+        (["--public", str(tmp_path)], "no checkout of the public code"),
+        (["--batch", "0"], "at least 1"),
+        (["--levels", "9"], "allows 1 to 3"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["bench", "train", *QUICK, *options])
+        assert said in capsys.readouterr().err
+    with pytest.raises(InputError, match="at least 1"):
+        NetworkSetting(repeats=0)
