@@ -35,6 +35,7 @@ def bench_train(setting: NetworkSetting) -> None:
 
 
 def _run(setting: NetworkSetting, training: bool) -> None:
+    setting.check()
     schedule = _schedule(setting)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     contenders = _contenders(setting, schedule, device)

@@ -33,6 +33,7 @@ class NetworkSetting:
     repeats: int = 5
     """Turns, of which the median counts."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse numbers that cannot be measured with `InputError`."""
         if min(self.resolution, self.levels, self.batch, self.repeats) < 1:
             raise InputError("bench: resolution, levels, batch and repeats must be at least 1")

@@ -153,6 +153,7 @@ class ScaleSpacePipeline:
                 f"class_names: {len(class_names)} of them, the network has {unet.num_classes} "
                 "classes"
             )
+        unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.unet = unet.eval()
         self.class_names = None if class_names is None else tuple(class_names)
         self.scheduler = scheduler
@@ -267,7 +268,7 @@ class ScaleSpacePipeline:
                     None if labels is None else labels[i : i + max_batch],
                 )
                 n = len(chunk)
-                if unet.is_compiled and n < max_batch:  # another size would be another graph
+                if unet.is_compiled and n < max_batch < len(x):  # or it would be another graph
                     filling = torch.arange(max_batch, device=device) % n
                     chunk, part = chunk[filling], None if part is None else part[filling]
                 times = torch.full((len(chunk),), time, device=device)

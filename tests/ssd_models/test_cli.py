@@ -92,6 +92,28 @@ def test_the_pipeline_with_its_defaults(form, here, capsys):
     assert not [p for p in Path().rglob(".*") if "partial" in p.name]
 
 
+def test_classes_are_learned_and_sampled_by_name(here, capsys):
+    for i, path in enumerate(sorted(Path("images").iterdir())):
+        folder = Path("animals") / ("cat" if i % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    main(["spectrum", "animals", "--resolution", "16"])
+    main(["derive", "--levels", "2"])
+    main(["train", *TINY, "--class-conditional", "--time-input", "logsnr"])
+    assert "2 classes: cat (6), dog (6)" in capsys.readouterr().out
+    assert json.loads(Path("run/model/classes.json").read_text()) == ["cat", "dog"]
+    main(["train", "--resume", "--steps", "5"])
+    sample = ["sample", "-n", "3", "--steps", "4", "--guidance", "2"]
+    main([*sample, "--classes", "dog", "0", "--guidance-interval", "0.1", "9"])
+    assert "needs class labels" in refusal(sample, capsys)
+    assert "choose from cat, dog" in refusal([*sample, "--classes", "cow"], capsys)
+    Path("flat").mkdir()
+    for path in Path("animals").rglob("*.*"):
+        path.rename(Path("flat") / path.name)
+    options = ["--data", "flat", "--class-conditional", "-o", "other"]
+    assert "has no class for every image" in refusal(["train", *TINY, *options], capsys)
+
+
 def test_images_are_reduced_on_request_or_as_the_spectrum_was(here):
     main(["spectrum", "images", "--resolution", "8"])
     main(["derive", "--levels", "2"])

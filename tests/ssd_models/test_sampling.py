@@ -154,3 +154,12 @@ def test_network_and_schedule_must_fit(random_unet):
     other = derive_schedule(Spectrum.power_law(32, 2.2), NoiseSchedule.linear(200), (32, 16))
     with pytest.raises(InputError, match=r"needs resolutions \[32\]"):
         ScaleSpacePipeline(random_unet(std=0.05), other)
+
+
+@pytest.mark.parametrize("image_size", [(16, 24), (20, 16)])
+def test_images_need_not_be_square(image_size, random_unet):
+    scheduler = ScaleSpaceScheduler(SCHEDULE, image_size)
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05), scheduler)
+    for options in ({}, {"eta": 1.0}, {"changes": "free"}):
+        images = pipeline(2, 8, output_type="np", **options).images
+        assert images.shape == (2, *image_size, 3)
