@@ -9,13 +9,16 @@ array ``labels`` (or ``arr_1``, as guided-diffusion writes it).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from theory.errors import InputError
+
+ClassLabels = int | str | Sequence[int | str]  # of classes, by number or name
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,16 @@ class Classes:
         """Images of each class."""
         found = np.bincount(self.labels, minlength=len(self.names))
         return dict(zip(self.names, found.tolist(), strict=True))
+
+
+def require_classes(classes: Classes | None, count: int, data: str) -> Classes:
+    """Return the classes of ``count`` images of ``data``, or refuse with `InputError`."""
+    if classes is None or len(classes.labels) != count:
+        raise InputError(
+            f"{data}: has no class for every image; put each class in a folder of its own, or "
+            "train without class_conditional"
+        )
+    return classes
 
 
 def classes_of_folders(names: Sequence[str]) -> Classes | None:
@@ -83,3 +96,53 @@ def classes_of_numbers(labels: np.ndarray, where: str) -> Classes:
         )
     count = int(labels.max()) + 1 if labels.size else 0
     return Classes(labels.astype(np.int64), tuple(str(i) for i in range(count)))
+
+
+def class_indices(
+    labels: ClassLabels, count: int, num_classes: int | None, names: Sequence[str] | None = None
+) -> np.ndarray:
+    """Class of each of ``count`` images, (count,) int64.
+
+    Parameters
+    ----------
+    labels : number, name, or a sequence of them
+        Of classes; negative numbers mean no class. Fewer than ``count`` are repeated in turn.
+    count : int
+    num_classes : int, optional
+        Classes of the model; None if it has none.
+    names : sequence of str, optional
+        Of the classes; by default their numbers.
+
+    Raises
+    ------
+    InputError
+        If the model has no classes, or not these.
+    """
+    if num_classes is None:
+        raise InputError("class_labels: this model has no classes")
+    listed = [labels] if isinstance(labels, (int, str)) else list(labels)
+    known = [str(i) for i in range(num_classes)] if names is None else list(names)
+    indices = [
+        known.index(str(label)) if label in known else int(label)
+        for label in listed
+        if label in known or re.fullmatch(r"-?\d+", str(label))
+    ]
+    if not listed or len(indices) < len(listed) or max(indices) >= num_classes:
+        raise InputError(
+            f"class_labels {listed}: choose from {', '.join(known[:20])}"
+            f"{', …' if num_classes > 20 else ''} or their numbers 0 to {num_classes - 1}"
+        )
+    if len(indices) > count:
+        raise InputError(f"class_labels: {len(indices)} for {count} images")
+    return np.resize(np.array(indices), count)
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Read a JSON list of the names of classes; what is something else is refused."""
+    try:
+        names = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is no list of class names ({error})") from None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError(f"{path}: is no list of class names")
+    return names

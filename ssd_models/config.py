@@ -35,7 +35,7 @@ class TrainConfig:
     reweight_changes: bool = False  # weigh those back to their share of the steps
     bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
     compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
-    gradient_checkpointing: bool = False  # less memory, about a third more time
+    gradient_checkpointing: bool = False  # less memory, a second forward pass
     limit: int | None = None  # train on that many images only
     seed: int = 0  # of weights, images, steps and noise
     log_every: int = 50  # steps between lines of metrics.jsonl

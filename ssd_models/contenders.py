@@ -21,21 +21,21 @@ from theory.errors import InputError
 
 from .flexi_unet import FlexiUNet
 
-Call = Callable[
-    [Tensor, Tensor, int], Tensor
-]  # states (N, C, r, r), steps (N,), r_out -> (N, C, …)
-PathSize = tuple[int, int]
+Call = Callable[[Tensor, Tensor, int], Tensor]
+PathSize = tuple[int, int]  # input and output resolution in pixels
 
 
 @dataclass
 class Contender:
     """A network, how it is called, and in which precision."""
 
+    fused: ClassVar[bool] = True  # optimizer
+
     name: str
     module: torch.nn.Module
-    call: Call
+    call: Call  # from states (N, 3, r, r), steps (N,) and output resolution to predictions
     paths: list[PathSize]
-    bf16: bool
+    bf16: bool  # autocast
     device: torch.device
 
     def __post_init__(self) -> None:
@@ -43,8 +43,6 @@ class Contender:
         fused = self.fused or None  # None: as the library chooses
         self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, fused=fused)
         self._average = [p.detach().clone() for p in parameters]
-
-    fused: ClassVar[bool] = True  # optimizer
 
     def infer(self, path: PathSize, batch: int) -> None:
         """One call without gradient."""

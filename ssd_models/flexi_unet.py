@@ -96,7 +96,7 @@ class FlexiUNet(
     ----------
     gradient_checkpointing : bool
         Keep only what enters each stage and compute the rest again in the backward pass: less
-        memory for about a third more time. Off at first; the gradients are the same.
+        memory for a second forward pass. Off at first; the gradients are the same.
 
     Raises
     ------

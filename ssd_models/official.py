@@ -81,8 +81,8 @@ def official_image_size(path: str | os.PathLike[str]) -> int:
     weights = _read(path)
     base = weights[_TIME].shape[1]
     widths = [weights[_ENTRY].shape[0] / base]  # per level, in base channels
-    blocks = range(1, 1 + max(int(n.split(".")[1]) for n in weights if n.startswith("input_bl")))
-    for block in blocks:
+    numbers = [re.match(r"input_blocks\.(\d{1,3})\.", name) for name in weights]
+    for block in range(1, 1 + max(int(number[1]) for number in numbers if number)):
         if f"input_blocks.{block}.0.op.weight" in weights:  # the next level begins
             widths.append(0)
         elif (out := weights.get(f"input_blocks.{block}.0.out_layers.3.weight")) is not None:
@@ -150,9 +150,9 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     weights = content.get("model", content) if isinstance(content, dict) else {}
     if not isinstance(weights, dict):
         weights = {}
-    missing = [name for name in (_ENTRY, _TIME) if not isinstance(weights.get(name), torch.Tensor)]
-    if missing:
-        raise InputError(f"{path}: holds no Flexi-UNet ({', '.join(missing)} missing)")
+    for name, dimensions in ((_ENTRY, 4), (_TIME, 2)):
+        if not isinstance(found := weights.get(name), torch.Tensor) or found.ndim != dimensions:
+            raise InputError(f"{path}: holds no Flexi-UNet ({name} is missing or misshapen)")
     if alien := [name for name, w in weights.items() if not isinstance(w, torch.Tensor)]:
         raise InputError(f"{path}: {alien[0]} is no tensor")
     return weights

@@ -29,7 +29,10 @@ def path_flops(
 
 
 def path_parameters(unet: FlexiUNet, resolution_in: int, resolution_out: int) -> list[str]:
-    """Names of the parameters that a path uses: those that its gradient reaches."""
+    """Names of the parameters that a path uses: those that its gradient reaches.
+
+    A weight of which a path leaves out the part for a missing skip is among them.
+    """
     sample, weights = _call(unet, resolution_in, resolution_out)
     sample.sum().backward()
     return [name for name, weight in weights.items() if weight.grad is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,10 +20,11 @@ from theory.files import atomic_path
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
+from .class_labels import ClassLabels, class_indices, read_class_names
 from .data import to_uint8
-from .embedding import time_values
 from .flexi_unet import FlexiUNet
 from .gaussian import GaussianDenoiser, GaussianField
+from .guidance import check_guidance, guided_denoiser
 from .samplers import Callback, Denoiser, SamplerState, trajectory
 from .scheduler import ScaleSpaceScheduler
 
@@ -69,7 +69,7 @@ class SamplingOptions(TypedDict, total=False):
     """
 
     timesteps: Sequence[int] | None
-    class_labels: int | str | Sequence[int | str] | Tensor | None
+    class_labels: ClassLabels | Tensor | None
     guidance_scale: float
     guidance_interval: tuple[float, float] | None
     max_batch: int
@@ -94,18 +94,6 @@ _DEFAULTS: SamplingOptions = {
     "order": None,
     "spectral_variance": False,
 }
-
-
-def check_guidance(
-    scale: float, interval: tuple[float, float] | None, has_labels: bool = True
-) -> None:
-    """Refuse guidance that means nothing with `InputError`."""
-    if not math.isfinite(scale) or scale < 0:
-        raise InputError(f"guidance {scale}: must be a number of at least 0 (1 for none)")
-    if scale != 1 and not has_labels:
-        raise InputError("guidance: needs class labels to guide to")
-    if interval is not None and not 0 <= interval[0] < interval[1]:
-        raise InputError(f"guidance interval {interval}: give two growing noise levels")
 
 
 class ScaleSpacePipeline:
@@ -200,7 +188,7 @@ class ScaleSpacePipeline:
             spectrum_path, classes_path = if_there(SPECTRUM_FILE), if_there(CLASSES_FILE)
         unet = FlexiUNet.from_pretrained(str(model), **hub_options)
         spectrum = Spectrum.load(spectrum_path) if spectrum_path else None
-        names = _read_class_names(classes_path) if classes_path else None
+        names = read_class_names(classes_path) if classes_path else None
         return cls(unet, ResolutionSchedule.load(schedule_path), spectrum, names)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -256,43 +244,15 @@ class ScaleSpacePipeline:
             Guide only where the noise level, sigma over alpha of the full-resolution chain, lies
             in it (Kynkäänniemi et al. 2024); everywhere by default.
         """
-        unet, schedule = self.unet, self.scheduler.schedule
-        device = next(unet.parameters()).device
-        low, high = guidance_interval or (0.0, math.inf)
-
-        def network(x: Tensor, time: float, out_resolution: int, labels: Tensor | None) -> Tensor:
-            parts = []
-            for i in range(0, len(x), max_batch):
-                chunk, part = (
-                    x[i : i + max_batch],
-                    None if labels is None else labels[i : i + max_batch],
-                )
-                n = len(chunk)
-                if unet.is_compiled and n < max_batch < len(x):  # or it would be another graph
-                    filling = torch.arange(max_batch, device=device) % n
-                    chunk, part = chunk[filling], None if part is None else part[filling]
-                times = torch.full((len(chunk),), time, device=device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    sample = unet(chunk, times, out_resolution, part).sample
-                parts.append(sample[:n].float())
-            return torch.cat(parts)
-
-        def denoise(x: Tensor, t: int, out_resolution: int) -> Tensor:
-            time = float(time_values(schedule, t, unet.time_input))
-            if unet.num_classes is None:
-                return network(x, time, out_resolution, None)
-            none = torch.full((len(x),), -1, device=device)
-            if class_labels is None:
-                return network(x, time, out_resolution, none)
-            labels = class_labels.to(device)
-            noise_level = schedule.base_snr[t] ** -0.5
-            if guidance_scale == 1 or not low <= noise_level <= high:
-                return network(x, time, out_resolution, labels)
-            both = network(torch.cat([x, x]), time, out_resolution, torch.cat([labels, none]))
-            with_class, without = both.chunk(2)
-            return torch.lerp(without, with_class, guidance_scale)
-
-        return denoise
+        return guided_denoiser(
+            self.unet,
+            self.scheduler.schedule,
+            class_labels,
+            bf16,
+            max_batch,
+            guidance_scale,
+            guidance_interval,
+        )
 
     @torch.inference_mode()
     def __call__(
@@ -394,43 +354,12 @@ class ScaleSpacePipeline:
                     bar.update()
                     yield state
 
-    def class_indices(
-        self, labels: int | str | Sequence[int | str] | Tensor | None, count: int
-    ) -> Tensor | None:
-        """Class of each of ``count`` images, (count,) int64.
-
-        Parameters
-        ----------
-        labels : number, name, or a sequence of them, optional
-            Of classes; negative numbers mean no class. Fewer than ``count`` are repeated in turn.
-
-        Raises
-        ------
-        InputError
-            If the model has no classes, or not these.
-        """
+    def class_indices(self, labels: ClassLabels | Tensor | None, count: int) -> Tensor | None:
+        """Class of each of ``count`` images, (count,) int64, see `class_labels.class_indices`."""
         if labels is None:
             return None
-        classes = self.unet.num_classes
-        if classes is None:
-            raise InputError("class_labels: this model has no classes")
-        if isinstance(labels, Tensor):
-            labels = labels.tolist()
-        listed = [labels] if isinstance(labels, (int, str)) else list(labels)
-        names = self.class_names or tuple(str(i) for i in range(classes))
-        indices = [
-            names.index(label) if label in names else int(label)
-            for label in listed
-            if label in names or str(label).lstrip("-").isdecimal()
-        ]
-        if not listed or len(indices) < len(listed) or max(indices) >= classes:
-            raise InputError(
-                f"class_labels {listed}: choose from {', '.join(names[:20])}"
-                f"{', …' if classes > 20 else ''} or their numbers 0 to {classes - 1}"
-            )
-        if len(indices) > count:
-            raise InputError(f"class_labels: {len(indices)} for {count} images")
-        return torch.tensor([indices[i % len(indices)] for i in range(count)])
+        listed = labels.tolist() if isinstance(labels, Tensor) else labels
+        return torch.tensor(class_indices(listed, count, self.unet.num_classes, self.class_names))
 
     @staticmethod
     def as_output(images: Tensor, output_type: str = "pil") -> PipelineOutput:
@@ -442,13 +371,3 @@ class ScaleSpacePipeline:
         if output_type == "np":
             return PipelineOutput(array)
         return PipelineOutput([Image.fromarray(np.squeeze(image)) for image in array])
-
-
-def _read_class_names(path: Path) -> list[str]:
-    try:
-        names = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no list of class names ({error})") from None
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise InputError(f"{path}: is no list of class names")
-    return names

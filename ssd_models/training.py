@@ -30,7 +30,7 @@ from theory.files import check_new_folder
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
-from .class_labels import Classes
+from .class_labels import Classes, require_classes
 from .config import TrainConfig, write_config
 from .data import to_float
 from .flexi_unet import FlexiUNet
@@ -111,12 +111,9 @@ class Trainer:
         classes: Classes | None = None,
     ):
         config = config or TrainConfig()
-        if config.class_conditional and (classes is None or len(classes.labels) != len(images)):
-            raise InputError(
-                f"{data}: has no class for every image; put each class in a folder of its own, or "
-                "train without class_conditional"
-            )
-        self.classes = classes if config.class_conditional else None
+        self.classes = None
+        if config.class_conditional:
+            self.classes = require_classes(classes, len(images), data)
         if images.ndim != 4 or images.shape[1:3] != (schedule.resolution,) * 2:
             raise InputError(
                 f"images: have shape {images.shape}, the schedule needs "

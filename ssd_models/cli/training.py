@@ -52,6 +52,7 @@ class TrainCommand:
             raise InputError(f"{self.schedule}: does not name its data; give them with --data")
         if not self.resume:
             check_new_folder(run)
+        from ..class_labels import require_classes
         from ..data import open_images
 
         if not (self.resume or self.resize or data == schedule.derivation.get("source")):
@@ -59,8 +60,9 @@ class TrainCommand:
         source = open_images(
             str(data), schedule.resolution, limit=self.options.limit, seed=self.options.seed
         )
-        classes = source.classes() if self.options.class_conditional else None
-        if classes is not None:
+        classes = None
+        if self.options.class_conditional:
+            classes = require_classes(source.classes(), len(source), str(data))
             counts = classes.counts
             shown = ", ".join(f"{name} ({n})" for name, n in list(counts.items())[:10])
             print(f"{len(counts)} classes: {shown}{', …' if len(counts) > 10 else ''}")

@@ -84,6 +84,7 @@ def test_names_of_classes_stay_with_the_model(pipeline, tmp_path):
         ({"class_labels": 3}, "numbers 0 to 2"),
         ({"class_labels": ["cat", "x"]}, "choose from"),
         ({"class_labels": []}, "choose from"),
+        ({"class_labels": "--1"}, "choose from"),
         ({"class_labels": [0, 1, 2]}, "3 for 2 images"),
         ({"guidance_scale": 2.0}, "needs class labels"),
         ({"class_labels": 0, "guidance_scale": -1.0}, "at least 0"),
@@ -114,3 +115,17 @@ def test_log_snr_is_the_full_resolution_chains(random_unet):
         torch.testing.assert_close(
             pipeline.denoiser()(x, t, 8), pipeline.unet(x, logsnr.float(), 8).sample
         )
+
+
+def test_a_compiled_network_sees_batches_of_one_size(pipeline):
+    import torch._dynamo as dynamo
+
+    x, labels = torch.randn(5, 3, 8, 8), torch.tensor([2, 0, 1, 1, -1])
+    denoise = pipeline.denoiser(labels, max_batch=4, guidance_scale=2)  # 10 are 4, 4 and 2
+    with torch.no_grad():
+        expected = denoise(x, 150, 8)
+        pipeline.unet.compile(backend="eager")
+        dynamo.reset()
+        dynamo.utils.counters.clear()
+        torch.testing.assert_close(denoise(x, 150, 8), expected)
+        assert dynamo.utils.counters["stats"]["unique_graphs"] == 1

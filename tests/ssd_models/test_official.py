@@ -62,7 +62,8 @@ def test_files_that_are_no_checkpoint_are_refused(official, tmp_path):
         load_official(tmp_path / "names.pt", 32, 3)
     (tmp_path / "text.pt").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pt")
-    for name in ("text.pt", "list.pt", "none.pt"):
+    torch.save({"model": {"input_blocks.0.0.weight": torch.zeros(3)}}, tmp_path / "odd.pt")
+    for name in ("text.pt", "list.pt", "none.pt", "odd.pt"):
         with pytest.raises(InputError, match=name):
             load_official(tmp_path / name, 32, 3)
 
