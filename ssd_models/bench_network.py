@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
@@ -131,11 +132,7 @@ def _measure(
         counts: dict[str, int] = {}
         for turn in range(setting.repeats + 1):
             for contender in able:
-                run = contender.train if training else contender.infer
-
-                def job(run: Callable[[PathSize, int], None] = run) -> None:
-                    run(path, batch)  # noqa: B023
-
+                job = partial(contender.train if training else contender.infer, path, batch)
                 if turn == 0:
                     _timed(job, 1, contender.device)  # compiles
                     once = _timed(job, 1, contender.device)

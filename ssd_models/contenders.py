@@ -144,13 +144,13 @@ class PublicContender(Contender):
 def flexi_contender(
     name: str, unet: FlexiUNet, bf16: bool, compiled: bool, device: torch.device
 ) -> Contender:
-    """Our network, channels last."""
-    unet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Our network."""
+    unet.to(device)
     if compiled:
         unet.compile()
 
     def call(x: Tensor, t: Tensor, r_out: int) -> Tensor:
-        return unet(x.contiguous(memory_format=torch.channels_last), t, r_out).sample
+        return unet(x, t, r_out).sample
 
     return Contender(name, unet, call, unet.paths, bf16, device)
 

@@ -58,7 +58,8 @@ class FlexiUNet(
     output group is skipped (at full resolution too), a change into full resolution resizes the
     input up and runs the whole network, missing skips are zeros that run through their part of a
     block, normalization has 32 groups, and the output is ``head(h)`` alone. In both, under autocast
-    normalization statistics, the embedding and the head stay in float32.
+    normalization statistics, the embedding and the head stay in float32. Weights and feature maps
+    are channels last.
 
     A state need not be square: its resolution is its shorter side, and the prediction has its
     shape, scaled.
@@ -181,6 +182,7 @@ class FlexiUNet(
         )
         if variant == "default":
             self.gate = zeroed(nn.Linear(emb, in_channels))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Self:
@@ -289,7 +291,7 @@ class FlexiUNet(
         level_in = self.resolutions.index(min(x_t.shape[2:]))
         level_out = self.resolutions.index(r_out)
         dtype = next(self.parameters()).dtype
-        x_t = x_t.to(dtype)
+        x_t = x_t.to(dtype, memory_format=torch.channels_last)
         with full_precision(x_t.device):
             emb = self._embed(time, class_labels, dtype)
             features = F.silu(emb)

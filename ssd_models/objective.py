@@ -71,7 +71,6 @@ def denoising_loss(
     with torch.autocast(x0.device.type, enabled=False):  # matrix products of the process
         target = process.target(x0, r_out)
         x_t = process.add_noise(x0, torch.from_numpy(t), noise)
-    x_t = x_t.contiguous(memory_format=torch.channels_last)
     times = torch.from_numpy(time_values(schedule, t, time_input)).to(x0.device)
     prediction = unet(x_t, times, r_out, class_labels).sample.float()
     weight = torch.from_numpy(np.minimum(schedule.base_snr[t], snr_clip)).to(target)

@@ -48,9 +48,9 @@ class SamplingOptions(TypedDict, total=False):
     timesteps : sequence of int, optional
         The steps themselves, in place of a number.
     class_labels : number, name, or a sequence of them, optional
-        Classes of the images, see `ScaleSpacePipeline.class_indices`; by default none.
+        Classes of the images, see `ssd_models.class_labels.class_indices`; by default none.
     guidance_scale, guidance_interval
-        See `ScaleSpacePipeline.denoiser`; 1 and everywhere by default.
+        See `ssd_models.guidance.guided_denoiser`; 1 and everywhere by default.
     max_batch : int
         Images that run through the network at once, 64 by default.
     bf16 : bool
@@ -141,7 +141,6 @@ class ScaleSpacePipeline:
                 f"class_names: {len(class_names)} of them, the network has {unet.num_classes} "
                 "classes"
             )
-        unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.unet = unet.eval()
         self.class_names = None if class_names is None else tuple(class_names)
         self.scheduler = scheduler
@@ -229,20 +228,7 @@ class ScaleSpacePipeline:
     ) -> Denoiser:
         """Return the network as a function for `ssd_models.samplers` and `ssd_models.editing`.
 
-        Parameters
-        ----------
-        class_labels : (N,) integer tensor, optional
-            Negative for no class; without labels a model with classes runs without a class.
-        bf16 : bool
-            Run the network under bfloat16 autocast.
-        max_batch : int
-            Images that run through the network at once; larger batches are split.
-        guidance_scale : float
-            Classifier-free guidance (Ho & Salimans 2022): predictions are ``D + (w - 1)(D - D0)``
-            with ``D`` for the class and ``D0`` for none; 1 leaves them as they are.
-        guidance_interval : (float, float), optional
-            Guide only where the noise level, sigma over alpha of the full-resolution chain, lies
-            in it (Kynkäänniemi et al. 2024); everywhere by default.
+        Parameters are those of `ssd_models.guidance.guided_denoiser`.
         """
         return guided_denoiser(
             self.unet,

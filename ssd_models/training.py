@@ -76,7 +76,6 @@ def build_unet(
             f"schedule: levels {lacking} are below the network's smallest, "
             f"{unet.resolutions[-1]}; derive one with fewer levels"
         )
-    unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     unet.gradient_checkpointing = config.gradient_checkpointing
     return unet
 
