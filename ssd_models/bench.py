@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,8 @@ from theory.noise import NoiseSchedule
 from theory.planning import pareto_front
 from theory.schedules import halved_levels
 from theory.spectrum import Spectrum
+
+from .timing import Job, median_seconds
 
 
 def bench_schedules(paths: Sequence[str], num_levels: int, calls: int, steps: int) -> None:
@@ -115,8 +115,8 @@ def bench_spectrum(resolution: int, batches: int, repeats: int) -> None:
 
 
 def _medians(images: list[np.ndarray], repeats: int) -> dict[str, float]:
-    """Median seconds of the DCT and of the spectrum, taking turns after one that warms up."""
-    jobs: dict[str, Callable[[], object]] = {
+    """Median seconds of the DCT and of the spectrum."""
+    jobs: dict[str, Job] = {
         "scipy.fft.dctn": lambda: [dctn(x, axes=(1, 2), norm="ortho") for x in images],
         "scipy.fft.dctn, all cores": lambda: [
             dctn(x, axes=(1, 2), norm="ortho", workers=-1) for x in images
@@ -124,11 +124,4 @@ def _medians(images: list[np.ndarray], repeats: int) -> dict[str, float]:
         "spectrum, one thread": lambda: Spectrum.from_images(images, threads=1),
         "spectrum": lambda: Spectrum.from_images(images),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(repeats + 1):
-        for name, job in jobs.items():
-            started = time.perf_counter()
-            job()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return median_seconds(jobs, repeats)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -19,6 +18,7 @@ from .bench_setting import NetworkSetting
 from .contenders import Contender, PathSize, flexi_contender, public_contender
 from .flexi_unet import FlexiUNet
 from .path_costs import path_flops, path_parameters
+from .timing import Job, median_seconds, seconds_of
 from .training import use_bf16
 
 _LEAST = 0.2  # seconds that a turn of a measurement lasts, at least
@@ -43,7 +43,8 @@ def _run(setting: NetworkSetting, training: bool) -> None:
     ours = contenders[0].module
     assert isinstance(ours, FlexiUNet)
     paths = sorted(ours.paths, key=lambda path: (-path[1], -path[0]))
-    paths = [p for p in paths if p[1] in (p[0], 2 * p[0])]
+    changes = {(b, a) for a, b in schedule.changes.values()}
+    paths = [p for p in paths if p[1] in (p[0], 2 * p[0]) or p in changes]
     print(_heading(setting, schedule, contenders, device, training))
 
     seconds = _measure(contenders, paths, setting, training)
@@ -74,8 +75,8 @@ def _run(setting: NetworkSetting, training: bool) -> None:
     print(f"matrix product of the same precision: {peak / 1e12:.1f} TFLOP/s")
     _print_comparison(contenders, seconds, schedule, setting)
     step = _mean(seconds["ours"], schedule) / setting.batch
-    work = sum(share * flops[path] for path, share in _shares(schedule).items())
-    print(f"ours on the mixture: {work / step / peak:.1%} of the matrix product's rate")
+    share = schedule.chain_cost(flops) / step / peak
+    print(f"ours on the mixture: {share:.1%} of the matrix product's rate")
 
 
 def _schedule(setting: NetworkSetting) -> ResolutionSchedule:
@@ -103,7 +104,8 @@ def _contenders(
         name = f"{setting.network}-{setting.resolution}"
         return FlexiUNet.from_preset(name, num_levels=levels, **width)
 
-    levels = max(setting.levels, len(schedule.levels))
+    lowest = setting.resolution // min(schedule.levels)  # a power of two
+    levels = max(setting.levels, lowest.bit_length())
     contenders = [
         flexi_contender("ours", network(levels), bf16, compiled, device),
         flexi_contender("one level (DDPM)", network(1), bf16, compiled, device),
@@ -124,36 +126,24 @@ def _measure(
     training: bool,
     batch: int | None = None,
 ) -> Seconds:
-    """Median seconds of a batch; contenders take turns, after one turn that warms up."""
+    """Median seconds of a batch, by contender and path."""
     batch = setting.batch if batch is None else batch
-    times: dict[str, dict[PathSize, list[float]]] = {c.name: {} for c in contenders}
+    device = contenders[0].device
+    medians: Seconds = {contender.name: {} for contender in contenders}
     for path in paths:
-        able = [c for c in contenders if path in c.paths]
-        counts: dict[str, int] = {}
-        for turn in range(setting.repeats + 1):
-            for contender in able:
-                job = partial(contender.train if training else contender.infer, path, batch)
-                if turn == 0:
-                    _timed(job, 1, contender.device)  # compiles
-                    once = _timed(job, 1, contender.device)
-                    counts[contender.name] = max(1, math.ceil(_LEAST / once))
-                else:
-                    elapsed = _timed(job, counts[contender.name], contender.device)
-                    times[contender.name].setdefault(path, []).append(elapsed)
-    return {
-        name: {path: statistics.median(values) for path, values in found.items()}
-        for name, found in times.items()
-    }
+        jobs: dict[str, Job] = {
+            contender.name: partial(contender.train if training else contender.infer, path, batch)
+            for contender in contenders
+            if path in contender.paths
+        }
+        found = median_seconds(jobs, setting.repeats, _LEAST, _waiting(device))
+        for name, seconds in found.items():
+            medians[name][path] = seconds
+    return medians
 
 
-def _timed(job: Callable[[], object], count: int, device: torch.device) -> float:
-    """Seconds of ``job``, the mean of ``count`` in a row."""
-    started = time.perf_counter()
-    for _ in range(count):
-        job()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) / count
+def _waiting(device: torch.device) -> Job | None:
+    return torch.cuda.synchronize if device.type == "cuda" else None
 
 
 def _print_comparison(
@@ -184,21 +174,12 @@ def _print_comparison(
         print(line)
 
 
-def _shares(schedule: ResolutionSchedule) -> Mapping[PathSize, float]:
-    """Share of the schedule's steps on each path."""
-    shares: dict[PathSize, float] = {}
-    for pair in zip(schedule.resolutions, schedule.output_resolutions, strict=True):
-        path = (int(pair[0]), int(pair[1]))
-        shares[path] = shares.get(path, 0.0) + 1 / schedule.num_steps
-    return shares
-
-
 def _mean(seconds: Mapping[PathSize, float], schedule: ResolutionSchedule) -> float:
     """Seconds of a mean step; a network of full resolution alone makes all of them there."""
-    full = (schedule.resolution, schedule.resolution)
-    return sum(
-        share * seconds.get(path, seconds[full]) for path, share in _shares(schedule).items()
-    )
+    full = schedule.resolution
+    if len(seconds) == 1:
+        return seconds[full, full]
+    return schedule.chain_cost(seconds)
 
 
 def _matmul_flops(device: torch.device, bf16: bool) -> float:
@@ -206,7 +187,7 @@ def _matmul_flops(device: torch.device, bf16: bool) -> float:
     n = 8192 if device.type == "cuda" else 2048
     dtype = torch.bfloat16 if bf16 else torch.float32
     a, b = torch.randn(2, n, n, device=device, dtype=dtype)
-    times = [_timed(lambda: a @ b, 1, device) for _ in range(9)]
+    times = [seconds_of(lambda: a @ b, 1, _waiting(device)) for _ in range(9)]
     return 2 * n**3 / min(times)
 
 

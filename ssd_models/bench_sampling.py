@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +23,7 @@ from theory.spectrum import Spectrum
 
 from .degradation import SeparableDegradation
 from .process import ScaleSpaceProcess
+from .timing import median_seconds
 
 Costs = Mapping[tuple[int, int], float]
 _PLANNED_COST = 0.5  # of a mean call of plans that choose the schedule too
@@ -165,16 +164,8 @@ def bench_posterior(
             process, white, t, s, iterations
         ),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    results = {}
-    for turn in range(repeats + 1):
-        for name, job in jobs.items():
-            started = time.perf_counter()
-            results[name] = job()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
-    exact, iterated = results.values()
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    exact, iterated = (job() for job in jobs.values())
+    medians = median_seconds(jobs, repeats)
     fastest = min(medians.values())
     for name, median in medians.items():
         print(f"  {name:34s} {1000 * median:9.2f} ms  {median / fastest:7.1f}")

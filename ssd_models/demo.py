@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from .config import TrainConfig
 from .data import open_images, to_float
 from .pictures import save_grid
 from .pipeline import ScaleSpacePipeline
+from .timing import median_seconds
 from .training import Trainer, build_unet, use_bf16
 
 RESOLUTION = 32
@@ -102,22 +103,18 @@ def _seconds_per_image(
     as in the chain whose cost is predicted, so that the mix of resolutions is the chain's.
     """
     unet = build_unet(config, schedules["derived, matched noise"], 3)
-    times: dict[str, list[float]] = {name: [] for name in schedules}
-    for turn in range(4):
-        for name, schedule in schedules.items():
-            pipeline = ScaleSpacePipeline(unet, schedule)
-            steps = select_steps(schedule, calls, "uniform")
-            started = time.perf_counter()
-            pipeline(
-                batch,
-                None,
-                timesteps=steps,
-                output_type="pt",
-                bf16=bool(config.bf16),
-            )
-            if turn:  # the first turn warms up
-                times[name].append((time.perf_counter() - started) / batch)
-    return {name: statistics.median(values) for name, values in times.items()}
+    jobs = {
+        name: partial(
+            ScaleSpacePipeline(unet, schedule),
+            batch,
+            None,
+            timesteps=select_steps(schedule, calls, "uniform"),
+            output_type="pt",
+            bf16=bool(config.bf16),
+        )
+        for name, schedule in schedules.items()
+    }
+    return {name: seconds / batch for name, seconds in median_seconds(jobs, 3).items()}
 
 
 def _print_table(

@@ -58,14 +58,14 @@ def guided_denoiser(
     """
     device = next(unet.parameters()).device
     low, high = guidance_interval or (0.0, math.inf)
+    noise_levels = schedule.base_snr**-0.5
+    labels = None if class_labels is None else class_labels.to(device)
 
-    def network(x: Tensor, time: float, out_resolution: int, labels: Tensor | None) -> Tensor:
+    def network(x: Tensor, time: float, out_resolution: int, classes: Tensor | None) -> Tensor:
         parts = []
         for i in range(0, len(x), max_batch):
-            chunk, part = (
-                x[i : i + max_batch],
-                None if labels is None else labels[i : i + max_batch],
-            )
+            chunk = x[i : i + max_batch]
+            part = None if classes is None else classes[i : i + max_batch]
             n = len(chunk)
             if unet.is_compiled and n < max_batch < len(x):  # or it would be another graph
                 filling = torch.arange(max_batch, device=device) % n
@@ -81,11 +81,9 @@ def guided_denoiser(
         if unet.num_classes is None:
             return network(x, time, out_resolution, None)
         none = torch.full((len(x),), -1, device=device)
-        if class_labels is None:
+        if labels is None:
             return network(x, time, out_resolution, none)
-        labels = class_labels.to(device)
-        noise_level = schedule.base_snr[t] ** -0.5
-        if guidance_scale == 1 or not low <= noise_level <= high:
+        if guidance_scale == 1 or not low <= noise_levels[t] <= high:
             return network(x, time, out_resolution, labels)
         both = network(torch.cat([x, x]), time, out_resolution, torch.cat([labels, none]))
         with_class, without = both.chunk(2)

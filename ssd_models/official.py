@@ -10,8 +10,7 @@ import torch
 
 from theory.costs import PAPER_MULTIPLIERS, paper_architecture
 from theory.errors import InputError
-from theory.noise import NoiseSchedule
-from theory.schedules import ResolutionSchedule
+from theory.files import new_folder
 
 from .flexi_unet import FlexiUNet
 from .pipeline import ScaleSpacePipeline
@@ -50,7 +49,12 @@ def load_official(
         If the file is missing, is something else, or holds other weights than the network needs.
     """
     path = Path(path)
-    weights = _read(path)
+    return _build(_read(path), path, image_size, num_levels, schedule)
+
+
+def _build(
+    weights: dict[str, torch.Tensor], path: Path, image_size: int, num_levels: int, schedule: str
+) -> tuple[FlexiUNet, ScaleSpaceScheduler]:
     multipliers, attention = paper_architecture(image_size)
     labels = weights.get("label_emb.weight")
     unet = FlexiUNet(
@@ -64,9 +68,7 @@ def load_official(
         variant="paper",
     )
     unet.load_state_dict(_by_width(weights, unet, path))
-    noise = NoiseSchedule.linear(1000)
-    resolutions = ResolutionSchedule.paper(image_size, num_levels, schedule, noise)
-    return unet, ScaleSpaceScheduler(resolutions)
+    return unet, ScaleSpaceScheduler.paper(image_size, num_levels, schedule)
 
 
 def official_image_size(path: str | os.PathLike[str]) -> int:
@@ -78,7 +80,10 @@ def official_image_size(path: str | os.PathLike[str]) -> int:
         If the file is no such checkpoint, or has the widths of no network of the paper.
     """
     path = Path(path)
-    weights = _read(path)
+    return _image_size(_read(path), path)
+
+
+def _image_size(weights: dict[str, torch.Tensor], path: Path) -> int:
     base = weights[_TIME].shape[1]
     widths = [weights[_ENTRY].shape[0] / base]  # per level, in base channels
     numbers = [re.match(r"input_blocks\.(\d{1,3})\.", name) for name in weights]
@@ -119,17 +124,17 @@ def import_official(
     InputError
         As `load_official`; or if the number of levels is not known, or the folder not new.
     """
-    from theory.files import new_folder
-
+    path = Path(path)
     if num_levels is None:
-        stated = re.search(r"(\d+)levels", Path(path).name)
+        stated = re.search(r"(\d+)levels", path.name)
         if stated is None:
             raise InputError(
                 f"{path}: its name does not say how many levels it was trained at; give --levels"
             )
         num_levels = int(stated[1])
-    size = official_image_size(path) if image_size is None else image_size
-    unet, scheduler = load_official(path, size, num_levels, schedule)
+    weights = _read(path)
+    size = _image_size(weights, path) if image_size is None else image_size
+    unet, scheduler = _build(weights, path, size, num_levels, schedule)
     pipeline = ScaleSpacePipeline(unet, scheduler)
     with new_folder(folder) as aside:
         pipeline.save_pretrained(aside)

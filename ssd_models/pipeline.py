@@ -295,34 +295,39 @@ class ScaleSpacePipeline:
 
         Images beyond 1024 make chains of their own, which begin anew at the first step.
         """
-        get = dict[str, Any](_DEFAULTS)
-        if unknown := sorted(options.keys() - get.keys()):
-            raise TypeError(f"sampling has no options {unknown}; it has {sorted(get)}")
-        get.update(options)
-        if batch_size < 1 or get["max_batch"] < 1:
+        if unknown := sorted(options.keys() - _DEFAULTS.keys()):
+            raise TypeError(f"sampling has no options {unknown}; it has {sorted(_DEFAULTS)}")
+        chosen: SamplingOptions = {**_DEFAULTS, **options}
+        if batch_size < 1 or chosen["max_batch"] < 1:
             raise InputError("batch_size and max_batch: must be at least 1")
-        if get["spectral_variance"] and self.spectrum is None:
+        if chosen["spectral_variance"] and self.spectrum is None:
             raise InputError("spectral_variance: needs the spectrum of the training data")
-        labels = self.class_indices(get["class_labels"], batch_size)
-        check_guidance(get["guidance_scale"], get["guidance_interval"], labels is not None)
-        order = get["order"]
+        labels = self.class_indices(chosen["class_labels"], batch_size)
+        check_guidance(chosen["guidance_scale"], chosen["guidance_interval"], labels is not None)
+        order = chosen["order"]
         if order is None:
-            plain = eta == 0 and not get["spectral_variance"] and not self.scheduler.schedule.blurs
-            order = 2 if plain else 1
-        count = None if get["timesteps"] is not None else num_inference_steps
+            special = chosen["spectral_variance"] or self.scheduler.schedule.blurs
+            order = 2 if eta == 0 and not special else 1
+        count = None if chosen["timesteps"] is not None else num_inference_steps
         self.scheduler.set_timesteps(
-            count, get["timesteps"], get["spacing"], get["changes"], order, self.spectrum, eta
+            count,
+            chosen["timesteps"],
+            chosen["spacing"],
+            chosen["changes"],
+            order,
+            self.spectrum,
+            eta,
         )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = denoiser = None
         if self.spectrum is not None:
             field = GaussianField(self.spectrum)
-            if get["spectral_variance"]:
+            if chosen["spectral_variance"]:
                 denoiser = GaussianDenoiser(self.spectrum, process)
         device = next(self.unet.parameters()).device
         starts = range(0, batch_size, _CHAIN)
         total = len(starts) * len(steps)
-        with tqdm(total=total, desc="sample", disable=not get["progress"], unit="call") as bar:
+        with tqdm(total=total, desc="sample", disable=not chosen["progress"], unit="call") as bar:
             for start in starts:
                 size = min(_CHAIN, batch_size - start)
                 x = self.scheduler.initial_state(
@@ -331,10 +336,10 @@ class ScaleSpacePipeline:
                 stepper = self.scheduler.stepper(eta, denoiser)
                 denoise = self.denoiser(
                     None if labels is None else labels[start : start + size],
-                    get["bf16"],
-                    get["max_batch"],
-                    get["guidance_scale"],
-                    get["guidance_interval"],
+                    chosen["bf16"],
+                    chosen["max_batch"],
+                    chosen["guidance_scale"],
+                    chosen["guidance_interval"],
                 )
                 for state in trajectory(stepper, denoise, x, steps, generator):
                     bar.update()

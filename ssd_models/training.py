@@ -137,7 +137,8 @@ class Trainer:
         plain = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
         self.ema = AveragedModel(plain, multi_avg_fn=self._ema_update)
         on_gpu = self.accelerator.device.type == "cuda"
-        if on_gpu if config.compile is None else config.compile:
+        compiled = on_gpu if config.compile is None else config.compile
+        if compiled:
             plain.compile()
         self.bf16 = use_bf16(self.accelerator.device) if config.bf16 is None else config.bf16
         self.step = 0

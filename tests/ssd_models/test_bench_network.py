@@ -1,12 +1,14 @@
 """Costs of paths as `ssd bench unet` and `ssd bench train` measure and print them."""
 
 import re
+import time
 
 import pytest
 import torch
 
 from ssd_models.cli import main
 from ssd_models.contenders import LiveTensors
+from ssd_models.timing import median_seconds
 from theory import NoiseSchedule, ResolutionSchedule
 
 QUICK = ["--resolution", "16", "--levels", "2", "--base-channels", "32", "--batch", "2"]
@@ -60,6 +62,34 @@ def test_the_mixture_is_the_schedules(tmp_path, capsys):
     expected = 1 / (0.10 / ours[0] + 0.01 / ours[1] + 0.89 / ours[2])
     assert ours[3] == pytest.approx(expected, rel=0.02)
     assert "10: 16->8" in text
+
+
+def test_a_change_across_a_level_is_measured_too(tmp_path, capsys):
+    noise = NoiseSchedule.linear(100)
+    schedule = ResolutionSchedule.from_noise([16] * 10 + [4] * 90, noise, levels=(16, 4))
+    schedule.save(tmp_path / "s.json")
+    main(["bench", "unet", *QUICK, "--schedule", str(tmp_path / "s.json")])
+    table = rows(capsys.readouterr().out)
+    assert {"16", "8->16", "4->16", "8", "4->8", "4"} <= table.keys()
+    rates = dict(zip(["16", "8->16", "4->16"], map(float, table["ours"]), strict=False))
+    by_path = rates | {"4": float(table["ours"][5])}
+    expected = 1 / (0.10 / by_path["16"] + 0.01 / by_path["4->16"] + 0.89 / by_path["4"])
+    assert float(table["ours"][-1]) == pytest.approx(expected, rel=0.02)
+
+
+def test_turns_are_medians_after_one_that_warms_up():
+    calls = {"a": 0, "b": 0}
+
+    def job(name, first):
+        calls[name] += 1
+        time.sleep(first if calls[name] == 1 else 0.002)
+
+    found = median_seconds({"a": lambda: job("a", 0.2), "b": lambda: job("b", 0)}, 3)
+    assert calls == {"a": 4, "b": 4}
+    assert 0.002 <= found["a"] < 0.1
+    calls.update(a=1)
+    median_seconds({"a": lambda: job("a", 0)}, 2, least=0.02)
+    assert calls["a"] > 8  # two that warm up, then about ten a turn
 
 
 def test_settings_that_cannot_run_are_refused(tmp_path, capsys):
