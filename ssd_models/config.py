@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,8 @@ import yaml
 
 from theory.errors import InputError
 from theory.files import atomic_path
+
+CONFIG_FILE = "config.yaml"  # of a run directory
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class TrainConfig:
     class_conditional: bool = False  # learn the data's classes (folders, labels of an archive)
     class_dropout: float = 0.1  # share of images trained without their class, for guidance
     steps: int = 20_000  # optimizer steps
-    batch_size: int = 32  # images in a step, per process
+    batch_size: int = 32  # images in a batch, per process
+    accumulate: int = 1  # batches whose gradients make one step
+    constant_pixels: bool = False  # more images in batches of small paths, up to 16 times
     learning_rate: float = 2e-4  # AdamW
     weight_decay: float = 0.0  # AdamW
     warmup_steps: int = 100  # of the learning rate, linear
@@ -37,22 +42,96 @@ class TrainConfig:
     compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
     gradient_checkpointing: bool = False  # less memory, a second forward pass
     limit: int | None = None  # train on that many images only
+    held_out: float = 0.02  # share of the images that only the validation sees
     seed: int = 0  # of weights, images, steps and noise
     log_every: int = 50  # steps between lines of metrics.jsonl
+    validate_every: int = 2000  # steps between losses on the held-out images; 0: never
+    sample_every: int = 0  # steps between grids of samples, of the same noise; 0: at the end
     checkpoint_every: int = 2000  # steps
+    keep: int = 2  # checkpoints that stay, besides the one with the best validation
 
-    def __post_init__(self) -> None:
-        positive = ("steps", "batch_size", "learning_rate", "gradient_clip", "snr_clip")
-        for name in (*positive, "log_every", "checkpoint_every"):
-            if not getattr(self, name) > 0:
+    def check(self) -> None:
+        """Refuse values out of range with `InputError`."""
+        positive = ("steps", "batch_size", "accumulate", "learning_rate", "gradient_clip")
+        for name in (*positive, "snr_clip", "log_every", "checkpoint_every", "keep"):
+            if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} {getattr(self, name)}: must be positive")
-        for name in ("ema_decay", "change_fraction", "class_dropout"):
+        for name in ("ema_decay", "change_fraction", "class_dropout", "held_out"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: must lie in [0, 1)")
+        for name in ("base_channels", "limit"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} {value}: must be positive")
         if self.time_input not in ("step", "logsnr"):
             raise InputError(f"time_input {self.time_input!r}: choose from step, logsnr")
-        if self.seed < 0 or self.warmup_steps < 0 or self.weight_decay < 0:
-            raise InputError("seed, warmup_steps, weight_decay: must not be negative")
+        for name in ("seed", "warmup_steps", "weight_decay", "validate_every", "sample_every"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name)}: must not be negative")
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that a resumed run must share with the stopped one to be the same run."""
+        free = {
+            "accumulate",  # with the number of processes: images a step
+            "batch_size",
+            "checkpoint_every",
+            "compile",
+            "gradient_checkpointing",
+            "keep",
+            "limit",  # shows in the data
+            "log_every",
+            "sample_every",
+            "validate_every",
+        }
+        if not self.cosine_decay:
+            free.add("steps")
+        return {name: value for name, value in asdict(self).items() if name not in free}
+
+    def images_per_step(self, processes: int) -> int:
+        """Images of a step of all processes, on a path at full resolution."""
+        return self.batch_size * self.accumulate * processes
+
+    def divided(self, images_per_step: int, processes: int) -> TrainConfig:
+        """With as many images a step on another number of processes, if that divides them.
+
+        Batches keep their size and are more or fewer, or else one batch is all a process's part.
+        """
+        part, rest = divmod(images_per_step, processes)
+        if rest:
+            return self
+        if part % self.batch_size:
+            return replace(self, batch_size=part, accumulate=1)
+        return replace(self, accumulate=part // self.batch_size)
+
+
+_PAPER: dict[str, Any] = {
+    "network": "paper",
+    "batch_size": 32,
+    "learning_rate": 1e-4,
+    "weight_decay": 0.0,
+    "warmup_steps": 0,
+    "ema_decay": 0.9999,
+    "snr_clip": 5.0,
+}
+# The paper's settings; what it does not have (share of change steps, clipping) stays ours.
+TRAIN_PRESETS: dict[str, dict[str, Any]] = {
+    "celeba-64": {**_PAPER, "steps": 1_000_000},
+    "celeba-128": {**_PAPER, "steps": 300_000},
+    "celeba-256": {**_PAPER, "steps": 300_000},
+    "imagenet-64": {**_PAPER, "steps": 1_000_000},
+}
+
+
+def train_preset(name: str) -> dict[str, Any]:
+    """Return the fields of `TrainConfig` that a preset sets.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if name not in TRAIN_PRESETS:
+        raise InputError(f"preset {name!r}: choose from {', '.join(TRAIN_PRESETS)}")
+    return dict(TRAIN_PRESETS[name])
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -20,12 +20,13 @@ from theory.schedules import ResolutionSchedule
 from theory.spacing import select_steps
 from theory.spectrum import Spectrum, band_power
 
+from .building import build_unet, use_bf16
 from .config import TrainConfig
 from .data import open_images, to_float
 from .pictures import save_grid
 from .pipeline import ScaleSpacePipeline
 from .timing import median_seconds
-from .training import Trainer, build_unet, use_bf16
+from .training import Trainer
 
 RESOLUTION = 32
 LEVELS = (32, 16, 8)
@@ -79,7 +80,12 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
     pipeline = ScaleSpacePipeline.from_pretrained(folder / "run" / "model")
     generator = torch.Generator().manual_seed(seed)
     samples = pipeline(
-        SAMPLES, CALLS, generator=generator, output_type="np", bf16=trainer.bf16, progress=True
+        SAMPLES,
+        CALLS,
+        generator=generator,
+        output_type="np",
+        bf16=trainer.learner.bf16,
+        progress=True,
     ).images
     sampled = Spectrum.from_images(to_float(samples), {"source": "samples"})
     _write_pictures(folder, images, samples, spectrum, sampled)

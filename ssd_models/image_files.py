@@ -1,4 +1,4 @@
-"""Pictures by index from folders, zip archives and arrays, and the rule that makes them one size.
+"""Pictures by index from folders and zip archives, and the rule that makes them one size.
 
 The rule, whatever the form. A picture is turned as its EXIF orientation says; becomes RGB; is cut
 to its central square; and is reduced to the resolution by Lanczos. Of PIL's filters Lanczos aliases
@@ -32,7 +32,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from theory.errors import InputError
 
-from .class_labels import Classes, classes_of_folders, classes_of_json, classes_of_numbers
+from .class_labels import Classes, classes_of_folders, classes_of_json
 
 LABELS_FILE = "dataset.json"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -138,8 +138,20 @@ class FolderImages:
 
     @contextmanager
     def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture."""
-        yield lambda index: _decode((self.root / self.names[index]).read_bytes)
+        """Yield a thread-safe function from an index to a picture.
+
+        It raises `InputError` once the whole folder is gone, as a lost mount is.
+        """
+
+        def read(index: int) -> Image.Image:
+            try:
+                return decode((self.root / self.names[index]).read_bytes)
+            except Unusable:
+                if self.root.is_dir():
+                    raise
+            raise InputError(f"{self.root}: is gone; make it readable again and start anew")
+
+        yield read
 
 
 class ZipImages:
@@ -188,7 +200,7 @@ class ZipImages:
                 with lock:
                     return archive.read(self.entries[index])
 
-            yield lambda index: _decode(lambda: read_bytes(index))
+            yield lambda index: decode(lambda: read_bytes(index))
 
     def _archive(self) -> zipfile.ZipFile:
         try:
@@ -203,62 +215,7 @@ class ZipImages:
             ) from error
 
 
-class ArrayImages:
-    """The images of an ``.npy`` (left on disk) or ``.npz`` (read into memory).
-
-    Of several arrays in an ``.npz`` the one called ``images``, else ``arr_0``, else the first.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is not uint8 ``(N, H, W, 3)`` with N ≥ 1, or its images are
-        smaller than ``resolution``.
-    """
-
-    def __init__(self, path: Path, resolution: int | None):
-        self.path = path
-        self.array = array = _load_array(path, ("images", "arr_0"))
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
-            raise InputError(
-                f"{path}: holds {array.dtype} of shape {array.shape}; "
-                "give uint8 (N, R, R, 3), values 0 to 255, channels last"
-            )
-        height, width = array.shape[1:3]
-        if resolution is not None and min(height, width) < resolution:
-            raise InputError(
-                f"{path}: images of {width}×{height} px are smaller than resolution {resolution}; "
-                f"ask for resolution {min(height, width)} or less"
-            )
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, index: int) -> str:
-        return f"image {index}"
-
-    def classes(self) -> Classes | None:
-        """Classes by `class_labels`; None if there are none."""
-        if self.path.suffix.lower() != ".npz":
-            return None
-        with np.load(self.path, allow_pickle=False) as loaded:
-            name = next((name for name in ("labels", "arr_1") if name in loaded.files), None)
-            if name is None:
-                return None
-        labels = _load_array(self.path, (name,))
-        classes = classes_of_numbers(labels, str(self.path))
-        if len(labels) != len(self.array):
-            raise InputError(
-                f"{self.path}: holds {len(labels)} labels for {len(self.array)} images"
-            )
-        return classes
-
-    @contextmanager
-    def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to an RGB picture."""
-        yield lambda index: Image.fromarray(np.ascontiguousarray(self.array[index]))
-
-
-def _decode(read_bytes: Callable[[], bytes]) -> Image.Image:
+def decode(read_bytes: Callable[[], bytes]) -> Image.Image:
     """Decode the first frame, upright; whatever goes wrong makes the picture `Unusable`."""
     try:
         data = read_bytes()
@@ -282,29 +239,6 @@ def _decode(read_bytes: Callable[[], bytes]) -> Image.Image:
         raise Unusable(error.strerror or f"damaged: {error}") from error
     except Exception as error:  # on damaged files decoders raise nearly anything
         raise Unusable(f"damaged: {error}") from error
-
-
-def _load_array(path: Path, wanted: Sequence[str]) -> np.ndarray:
-    """The array of an ``.npy``, or of an ``.npz`` the first one wanted, else the first."""
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = [name for name in wanted if name in loaded.files] or loaded.files
-            if names:
-                return loaded[names[0]]
-    except MemoryError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except Exception as error:  # as many kinds as there are ways to damage the file
-        reason = str(error)
-    else:
-        reason = "no array in it"
-    raise InputError(
-        f"{path}: cannot be read as a NumPy array ({reason}); write it with np.save or np.savez"
-    )
 
 
 def _is_image(name: str) -> bool:

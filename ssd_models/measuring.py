@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import operator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import reduce
 
 from theory.errors import InputError
 from theory.moments import Moments
@@ -11,6 +14,8 @@ from theory.spectrum import Spectrum
 from theory.streaming import block_size, measure
 
 from .data import open_images, to_float
+from .image_source import ImageSource
+from .unusable import NoneUsable, Skipped, refusal
 
 
 def measure_spectrum(
@@ -21,11 +26,12 @@ def measure_spectrum(
     shard: tuple[int, int] | None = None,
     workers: int = 1,
     progress: bool = False,
+    skipped: list[Skipped] | None = None,
 ) -> Spectrum:
     """Measure images by name, as `open_images` takes them.
 
     Every process takes whole blocks of images, so that the result has the same bits for any number
-    of them.
+    of them; blocks are formed before images are left out.
 
     Parameters
     ----------
@@ -37,6 +43,8 @@ def measure_spectrum(
         Processes, at most one a block; a single one already decodes and transforms on all cores.
     progress : bool
         Show a bar on standard error; of several processes the first one's.
+    skipped : list, optional
+        Leave unusable images out and append them here; the spectrum's ``meta`` counts them.
 
     Raises
     ------
@@ -48,9 +56,10 @@ def measure_spectrum(
     i, n = shard or (1, 1)
     arguments = (data, resolution, limit, seed)
     source = open_images(data, resolution, limit=limit, seed=seed)
-    workers = min(workers, -(-len(source.shard(i, n)) // block_size(resolution)))
+    skip = skipped is not None
+    workers = min(workers, -(-len(source.shard_positions(i, n)) // block_size(resolution)))
     if workers == 1:
-        moments = _measure_part(arguments, (i, n), progress)
+        results = [_measure_part(arguments, (i, n), skip, progress)]
     else:
         # Part j of the shard's own blocks is part i + n (j − 1) of n · workers of all blocks.
         parts = [(i + n * j, n * workers) for j in range(workers)]
@@ -58,21 +67,43 @@ def measure_spectrum(
         with ProcessPoolExecutor(workers, context) as pool:
             shown = [progress, *[False] * (workers - 1)]
             futures = [
-                pool.submit(_measure_part, arguments, part, show)
+                pool.submit(_measure_part, arguments, part, skip, show)
                 for part, show in zip(parts, shown, strict=True)
             ]
-            moments = futures[0].result()
-            for future in futures[1:]:
-                moments = moments + future.result()
+            results = [future.result() for future in futures]
+    found = sorted((image for _, part in results for image in part), key=lambda image: image.index)
+    measured = [moments for moments, _ in results if moments is not None]
+    if not measured:
+        raise NoneUsable(refusal(data, found, len(found), len(found), resolution))
     meta: dict[str, object] = {"source": data, "limit": limit, "seed": seed, "images": len(source)}
     if shard is not None:
         meta["shard"] = f"{i}/{n}"
-    return Spectrum.from_moments(moments, meta)
+    if found:
+        meta["skipped"] = len(found)
+    if skipped is not None:
+        skipped += found
+    return Spectrum.from_moments(reduce(operator.add, measured), meta)
 
 
 def _measure_part(
-    arguments: tuple[str, int, int | None, int], part: tuple[int, int], progress: bool
-) -> Moments:
+    arguments: tuple[str, int, int | None, int], part: tuple[int, int], skip: bool, progress: bool
+) -> tuple[Moments | None, list[Skipped]]:
+    """Sums over a part, None if nothing in it is usable, and what was left out of it."""
     data, resolution, limit, seed = arguments
-    source = open_images(data, resolution, limit=limit, seed=seed).shard(*part)
-    return measure(to_float(batch) for batch in source.batches(progress=progress))
+    source = open_images(data, resolution, limit=limit, seed=seed)
+    positions = source.shard_positions(*part)
+    source = source.take(positions)
+    if not skip:
+        return measure(to_float(batch) for batch in source.batches(progress=progress)), []
+    skipped: list[Skipped] = []
+    try:
+        moments = _measure_blocks(source, skipped, progress)
+    except NoneUsable:
+        moments = None
+    return moments, [replace(image, index=positions[image.index]) for image in skipped]
+
+
+def _measure_blocks(source: ImageSource, skipped: list[Skipped], progress: bool) -> Moments:
+    """Measure each block by itself, as one that lacks images must not be filled from the next."""
+    blocks = source.batches(block_size(source.resolution), progress=progress, skipped=skipped)
+    return reduce(operator.add, (measure([to_float(block)]) for block in blocks))

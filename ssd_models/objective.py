@@ -1,6 +1,9 @@
-"""What a training batch draws, and its loss: one resolution path a batch, min-SNR weights."""
+"""What a training step draws, and its loss: one resolution path a step, min-SNR weights."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,41 +14,93 @@ from theory.schedules import ResolutionSchedule
 from .embedding import TimeInput, time_values
 from .process import ScaleSpaceProcess
 
+MOST_IMAGES = 16  # how many times more images a small path's batch holds, at most
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPath:
+    """Steps of a schedule that share one input and one output resolution."""
+
+    r_in: int  # pixels to a side of the state x_t
+    r_out: int  # of the prediction
+    steps: np.ndarray  # (n,) t, drawn with the same probability each
+    probability: float  # that a training step takes this path
+    share: float  # of the schedule's steps that lie on it
+    images: int  # times the batch size that its batches hold
+
+    @property
+    def name(self) -> str:
+        """As logs write it: ``32`` or ``32->64``."""
+        return f"{self.r_in}" if self.r_in == self.r_out else f"{self.r_in}->{self.r_out}"
+
 
 class PathSampler:
-    """Draws the steps of a batch: all share one input and one output resolution.
+    """Chooses the path of a training step.
 
     Parameters
     ----------
     schedule : ResolutionSchedule
     change_fraction : float
-        Share of batches at change steps, each a batch of one step; the other batches draw every
+        Share of training steps at changes of resolution, each of one change; the others take each
         step that keeps its resolution with the same probability.
+    constant_pixels : bool
+        Batches of small paths hold more images, so that each has as many pixels as one at full
+        resolution, up to 16 times the images. How often a path is taken stays.
+
+    Notes
+    -----
+    With `weight` the expected gradient is that of all T steps drawn alike, whatever the
+    probabilities and sizes of batches: a batch estimates its path's mean gradient without bias at
+    any size, and ``probability · weight`` is the path's share of the steps.
     """
 
-    def __init__(self, schedule: ResolutionSchedule, change_fraction: float):
+    def __init__(
+        self, schedule: ResolutionSchedule, change_fraction: float, constant_pixels: bool = False
+    ):
         t = np.arange(schedule.num_steps)
-        self.changes = np.array(list(schedule.changes), dtype=np.int64)
-        self.kept = np.setdiff1d(t, self.changes)
-        self.resolutions = schedule.resolutions
-        self.fraction = change_fraction if len(self.changes) and len(self.kept) else 0.0
-        self.num_steps = schedule.num_steps
+        changes = np.array(list(schedule.changes), dtype=np.int64)
+        kept = np.setdiff1d(t, changes)
+        fraction = change_fraction
+        if not len(changes) or not len(kept):
+            fraction = float(len(changes) > 0)
+        resolutions, outputs = schedule.resolutions, schedule.output_resolutions
+        groups = [
+            (kept[resolutions[kept] == r], (1 - fraction) / len(kept)) for r in schedule.levels
+        ]
+        groups += [(np.array([change]), fraction / len(changes)) for change in changes]
+        self.paths = []
+        for steps, chance in groups:
+            if len(steps):
+                r_in, r_out = int(resolutions[steps[0]]), int(outputs[steps[0]])
+                ratio = (schedule.resolution // max(r_in, r_out)) ** 2
+                self.paths.append(
+                    TrainingPath(
+                        r_in=r_in,
+                        r_out=r_out,
+                        steps=steps,
+                        probability=chance * len(steps),
+                        share=len(steps) / len(t),
+                        images=min(ratio, MOST_IMAGES) if constant_pixels else 1,
+                    )
+                )
 
-    def draw(self, path_rng: np.random.Generator, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Steps of a batch, (n,); ``path_rng`` chooses the path, ``rng`` the steps on it."""
-        if path_rng.random() < self.fraction:
-            return np.full(n, path_rng.choice(self.changes))
-        resolution = self.resolutions[path_rng.choice(self.kept)]
-        return rng.choice(self.kept[self.resolutions[self.kept] == resolution], n)
+    def choose(self, rng: np.random.Generator) -> TrainingPath:
+        """Draw a path; steps on it are then ``rng.choice(path.steps, n)``."""
+        return self.paths[rng.choice(len(self.paths), p=[path.probability for path in self.paths])]
 
-    def weight(self, t: int) -> float:
-        """Weight that gives the batch of step ``t`` its share in a uniform choice of steps."""
-        if not self.fraction:
-            return 1.0
-        share = len(self.changes) / self.num_steps
-        if t in self.changes:
-            return share / self.fraction
-        return (1 - share) / (1 - self.fraction)
+    @staticmethod
+    def weight(path: TrainingPath) -> float:
+        """Weight of a batch that gives its path the share it has in a uniform choice of steps."""
+        return path.share / path.probability
+
+
+class LossTerms(NamedTuple):
+    """A batch's loss and what it is made of; scalars on the batch's device."""
+
+    loss: Tensor  # mean of weight times error
+    error: Tensor  # mean squared error of the prediction, unweighted
+    target_power: Tensor  # mean square of what is to be predicted: the error of predicting zero
+    snr_weight: Tensor  # mean of min(snr_t, clip)
 
 
 def denoising_loss(
@@ -57,7 +112,7 @@ def denoising_loss(
     snr_clip: float,
     class_labels: Tensor | None = None,
     time_input: TimeInput = "step",
-) -> Tensor:
+) -> LossTerms:
     """Mean over images of ``min(snr_t, clip) · mean((M_{1:t-1} x_0 − x̂_0)²)``.
 
     Where the schedule blurs, the target is the level's least blurred image
@@ -65,6 +120,16 @@ def denoising_loss(
 
     ``snr_t`` is the full-resolution chain's (mathematics §7), so that every level sees the weight
     that DDPM gives the same content (min-SNR, Hang et al. 2023).
+
+    Parameters
+    ----------
+    x0 : (N, C, R, R) tensor in [-1, 1]
+    t : (N,) array
+        Steps of one path.
+    noise : (N, C, r, r) tensor
+        Standard normal, at the resolution of step ``t``.
+    class_labels : (N,) tensor, optional
+        Negative for no class.
     """
     schedule = process.schedule
     r_out = int(schedule.output_resolutions[t[0]])
@@ -74,4 +139,7 @@ def denoising_loss(
     times = torch.from_numpy(time_values(schedule, t, time_input)).to(x0.device)
     prediction = unet(x_t, times, r_out, class_labels).sample.float()
     weight = torch.from_numpy(np.minimum(schedule.base_snr[t], snr_clip)).to(target)
-    return (weight * (prediction - target).square().mean(dim=(1, 2, 3))).mean()
+    error = (prediction - target).square().mean(dim=(1, 2, 3))
+    with torch.no_grad():
+        power = target.square().mean()
+    return LossTerms((weight * error).mean(), error.mean().detach(), power, weight.mean())

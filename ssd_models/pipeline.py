@@ -185,7 +185,13 @@ class ScaleSpacePipeline:
 
             schedule_path = download(SCHEDULE_FILE)
             spectrum_path, classes_path = if_there(SPECTRUM_FILE), if_there(CLASSES_FILE)
-        unet = FlexiUNet.from_pretrained(str(model), **hub_options)
+        try:
+            unet = FlexiUNet.from_pretrained(str(model), **hub_options)
+        except InputError:
+            raise
+        except Exception as error:  # as many kinds as there are ways to damage a file
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(f"{model}: the model cannot be loaded ({reason})") from error
         spectrum = Spectrum.load(spectrum_path) if spectrum_path else None
         names = read_class_names(classes_path) if classes_path else None
         return cls(unet, ResolutionSchedule.load(schedule_path), spectrum, names)

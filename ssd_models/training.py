@@ -1,83 +1,54 @@
-"""The training loop: one resolution path a batch, on accelerate.
+"""The training loop: one resolution path a step, on accelerate.
 
-What is random in a step (path, steps, images, noise) depends on the seed, the step and the process
-alone, so a resumed run goes on exactly as if it had never stopped.
+A run is the same run however often it is stopped and resumed, to the last bit on one machine, and
+up to rounding on any number of processes with the same images a step: what it draws follows from
+seed, step and images seen (`batches`), and a checkpoint holds all the rest (`checkpoints`).
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shutil
-import time
+from contextlib import closing, nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from theory.costs import is_halving
 from theory.errors import InputError
-from theory.files import check_new_folder
+from theory.files import check_new_folder, new_folder, replaced_folder
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
+from .batches import Batches, ImageArray
+from .building import build_unet
+from .checkpoints import MODEL_FOLDER, Checkpoints, CheckpointState, check_identity
 from .class_labels import Classes, require_classes
-from .config import TrainConfig, write_config
+from .config import CONFIG_FILE, TrainConfig, write_config
 from .data import to_float
+from .failures import explained
 from .flexi_unet import FlexiUNet
-from .objective import PathSampler, denoising_loss
-from .pictures import save_grid
+from .learner import Learner
+from .objective import PathSampler
 from .pipeline import SCHEDULE_FILE, ScaleSpacePipeline
 from .process import ScaleSpaceProcess
+from .processes import num_processes
+from .run_log import RunLog
+from .splits import held_out, names_digest
+from .step_records import StepRecords
+from .stopping import StopRequest
+from .validation import Validation, ValidationLoss
 
 _MEASURED = 16384  # images that the model's spectrum is measured on, at most
-_PATH, _IMAGES, _NOISE = range(3)  # streams of random numbers within a step
-
-
-def use_bf16(device: torch.device | str) -> bool:
-    """Whether ``device`` computes in bfloat16 itself, so that autocast to it saves time."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
-    return bool(supported and supported())
-
-
-def build_unet(
-    config: TrainConfig,
-    schedule: ResolutionSchedule,
-    channels: int,
-    num_classes: int | None = None,
-) -> FlexiUNet:
-    """Network of the configured width with the levels of the schedule, seeded."""
-    full = schedule.resolution
-    if off := [level for level in schedule.levels if not is_halving(full, level)]:
-        raise InputError(f"schedule: levels {off} are not {full} halved; the network cannot run")
-    overrides: dict[str, Any] = {
-        "in_channels": channels,
-        "num_classes": num_classes,
-        "time_input": config.time_input,
-    }
-    if config.base_channels is not None:
-        overrides["base_channels"] = config.base_channels
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        unet = FlexiUNet.from_preset(f"{config.network}-{full}", **overrides)
-    if lacking := [level for level in schedule.levels if level not in unet.resolutions]:
-        raise InputError(
-            f"schedule: levels {lacking} are below the network's smallest, "
-            f"{unet.resolutions[-1]}; derive one with fewer levels"
-        )
-    unet.gradient_checkpointing = config.gradient_checkpointing
-    return unet
+_AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop
+_WAIT = timedelta(minutes=30)  # for a process that is validating, sampling or writing
 
 
 class Trainer:
@@ -86,6 +57,7 @@ class Trainer:
     Parameters
     ----------
     images : (N, R, R, C) uint8 array
+        In memory, or mapped from files (`ImageSource.random_access`).
     schedule : ResolutionSchedule
         Of resolution R.
     run : path
@@ -94,264 +66,241 @@ class Trainer:
     data : str
         Name of the data, kept in ``config.yaml``.
     resume : bool
-        Go on from the last checkpoint in ``run``.
+        Go on from the last checkpoint in ``run``, or from the start if there is none yet.
     classes : Classes, optional
         Of the images; needed exactly if ``config.class_conditional``.
+    names : sequence of N str, optional
+        Of the images, which decide on the held-out split; by default their numbers.
+    allow_drift : bool
+        Resume even if options, data or schedule are others than those of the checkpoint.
+
+    Raises
+    ------
+    InputError
+        If images, classes and schedule do not fit, the run directory is in use or holds no run, or
+        its checkpoint is damaged or of another configuration.
     """
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: ImageArray,
         schedule: ResolutionSchedule,
         run: str | os.PathLike[str],
         config: TrainConfig | None = None,
         data: str = "array",
         resume: bool = False,
         classes: Classes | None = None,
+        names: list[str] | None = None,
+        allow_drift: bool = False,
     ):
         config = config or TrainConfig()
-        self.classes = None
-        if config.class_conditional:
-            self.classes = require_classes(classes, len(images), data)
-        if images.ndim != 4 or images.shape[1:3] != (schedule.resolution,) * 2:
+        config.check()
+        if len(images.shape) != 4 or images.shape[1:3] != (schedule.resolution,) * 2:
             raise InputError(
                 f"images: have shape {images.shape}, the schedule needs "
                 f"(N, {schedule.resolution}, {schedule.resolution}, C)"
             )
-        self.images, self.schedule, self.config, self.data = images, schedule, config, data
-        self.run = Path(run)
+        self.classes = None
+        if config.class_conditional:
+            self.classes = require_classes(classes, len(images), data)
+        self.images, self.schedule, self.data = images, schedule, data
+        self.run, self.resumed = Path(run), resume
+        self.checkpoints = Checkpoints(self.run, config.keep)
+        names = names if names is not None else [f"image {i}" for i in range(len(images))]
+        out = held_out(names, config.held_out)
         self.process = ScaleSpaceProcess(schedule)
-        self.paths = PathSampler(schedule, config.change_fraction)
+        self.paths = PathSampler(schedule, config.change_fraction, config.constant_pixels)
         self.accelerator = Accelerator(
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            cpu=not torch.accelerator.is_available(),  # else processes would not find each other
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=True),
+                InitProcessGroupKwargs(timeout=_WAIT),
+            ],
         )
+        if (found := self.accelerator.num_processes) != num_processes():
+            raise InputError(
+                f"{num_processes()} processes were started but {found} found each other; start "
+                "them with torchrun or accelerate launch"
+            )
+        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
+        if self.is_main and not resume:
+            check_new_folder(self.run)
+        state = self._state() if resume else None
+        processes = self.accelerator.num_processes
+        if state is not None and state["processes"] != processes:
+            config = config.divided(state["identity"]["images_per_step"], processes)
+        self.config = config
         num_classes = None if self.classes is None else len(self.classes.names)
         unet = build_unet(config, schedule, images.shape[-1], num_classes)
-        optimizer = torch.optim.AdamW(
-            unet.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=self.accelerator.device.type in ("cpu", "cuda"),
+        self.learner = Learner(unet, self.process, config, self.accelerator)
+        self._trained = np.flatnonzero(~out)
+        self.batches = Batches(
+            images,
+            self._trained,
+            self.classes,
+            self.paths,
+            config,
+            self.accelerator.process_index,
+            processes,
+            pin_memory=self.device.type == "cuda",
         )
-        self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
-        plain = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
-        self.ema = AveragedModel(plain, multi_avg_fn=self._ema_update)
-        on_gpu = self.accelerator.device.type == "cuda"
-        compiled = on_gpu if config.compile is None else config.compile
-        if compiled:
-            plain.compile()
-        self.bf16 = use_bf16(self.accelerator.device) if config.bf16 is None else config.bf16
-        self.step = 0
-        checkpoints = self._checkpoints()
-        if resume:
-            if not checkpoints:
-                raise InputError(f"{self.run}: holds no checkpoint to resume from")
-            self._load(checkpoints[-1])
-        else:
-            check_new_folder(self.run)
+        labels = None if self.classes is None else self.classes.labels
+        self.validation = Validation(
+            images, np.flatnonzero(out), labels, self.process, self.paths, config
+        )
+        self.identity = {
+            **config.identity(),
+            "images_per_step": config.images_per_step(processes),
+            "data": f"{len(images)} images, names {names_digest(names)}",
+            "schedule": schedule.digest,
+        }
+        self.validates = bool(self.validation.count and config.validate_every)
+        self.step = self.images_seen = 0
+        if state is not None:
+            self._resume(state, allow_drift)
+        self.accelerator.wait_for_everyone()  # before the run directory changes
 
-    def train(self, progress: bool = True) -> None:
-        """Run until ``config.steps``; writes metrics, checkpoints, samples and the model."""
-        main = self.accelerator.is_main_process
-        if main:
-            self._prepare_folder()
-        self.unet.train()
-        bar = tqdm(
-            total=self.config.steps,
-            initial=self.step,
-            desc="train",
-            unit="step",
-            disable=not (progress and main),
-        )
-        losses: list[Tensor] = []
-        since = time.perf_counter()
-        with bar:
-            while self.step < self.config.steps:
-                losses.append(self._train_step())
-                self.step += 1
-                bar.update()
-                last = self.step == self.config.steps
-                if self.step % self.config.log_every == 0 or last:
-                    loss = float(torch.stack(losses).mean())
-                    if not math.isfinite(loss):
-                        raise InputError(
-                            f"step {self.step}: the loss is not finite; lower the learning rate "
-                            "and --resume from the last checkpoint"
-                        )
-                    seconds = time.perf_counter() - since
-                    self._log(loss, len(losses), seconds)
-                    bar.set_postfix(loss=f"{loss:.4f}")
-                    losses, since = [], time.perf_counter()
-                if self.step % self.config.checkpoint_every == 0 or last:
-                    self._checkpoint()
-        self._save_model()
+    def train(self, progress: bool = True, max_minutes: float | None = None) -> str | None:
+        """Train until ``config.steps``; writes metrics, checkpoints, samples and the model.
+
+        SIGTERM, SIGINT and ``max_minutes`` stop it after the present step, with a checkpoint.
+
+        Returns
+        -------
+        reason : str or None
+            Why it stopped before the last step, None if it did not.
+
+        Raises
+        ------
+        InputError
+            If the loss is not finite or diverges, memory or disk are full, or another process of
+            the run has died; the last checkpoint stays.
+        """
+        if self.is_main:
+            self._open_folder()
+        log = RunLog(self.run, self.step) if self.is_main else None
+        stop = StopRequest(max_minutes)
+        processes = self.accelerator.num_processes
+        with (
+            explained(self.checkpoints.advice, processes),
+            closing(log) if log else nullcontext(),
+            stop,
+        ):
+            return self._loop(log, stop, progress and self.is_main)
 
     def pipeline(self) -> ScaleSpacePipeline:
         """The averaged weights as a pipeline."""
         names = None if self.classes is None else self.classes.names
-        unet = cast(FlexiUNet, self.ema.module)
+        unet = cast(FlexiUNet, self.learner.ema.module)
         return ScaleSpacePipeline(unet, self.schedule, self.spectrum, names)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
         """Of the training images, or of 16,384 of them; None for a single image."""
-        if len(self.images) < 2:
+        if len(self._trained) < 2:
             return None
-        chosen = self.images[:: max(len(self.images) // _MEASURED, 1)][:_MEASURED]
-        parts = (to_float(chosen[i : i + 1024]) for i in range(0, len(chosen), 1024))
+        chosen = self._trained[:: max(len(self._trained) // _MEASURED, 1)][:_MEASURED]
+        parts = (to_float(self.images[chosen[i : i + 1024]]) for i in range(0, len(chosen), 1024))
         return replace(Spectrum.from_images(parts, {"source": self.data}), moments=None)
 
-    def _train_step(self) -> Tensor:
-        config, device = self.config, self.accelerator.device
-        process_index = self.accelerator.process_index
-        rng = np.random.default_rng([config.seed, self.step, _IMAGES, process_index])
-        shared = np.random.default_rng([config.seed, self.step, _PATH])
-        n = config.batch_size
-        t = self.paths.draw(shared, rng, n)
-        chosen = rng.integers(len(self.images), size=n)
-        batch = torch.from_numpy(self.images[chosen])
-        x0 = batch.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1  # (N, C, R, R)
-        labels = None
-        if self.classes is not None:
-            dropped = rng.random(n) < config.class_dropout
-            labels = torch.from_numpy(np.where(dropped, -1, self.classes.labels[chosen])).to(device)
-        seeds = np.random.SeedSequence([config.seed, self.step, _NOISE, process_index])
-        generator = torch.Generator(device).manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
-        r = self.process.resolution(int(t[0]))
-        noise = torch.randn(n, x0.shape[1], r, r, generator=generator, device=device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * self._rate()
-        # Dropout, if any, is the only draw from the global generator.
-        torch.manual_seed(int(seeds.generate_state(2, np.uint32)[1]))
-        # Not accelerate's mixed precision, which is one setting for the whole Python process.
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            loss = denoising_loss(
-                self.unet,
-                self.process,
-                x0,
-                t,
-                noise,
-                config.snr_clip,
-                labels,
-                config.time_input,
-            )
-        weight = self.paths.weight(int(t[0])) if config.reweight_changes else 1.0
-        self.accelerator.backward(loss * weight)
-        self.accelerator.clip_grad_norm_(self.unet.parameters(), config.gradient_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.ema.update_parameters(self.accelerator.unwrap_model(self.unet))
-        return loss.detach()
+    def _loop(self, log: RunLog | None, stop: StopRequest, progress: bool) -> str | None:
+        config = self.config
+        records = StepRecords(self.accelerator)
+        reason = None
+        bar = tqdm(
+            total=config.steps, initial=self.step, desc="train", unit="step", disable=not progress
+        )
+        with bar, self.batches.from_step(self.step, self.images_seen) as following:
+            while self.step < config.steps and reason is None:
+                batches = next(following)
+                path, images = batches[0].path, self.batches.size(batches[0].path)
+                weight = self.paths.weight(path) if config.reweight_changes else 1.0
+                records.add(path, self.learner.step(batches, self.batches, weight), weight, images)
+                self.images_seen += images
+                self.step += 1
+                bar.update()
+                reason = self._agreed(stop)
+                last = self.step == config.steps
+                validate = self.validates and _due(self.step, config.validate_every, last)
+                sample = _due(self.step, config.sample_every, last)
+                save = _due(self.step, config.checkpoint_every, last or reason is not None)
+                if not (_due(self.step, config.log_every) or validate or sample or save):
+                    continue
+                entry = records.summary(self.step, self.checkpoints)
+                shown = {"loss": entry["loss"], "images/s": entry["images_per_second"]}
+                bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()})
+                if loss := self._validate() if validate else None:
+                    entry["validation"] = {"mean": loss.mean, **loss.paths}
+                if log:
+                    rate = self.learner.learning_rate(self.step - 1)
+                    log.write({"step": self.step, "learning_rate": rate, **entry})
+                if save:
+                    self._checkpoint(loss.mean if loss else None)
+                if sample and log:
+                    log.samples(self.pipeline(), self.step, config.seed, self.learner.bf16)
+                records.restart_clock()  # what else was done is no training
+        if self.is_main and (checkpoint := self.checkpoints.last):
+            with replaced_folder(self.run / MODEL_FOLDER) as aside:
+                shutil.copytree(checkpoint / MODEL_FOLDER, aside, dirs_exist_ok=True)
+        return reason if self.step < config.steps else None
 
-    def _rate(self) -> float:
-        """Learning rate of the present step over the configured one."""
-        warm = min(1.0, (self.step + 1) / max(self.config.warmup_steps, 1))
-        if not self.config.cosine_decay:
-            return warm
-        return warm * 0.5 * (1 + math.cos(math.pi * self.step / self.config.steps))
+    def _agreed(self, stop: StopRequest) -> str | None:
+        """Why to stop, the same on all processes."""
+        if self.accelerator.num_processes == 1:
+            return stop.reason
+        if self.step % _AGREE_EVERY:
+            return None
+        return next((reason for reason in gather_object([stop.reason]) if reason), None)
 
-    def _ema_update(self, average: Any, current: Any, _: Any) -> None:
-        n = self.step + 1
-        decay = min(self.config.ema_decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(list(average), list(current), 1 - decay)
-
-    def _prepare_folder(self) -> None:
-        try:
-            (self.run / "checkpoints").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{self.run}: cannot be written ({error.strerror or error}); choose another folder"
-            ) from None
-        write_config(self.run / "config.yaml", self.config, self.data)
-        self.schedule.save(self.run / SCHEDULE_FILE)
-        metrics = self.run / "metrics.jsonl"
-        if metrics.exists():  # forget what was logged after the checkpoint that is resumed from
-            lines = metrics.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-            metrics.write_text("".join(line + "\n" for line in kept))
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.board = SummaryWriter(str(self.run), purge_step=self.step + 1)
-
-    def _log(self, loss: float, count: int, seconds: float) -> None:
-        if not self.accelerator.is_main_process:
+    def _open_folder(self) -> None:
+        if self.resumed:
+            write_config(self.run / CONFIG_FILE, self.config, self.data)
             return
-        processes = self.accelerator.num_processes
-        entry = {
-            "step": self.step,
-            "loss": loss,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "images_per_second": count * self.config.batch_size * processes / seconds,
-        }
-        with open(self.run / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(entry) + "\n")
-        for name, value in entry.items():
-            self.board.add_scalar(name, value, self.step)
-        self.board.flush()
+        with new_folder(self.run) as aside:  # absent or ready to be resumed, never between
+            (aside / self.checkpoints.folder.name).mkdir()
+            write_config(aside / CONFIG_FILE, self.config, self.data)
+            self.schedule.save(aside / SCHEDULE_FILE)
 
-    def _checkpoints(self) -> list[Path]:
-        return sorted((self.run / "checkpoints").glob("step_*"))
+    def _validate(self) -> ValidationLoss:
+        index, count = self.accelerator.process_index, self.accelerator.num_processes
+        sums = self.validation.sums(
+            self.learner.ema.module, self.device, self.learner.bf16, index, count
+        )
+        return self.validation.loss(self.accelerator.reduce(sums.to(self.device), "sum").cpu())
 
-    def _checkpoint(self) -> None:
-        """Write the state aside, flush it, and rename: complete or absent."""
+    def _checkpoint(self, validation: float | None) -> None:
+        if self.is_main:
+            state: CheckpointState = {
+                "step": self.step,
+                "images_seen": self.images_seen,
+                "processes": self.accelerator.num_processes,
+                "validation": validation,
+                "identity": self.identity,
+            }
+            averaged = self.pipeline()
+            self.checkpoints.write(
+                self.step, lambda folder: self.learner.save(folder, averaged), state
+            )
         self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
-        final = self.run / "checkpoints" / f"step_{self.step:07d}"
-        aside = final.with_name(f".{final.name}.partial")
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(final, ignore_errors=True)
-        aside.mkdir(parents=True)
-        plain = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
-        save_file(_contiguous(plain.state_dict()), aside / "model.safetensors")
-        save_file(_contiguous(self.ema.module.state_dict()), aside / "ema.safetensors")
-        torch.save(self.optimizer.state_dict(), aside / "optimizer.pt")
-        (aside / "state.json").write_text(json.dumps({"step": self.step}))
-        for file in aside.iterdir():
-            with open(file, "rb+") as handle:
-                os.fsync(handle.fileno())
-        os.replace(aside, final)
-        for old in self._checkpoints()[:-2]:
-            shutil.rmtree(old)
 
-    def _load(self, checkpoint: Path) -> None:
+    def _state(self) -> CheckpointState | None:
+        """State of the last checkpoint; None of a run that has none yet."""
+        if not (self.run / CONFIG_FILE).is_file():
+            raise InputError(f"{self.run}: holds no run to resume; leave out --resume to start one")
+        last = self.checkpoints.last
+        return None if last is None else self.checkpoints.read_state(last)
+
+    def _resume(self, state: CheckpointState, allow_drift: bool) -> None:
+        checkpoint = self.checkpoints.last
+        assert checkpoint is not None
+        if not allow_drift:
+            check_identity(checkpoint, state["identity"], self.identity)
         try:
-            state = json.loads((checkpoint / "state.json").read_text())
-            plain = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
-            plain.load_state_dict(load_file(checkpoint / "model.safetensors"))
-            self.ema.module.load_state_dict(load_file(checkpoint / "ema.safetensors"))
-            self.optimizer.load_state_dict(
-                torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
-            )
-        except Exception as error:
-            raise InputError(
-                f"{checkpoint}: cannot be resumed ({' '.join(str(error).split())[:200]})"
-            ) from error
-        self.ema.n_averaged.fill_(1)  # zero would copy the model over the average
-        self.step = int(state["step"])
-
-    def _save_model(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        final, aside = self.run / "model", self.run / ".model.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        pipeline = self.pipeline()
-        pipeline.save_pretrained(aside)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(aside, final)
-        if self.images.shape[-1] in (1, 3):
-            generator = torch.Generator().manual_seed(self.config.seed)
-            labels = None if self.classes is None else list(range(len(self.classes.names)))[:16]
-            samples = pipeline(
-                16,
-                30,
-                generator=generator,
-                class_labels=labels,
-                output_type="np",
-                bf16=self.bf16,
-            )
-            save_grid(samples.images, self.run / "samples" / f"step_{self.step:07d}.png")
+            self.learner.load(checkpoint)
+        except Exception as error:  # as many kinds as there are ways to damage a file
+            raise self.checkpoints.damaged(checkpoint, error) from error
+        self.step, self.images_seen = state["step"], state["images_seen"]
 
 
-def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+def _due(step: int, period: int, anyway: bool = False) -> bool:
+    return anyway or (period > 0 and step % period == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the folder of ``path`` cannot be created or written to.
+        If the folder of ``path`` cannot be created or written to, or the disk is full.
     """
     check_writable(path)
     final = Path(path)
@@ -45,6 +46,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files
         os.replace(temporary, final)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{final}: cannot be written ({error.strerror}); make room on that disk"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -60,7 +67,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     folder = next(parent for parent in final.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise InputError(f"{final}: cannot be written ({folder} is not a folder)")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
         raise InputError(
             f"{final}: cannot be written (no permission in {folder}); choose another output path"
         )
@@ -86,19 +94,49 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         As `check_new_folder`, or if files cannot be written.
     """
     check_new_folder(path)
-    final = Path(path)
-    aside = final.with_name(f".{final.name}.partial")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        yield aside
-        os.replace(aside, final)
+        with replaced_folder(path) as aside:
+            yield aside
     except OSError as error:
         raise InputError(
-            f"{final}: cannot be written ({error.strerror or error}); choose another folder"
+            f"{path}: cannot be written ({error.strerror or error}); choose another folder"
         ) from error
+
+
+@contextmanager
+def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; when the block succeeds it takes that one's place.
+
+    Its files are flushed to disk before it is renamed. It is removed if the block raises, and what
+    was at ``path`` stays then.
+    """
+    final = Path(path)
+    aside = final.with_name(f".{final.name}.partial")
+    old = final.with_name(f".{final.name}.old")
+    for left in (aside, old):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        for file in aside.rglob("*"):
+            _flush(file)
+        _flush(aside)
+        if final.exists():
+            os.replace(final, old)
+        os.replace(aside, final)
+        _flush(final.parent)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in (aside, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ A `ResolutionSchedule` is the file that models consume. It is derived from a spe
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -175,6 +176,14 @@ class ResolutionSchedule:
         sides = self.resolutions[starts]
         variances = np.diff(bounds) * (sides / self.resolution) ** 2
         return DegradationPath(self.operator, tuple(sides.tolist()), tuple(variances.tolist()))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what a chain depends on: operator, noise, resolutions, blur, hexadecimal."""
+        digest = hashlib.sha256(f"{self.operator} {self.noise_mode}".encode())
+        for array in (self.resolutions, self.alpha, self.sigma, self.blur):
+            digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def base_snr(self) -> np.ndarray:

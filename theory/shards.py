@@ -100,4 +100,6 @@ def merge_spectra(spectra: Mapping[str, Spectrum]) -> tuple[Spectrum, list[str]]
     if missing:
         meta["shard"] = " ".join(sorted(have, key=parse_shard))
     merged = reduce(lambda a, b: a.merge(b), spectra.values())
+    if "skipped" in merged.meta:
+        meta["skipped"] = merged.meta["skipped"]
     return replace(merged, meta=meta), missing

@@ -180,6 +180,8 @@ class Spectrum:
         source = [str(s.meta["source"]) for s in (self, other) if "source" in s.meta]
         meta = {**self.meta, **({"source": " + ".join(source)} if source else {})}
         meta.pop("shard", None)  # `theory.shards` knows which shards belong together
+        if skipped := sum(s.meta.get("skipped", 0) for s in (self, other)):
+            meta["skipped"] = skipped
         return Spectrum.from_moments(self.moments + other.moments, meta)
 
     def at_resolution(self, resolution: int, operator: str = "dct") -> Spectrum:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, subcommand
+from tyro.conf import OmitArgPrefixes, subcommand
 
 from theory.errors import InputError
 
 from .benchmarks import BenchCommand
 from .importing import ImportOfficialCommand
+from .messages import parsing, print_error
 from .options import Output
+from .preparing import PrepareCommand
 from .sampling import SampleCommand
 from .schedules import DeriveCommand, ScheduleCommand
 from .spectra import MergeCommand, SpectrumCommand
@@ -52,6 +54,7 @@ Command = (
     | Annotated[MergeCommand, subcommand(_MERGE)]
     | Annotated[DeriveCommand, subcommand("derive")]
     | Annotated[ScheduleCommand, subcommand("schedule")]
+    | Annotated[PrepareCommand, subcommand("prepare")]
     | Annotated[TrainCommand, subcommand("train")]
     | Annotated[SampleCommand, subcommand("sample")]
     | Annotated[ImportOfficialCommand, subcommand("import-official")]
@@ -67,18 +70,22 @@ def main(arguments: list[str] | None = None) -> None:
         if arguments[:2] == ["spectrum", "merge"]:
             arguments = [_MERGE, *arguments[2:]]
         overlay(arguments)
-        command: Any = tyro.cli(
-            Command,
-            prog="ssd",
-            description="Derive when a diffusion chain may run small; train and sample on that.",
-            args=arguments,
-            config=(OmitArgPrefixes, FlagCreatePairsOff),
-        )
+        named = arguments[0] if arguments and arguments[0].isidentifier() else ""
+        with parsing(f"ssd {named}".strip()):
+            command: Any = tyro.cli(
+                Command,
+                prog="ssd",
+                description=(
+                    "Derive when a diffusion chain may run small; train and sample on that."
+                ),
+                args=arguments,
+                config=(OmitArgPrefixes,),  # flags in pairs: what a run has on can be turned off
+            )
         command.run()
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             os._exit(1)
-        print(f"ssd: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print_error(error)
         sys.exit(2)
     except KeyboardInterrupt:
         print("ssd: interrupted", file=sys.stderr)

@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
+from ..data_forms import DATA_HELP, IMAGE_RULE
+
+if TYPE_CHECKING:
+    from ..unusable import Skipped
+
 Output = Annotated[str, arg(aliases=["-o"])]
+Data = Annotated[str, arg(help=DATA_HELP)]
+OptionalData = Annotated[
+    str | None,
+    arg(help=f"{DATA_HELP} {IMAGE_RULE} By default the data that the schedule was derived from."),
+]
+Resolution = Annotated[int, arg(help=f"Side in pixels. {IMAGE_RULE}")]
+Limit = Annotated[int | None, arg(help="Use that many images, chosen at random.")]
+Seed = Annotated[int, arg(help="Of that choice, and of the crops of `photos`.")]
+SkipBad = Annotated[
+    bool, arg(help="Leave out images that cannot be used, and say which, instead of refusing them.")
+]
+
+
+def report_skipped(skipped: Sequence[Skipped] | None, used: int) -> None:
+    """Say on standard error which images were left out beside those that were used."""
+    if skipped:
+        print(f"warning: skipped {len(skipped)} of {used + len(skipped)} images:", file=sys.stderr)
+        for image in skipped:
+            print(f"  {image}", file=sys.stderr)

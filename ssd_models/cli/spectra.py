@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from theory.errors import InputError
 
-from .options import Output
+from .options import Data, Limit, Output, Resolution, Seed, SkipBad, report_skipped
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,17 @@ class SpectrumCommand:
     ssd spectrum DATA -o part3.npz --shard 3/16; ssd spectrum merge part*.npz -o spectrum.npz
     """
 
-    data: Positional[str]
-    """`photos` (built in), a folder or .zip of images, or an .npz/.npy of uint8 (N, R, R, 3)."""
+    data: Positional[Data]
     output: Output = "spectrum.npz"
     """File to write."""
-    resolution: int = 64
-    """Side in pixels; larger images are cropped to a square and reduced, smaller ones refused."""
-    limit: int | None = None
-    """Use that many images, chosen at random."""
-    seed: int = 0
-    """Of that choice, and of the crops of `photos`."""
+    resolution: Resolution = 64
+    limit: Limit = None
+    seed: Seed = 0
     shard: str | None = None
     """Measure part i of n only, written i/n."""
     workers: int = 1
     """Processes; a single one already uses all cores."""
+    skip_bad: SkipBad = False
 
     def run(self) -> None:
         """Run the command."""
@@ -48,9 +45,13 @@ class SpectrumCommand:
         check_writable(self.output)
         from ..measuring import measure_spectrum
 
+        skipped: list | None = [] if self.skip_bad else None
         spectrum = measure_spectrum(
-            self.data, self.resolution, self.limit, self.seed, shard, self.workers, progress=True
+            *(self.data, self.resolution, self.limit, self.seed, shard, self.workers),
+            progress=True,
+            skipped=skipped,
         )
+        report_skipped(skipped, spectrum.count)
         spectrum.save(self.output)
         _describe_spectrum(self.output, spectrum)
 

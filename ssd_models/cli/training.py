@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -9,8 +11,9 @@ from typing import Any
 
 from theory.errors import InputError
 
-from ..config import TrainConfig, read_config
-from .options import Output
+from ..config import CONFIG_FILE, TrainConfig, read_config, train_preset
+from ..processes import process_index
+from .options import OptionalData, Output, SkipBad, report_skipped
 
 _stored: dict[str, Any] = {}  # what --config, or the configuration of a resumed run, says
 
@@ -24,18 +27,30 @@ class TrainCommand:
     """Train a Flexi-UNet on images and a schedule.
 
     Example: ssd train --data photos/ --schedule schedule.json -o run --steps 20000
+
+    Stopped by Ctrl-C, SIGTERM or --max-minutes, it writes a checkpoint first; go on with
+    ssd train --resume -o run
+
+    On several GPUs: torchrun --nproc-per-node 8 -m ssd_models.cli train … (or accelerate launch)
     """
 
-    data: str | None = field(default_factory=lambda: _stored.get("data"))
-    """Images as in `ssd spectrum`; by default those that the schedule was derived from."""
+    data: OptionalData = field(default_factory=lambda: _stored.get("data"))
     schedule: str = "schedule.json"
     """Schedule to train on."""
     output: Output = "run"
     """Run directory to write; must be new unless --resume."""
+    preset: str | None = None
+    """The paper's settings: celeba-64, celeba-128, celeba-256 or imagenet-64 (see --data for the
+    images); --config and the options below go before it."""
     config: str | None = None
     """YAML file of the options below; the command line goes before it."""
     resume: bool = False
     """Go on from the last checkpoint, with the run's own schedule and options."""
+    allow_drift: bool = False
+    """Resume even where options or data are others than those of the checkpoint."""
+    max_minutes: float | None = None
+    """Stop after that many minutes of training, with a checkpoint."""
+    skip_bad: SkipBad = False
     resize: bool = False
     """Reduce images that are squares of another size than the schedule's resolution."""
     options: TrainConfig = field(default_factory=_stored_options)
@@ -45,8 +60,16 @@ class TrainCommand:
         from theory.files import check_new_folder
         from theory.schedules import ResolutionSchedule
 
-        run = Path(self.output)
+        self.options.check()
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise InputError(f"max_minutes {self.max_minutes}: must be positive")
+        run, is_main = Path(self.output), process_index() == 0
         schedule = ResolutionSchedule.load(run / "schedule.json" if self.resume else self.schedule)
+        if self.preset and not self.preset.endswith(f"-{schedule.resolution}"):
+            raise InputError(
+                f"preset {self.preset}: {self.schedule} has resolution {schedule.resolution}; "
+                "derive a schedule of the preset's"
+            )
         data = self.data or schedule.derivation.get("source")
         if not data:
             raise InputError(f"{self.schedule}: does not name its data; give them with --data")
@@ -60,17 +83,39 @@ class TrainCommand:
         source = open_images(
             str(data), schedule.resolution, limit=self.options.limit, seed=self.options.seed
         )
+        skipped: list[Any] | None = [] if self.skip_bad else None
+        images = source.random_access(progress=is_main, skipped=skipped)
+        if skipped:
+            source = source.without(skipped)
+            if is_main:
+                report_skipped(skipped, len(source))
         classes = None
         if self.options.class_conditional:
             classes = require_classes(source.classes(), len(source), str(data))
             counts = classes.counts
             shown = ", ".join(f"{name} ({n})" for name, n in list(counts.items())[:10])
-            print(f"{len(counts)} classes: {shown}{', …' if len(counts) > 10 else ''}")
-        images = source.load(progress=True)
+            if is_main:
+                print(f"{len(counts)} classes: {shown}{', …' if len(counts) > 10 else ''}")
         from ..training import Trainer
 
-        Trainer(images, schedule, run, self.options, str(data), self.resume, classes).train()
-        print(f"{run}: trained to step {self.options.steps}; try `ssd sample {run}`")
+        trainer = Trainer(
+            images,
+            schedule,
+            run,
+            self.options,
+            str(data),
+            self.resume,
+            classes,
+            source.names(),
+            self.allow_drift,
+        )
+        reason = trainer.train(max_minutes=self.max_minutes)
+        if reason is not None:
+            if is_main:
+                print(f"{run}: stopped at step {trainer.step} ({reason}); go on with --resume")
+            sys.exit(128 + signal.Signals[reason] if reason.startswith("SIG") else 0)
+        if is_main:
+            print(f"{run}: trained to step {trainer.step}; try `ssd sample {run}`")
 
 
 def overlay(arguments: list[str]) -> None:
@@ -80,11 +125,15 @@ def overlay(arguments: list[str]) -> None:
         return
     given = dict(pairwise(arguments))
     given.update((a.split("=", 1)[0], a.split("=", 1)[1]) for a in arguments if "=" in a)
-    path: str | Path | None = given.get("--config")
     if "--resume" in arguments:
-        path = Path(given.get("-o") or given.get("--output") or "run") / "config.yaml"
-    if path is not None:
-        _stored.update(read_config(path))
+        run = Path(given.get("-o") or given.get("--output") or "run")
+        if not run.is_dir():
+            raise InputError(f"{run}: no such run directory; leave out --resume to start one")
+        _stored.update(read_config(run / CONFIG_FILE))
+    if "--preset" in given:
+        _stored.update(train_preset(given["--preset"]))
+    if "--config" in given:
+        _stored.update(read_config(given["--config"]))
 
 
 def _refuse_other_size(data: str, resolution: int, schedule: str) -> None:

@@ -16,11 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssd_models.cli import main
 from ssd_models.data import ImageSource, open_images, to_float, to_uint8
+from ssd_models.data_forms import DATA_HELP, IMAGE_RULE
 from ssd_models.image_files import to_rgb
+from ssd_models.mapped_images import MappedImages
+from ssd_models.measuring import measure_spectrum
 from ssd_models.photos import PHOTOGRAPHS, PhotoCrops
 from ssd_models.pictures import save_grid
 from theory.errors import InputError
+from theory.shards import merge_spectra
+from theory.spectrum import Spectrum
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -374,7 +380,8 @@ def test_an_unusable_file_is_named(form, content, reason, tmp_path):
     source = open_images(path, 8)
     assert re.fullmatch(
         rf"{path}: 1 of the 3 images cannot be used: sub/b\.jpg \({reason}\); "
-        r"(ask for resolution 4 or less, or )?remove or replace them",
+        r"(ask for resolution 4 or less, or )?remove or replace them, or leave them out with "
+        r"--skip-bad",
         refusal(source.load),
     )
 
@@ -454,8 +461,10 @@ def broken(name: str, tmp_path: Path) -> Path:
             np.save(path, np.zeros((3, 8, 8, 3), np.float32))
         case "first.npz":
             np.savez(path, np.zeros((3, 3, 8, 8), np.uint8))
-        case "grey.npy":
-            np.save(path, np.zeros((3, 8, 8), np.uint8))
+        case "one.npy":
+            np.save(path, np.zeros((8, 8, 3), np.uint8))
+        case "alpha.npy":
+            np.save(path, np.zeros((3, 8, 8, 4), np.uint8))
         case "zero.npy":
             np.save(path, np.zeros((0, 8, 8, 3), np.uint8))
         case "none.npz":
@@ -488,7 +497,8 @@ def broken(name: str, tmp_path: Path) -> Path:
         ("pickled.npz", r"cannot be read as a NumPy array \(.*allow_pickle.*\)"),
         ("float.npy", r"holds float32 of shape \(3, 8, 8, 3\); give uint8 \(N, R, R, 3\)"),
         ("first.npz", r"holds uint8 of shape \(3, 3, 8, 8\); give uint8 .* channels last"),
-        ("grey.npy", r"holds uint8 of shape \(3, 8, 8\); give"),
+        ("one.npy", r"holds uint8 of shape \(8, 8, 3\); give"),
+        ("alpha.npy", r"holds uint8 of shape \(3, 8, 8, 4\); give uint8 .* grey \(N, R, R\)"),
         ("zero.npy", r"holds uint8 of shape \(0, 8, 8, 3\); give"),
         ("small.npy", r"6×6 px are smaller than resolution 8; ask for resolution 6 or less"),
     ],
@@ -504,7 +514,9 @@ def test_data_that_cannot_be_opened_are_refused_at_once(name, said, tmp_path):
     ("options", "said"),
     [
         ({"data": ""}, r"cannot be opened \(no name\)"),
-        ({"data": "hf:cifar10"}, r"hf:cifar10: cannot be opened .*; give `photos`"),
+        ({"data": "s3:bucket"}, r"s3:bucket: cannot be opened .*; give `photos`"),
+        ({"data": "celeba:"}, r"cannot be opened \(no name\)"),
+        ({"data": "imagenet:photos"}, r"photos: cannot be opened \(No such file"),
         ({"data": "a\0b"}, r"cannot be opened"),
         ({"resolution": 0}, r"resolution 0: give 1 or more"),
         ({"limit": 0}, r"limit 0: give 1 or more"),
@@ -519,6 +531,214 @@ def test_other_bad_arguments_are_refused(options, said):
 
 def test_a_batch_size_below_one_is_refused():
     assert "batch size 0" in refusal(lambda: list(open_images("photos", 8, limit=1).batches(0)))
+
+
+# ---- names, parts and images left out ------------------------------------------------------------
+
+
+def test_names_are_relative_paths_or_numbers_in_order(tmp_path):
+    names = ["class0/0.png", "class0/1.png", "class0/2.png"]
+    folder = open_images(make_form("folder", tmp_path), 20)
+    assert folder.names()[:3] == names
+    assert len(set(folder.names())) == 40
+    assert open_images(make_form("zip", tmp_path), 20).names()[:3] == [f"top/{n}" for n in names]
+    assert open_images(make_form("npy", tmp_path), 20).names()[17] == "image 17"
+    assert open_images("photos", 8, limit=18).names()[17] == "crop 17"
+    part = open_images(tmp_path / "data", 20, limit=7)
+    wanted = [folder.names().index(name) for name in part.names()]
+    np.testing.assert_array_equal(part.load(), IMAGES[wanted])
+
+
+@pytest.mark.parametrize("form", ["grey", "grey with an axis", "grey npz"])
+def test_grey_arrays_are_repeated(form, tmp_path):
+    grey = noise(5, 9, 8)
+    path = tmp_path / ("d.npz" if form == "grey npz" else "d.npy")
+    if form == "grey npz":
+        np.savez(path, images=grey, labels=np.arange(5))
+    else:
+        np.save(path, grey[..., None] if form == "grey with an axis" else grey)
+    source = open_images(path, 8)
+    assert source.names() == [f"image {i}" for i in range(5)]
+    expected = np.repeat(grey[..., None], 3, axis=3)[:, :8]
+    np.testing.assert_array_equal(source.load(), expected)
+    square = grey[:, :8]
+    np.save(tmp_path / "s.npy", square)
+    images = open_images(tmp_path / "s.npy", 8).random_access()
+    np.testing.assert_array_equal(images[[3, 1]], np.repeat(square[[3, 1], ..., None], 3, axis=3))
+
+
+def bad_folder(tmp_path: Path) -> Path:
+    """40 images of which four cannot be used: one in a batch of its own, one too small."""
+    folder = make_form("folder", tmp_path)
+    for i in (0, 17, 39):
+        (folder / f"class{i // 4}" / f"{i}.png").write_bytes(b"text")
+    (folder / "class2/9.png").write_bytes(png(noise(19, 30, 3)))
+    return folder
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_unusable_images_are_left_out_on_request_and_noted(batch_size, tmp_path):
+    source = open_images(bad_folder(tmp_path), 20)
+    skipped = []
+    images = np.concatenate(list(source.batches(batch_size, skipped=skipped)))
+    kept = np.setdiff1d(np.arange(40), [0, 9, 17, 39])
+    np.testing.assert_array_equal(images, IMAGES[kept])
+    assert [(image.index, image.name, image.reason) for image in skipped] == [
+        (0, "class0/0.png", "not an image"),
+        (9, "class2/9.png", "30×19 px, smaller than 20"),
+        (17, "class4/17.png", "not an image"),
+        (39, "class9/39.png", "not an image"),
+    ]
+    rest = source.without(skipped)
+    assert rest.names() == [source.names()[i] for i in kept]
+    np.testing.assert_array_equal(rest.classes().labels, source.classes().labels[kept])
+    np.testing.assert_array_equal(rest.load(), images)
+    np.testing.assert_array_equal(source.random_access(skipped=[]), images)
+    assert "4 of the 40 images" in refusal(source.load), "and are refused otherwise"
+
+
+def test_positions_of_skipped_images_are_those_in_their_source(tmp_path):
+    source = open_images(bad_folder(tmp_path), 20, limit=30, seed=1)
+    skipped = []
+    images = source.load(skipped=skipped)
+    assert skipped
+    assert [source.names()[image.index] for image in skipped] == [image.name for image in skipped]
+    np.testing.assert_array_equal(source.without(skipped).load(), images)
+
+
+def test_data_of_which_no_image_is_usable_are_refused_even_then(tmp_path):
+    folder = write_folder(tmp_path / "d", {f"{i}.png": b"text" for i in range(150)})
+    message = refusal(lambda: open_images(folder, 8).load(skipped=[]))
+    assert "150 of the 150 images cannot be used" in message
+    assert message.endswith("remove or replace them")
+
+
+def test_a_folder_that_vanishes_during_a_pass_is_no_folder_of_bad_images(tmp_path):
+    folder = make_form("folder", tmp_path)
+    source = open_images(folder, 20)
+    folder.rename(tmp_path / "elsewhere")
+    skipped = []
+    assert re.search(r"data: is gone; make it readable", refusal(lambda: source.load(skipped=[])))
+    assert not skipped
+    (tmp_path / "elsewhere").rename(folder)
+    (folder / "class0/0.png").unlink()
+    assert len(source.load(skipped=skipped)) == 39
+    assert skipped[0].reason == "No such file or directory"
+
+
+def test_a_source_kept_open_gives_its_parts(tmp_path):
+    for form in ("zip", "folder", "npy"):
+        with open_images(make_form(form, tmp_path), 20).kept_open() as source:
+            for part in (range(3, 9), [30, 2]):
+                np.testing.assert_array_equal(source.take(part).load(), IMAGES[list(part)])
+
+
+# ---- arrays for training -------------------------------------------------------------------------
+
+
+def test_an_array_of_the_resolution_is_mapped_and_another_loaded(tmp_path):
+    path = make_form("npy", tmp_path)
+    for source, mapped in [
+        (open_images(path, 20), True),
+        (open_images(path, 20, limit=11), True),
+        (open_images(path, 16), False),
+        (open_images(make_form("folder", tmp_path), 20), False),
+    ]:
+        images, whole = source.random_access(), source.load()
+        assert isinstance(images, MappedImages) == mapped
+        assert (images.shape, images.dtype, len(images)) == (whole.shape, np.uint8, len(whole))
+        chosen = np.array([5, 1, 5, 10])
+        np.testing.assert_array_equal(images[chosen], whole[chosen])
+        np.testing.assert_array_equal(images[2:9], whole[2:9])
+    (tmp_path / "f").mkdir()
+    images = open_images(make_form("fortran npy", tmp_path / "f"), 20).random_access()
+    assert not isinstance(images, MappedImages), "each image is scattered over the file"
+    np.testing.assert_array_equal(images, IMAGES)
+
+
+def test_what_memory_does_not_hold_is_not_loaded(tmp_path, monkeypatch):
+    path = make_form("folder", tmp_path)
+    monkeypatch.setattr("ssd_models.memory.available_memory", lambda: 2 * 40 * 20 * 20 * 3)
+    source = open_images(path, 20)
+    assert len(source.random_access()) == 40
+    monkeypatch.setattr("ssd_models.memory.available_memory", lambda: 2 * 40 * 20 * 20 * 3 - 1)
+    message = refusal(source.random_access)
+    assert "40 images of 20 px take 4.8e-05 GB of memory, more than half of the 9.6e-05" in message
+    assert f"run `ssd prepare {path} -o DIR --resolution 20` first and give DIR" in message
+    mapped = open_images(make_form("npy", tmp_path), 20)
+    assert len(mapped.random_access()) == 40, "what stays on disk takes none"
+
+
+# ---- spectra without bad images ------------------------------------------------------------------
+
+
+SIDE = 256  # of which 64 make a block, so that parts are small
+
+
+def soft(seed: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(noise(4, 4, 3, seed=seed)).resize((SIDE, SIDE)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", [[3, 40, 41, 99], [7, *range(64, 100)]], ids=["some", "a block"])
+def test_a_spectrum_without_bad_images_has_the_same_bits_in_any_parts(bad, tmp_path):
+    files = {f"{i}.png": png(soft(i)) for i in range(100)}
+    files |= {f"{i}.png": b"text" for i in bad}
+    folder = str(write_folder(tmp_path / "d", files))
+    skipped = []
+    one = measure_spectrum(folder, SIDE, skipped=skipped)
+    assert [(image.index, image.name) for image in skipped] == [(i, f"{i}.png") for i in bad]
+    good = to_float(np.stack([soft(i) for i in range(100) if i not in bad]))
+    np.testing.assert_allclose(one.power, Spectrum.from_images([good]).power, rtol=1e-5)
+    assert (one.count, one.meta["images"], one.meta["skipped"]) == (len(good), 100, len(bad))
+    noted = []
+    two = measure_spectrum(folder, SIDE, workers=2, skipped=noted)
+    assert noted == skipped
+    parts = {"first": measure_spectrum(folder, SIDE, shard=(1, 2), skipped=[])}
+    if len(bad) < 36:
+        parts["second"] = measure_spectrum(folder, SIDE, shard=(2, 2), skipped=[])
+        together = merge_spectra(parts)[0]
+        np.testing.assert_array_equal(together.power, one.power)
+        assert together.meta["skipped"] == len(bad)
+    else:
+        message = refusal(lambda: measure_spectrum(folder, SIDE, shard=(2, 2), skipped=[]))
+        assert "36 of the 36 images cannot be used" in message
+    np.testing.assert_array_equal(two.power, one.power)
+    np.testing.assert_array_equal(two.standard_error, one.standard_error)
+    assert two.meta == one.meta
+    assert "of the 100 images" in refusal(lambda: measure_spectrum(folder, SIDE))
+
+
+def test_a_spectrum_skipping_nothing_is_the_one_that_refuses(tmp_path):
+    np.save(tmp_path / "d.npy", np.stack([soft(i) for i in range(70)]))
+    plain = measure_spectrum(str(tmp_path / "d.npy"), SIDE)
+    skipping = measure_spectrum(str(tmp_path / "d.npy"), SIDE, skipped=[])
+    np.testing.assert_array_equal(plain.power, skipping.power)
+    np.testing.assert_array_equal(plain.standard_error, skipping.standard_error)
+    assert plain.meta == skipping.meta
+
+
+def test_the_command_reports_what_it_skipped(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "d", {f"{i}.png": png(noise(8, 8, 3, seed=i)) for i in range(25)})
+    (tmp_path / "d" / "3.png").write_bytes(b"")
+    main(["spectrum", "d", "--resolution", "8", "--skip-bad"])
+    error = capsys.readouterr().err
+    lines = error[error.index("warning:") :].splitlines()
+    assert lines == ["warning: skipped 1 of 25 images:", "  3.png (an empty file)"]
+    assert Spectrum.load("spectrum.npz").meta["skipped"] == 1
+    with pytest.raises(SystemExit):
+        main(["spectrum", "d", "--resolution", "8", "-o", "other.npz"])
+    assert not (tmp_path / "other.npz").exists()
+
+
+@pytest.mark.parametrize("command", ["spectrum", "prepare"])
+def test_help_says_what_data_may_be_and_what_becomes_of_pictures(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = " ".join(re.sub("[│\n]", " ", capsys.readouterr().out).split())
+    assert " ".join(DATA_HELP.split()) in text
+    assert IMAGE_RULE in text
 
 
 # ---- the built-in photographs --------------------------------------------------------------------

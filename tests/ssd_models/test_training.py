@@ -42,7 +42,7 @@ def test_paths_share_a_resolution_and_cover_all_steps():
     counts = np.zeros(100)
     changes = 0
     for _ in range(4000):
-        t = sampler.draw(rng, rng, 8)
+        t = rng.choice(sampler.choose(rng).steps, 8)
         pairs = {(SCHEDULE.resolutions[i], SCHEDULE.output_resolutions[i]) for i in t}
         assert len(pairs) == 1
         if 40 in t:
@@ -54,9 +54,10 @@ def test_paths_share_a_resolution_and_cover_all_steps():
     kept = np.delete(counts, 40) / counts.sum()
     assert kept[:40].sum() == pytest.approx(40 / 99, abs=0.03)
     assert kept.min() > 0.5 / 99
-    # Weighed back, both kinds of batch count as in a uniform choice of steps.
-    assert 0.2 * sampler.weight(40) == pytest.approx(1 / 100)
-    assert 0.8 * sampler.weight(3) == pytest.approx(99 / 100)
+    # Weighed back, every path counts as in a uniform choice of steps.
+    for path in sampler.paths:
+        assert path.probability * sampler.weight(path) == pytest.approx(len(path.steps) / 100)
+    assert sum(path.probability for path in sampler.paths) == pytest.approx(1)
 
 
 def test_loss_is_the_weighted_error_of_the_prediction():
@@ -72,14 +73,17 @@ def test_loss_is_the_weighted_error_of_the_prediction():
 
     for t, r_in, r_out in (([5, 9, 20], 16, 16), ([40] * 3, 8, 16), ([99, 60, 41], 8, 8)):
         noise = torch.randn(3, 3, r_in, r_in)
-        loss = denoising_loss(Zero(), process, x0, np.array(t), noise, 5.0)
+        terms = denoising_loss(Zero(), process, x0, np.array(t), noise, 5.0)
         blocks = x0.reshape(3, 3, r_out, 16 // r_out, r_out, 16 // r_out).mean(dim=(3, 5))
         weight = torch.from_numpy(np.minimum(NOISE.snr[t], 5.0))
         expected = (weight * blocks.square().mean(dim=(1, 2, 3))).mean()
-        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert terms.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert terms.error.item() == pytest.approx(blocks.square().mean().item(), rel=1e-5)
+        assert terms.target_power.item() == pytest.approx(terms.error.item(), rel=1e-6)
+        assert terms.snr_weight.item() == pytest.approx(weight.mean().item(), rel=1e-6)
 
 
-def state(run, name="model"):
+def state(run, name="weights"):
     from safetensors.torch import load_file
 
     return load_file(sorted((run / "checkpoints").iterdir())[-1] / f"{name}.safetensors")
@@ -90,7 +94,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     half = TrainConfig(**{**TINY.__dict__, "steps": 4})
     Trainer(images(), SCHEDULE, tmp_path / "b", half).train(progress=False)
     Trainer(images(), SCHEDULE, tmp_path / "b", TINY, resume=True).train(progress=False)
-    for name in ("model", "ema"):
+    for name in ("weights", "model/model"):
         a, b = state(tmp_path / "a", name), state(tmp_path / "b", name)
         assert all(torch.equal(a[key], b[key]) for key in a), name
     lines = [json.loads(x) for x in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
@@ -110,17 +114,18 @@ def test_a_run_directory_holds_what_is_promised(tmp_path):
     pipeline = ScaleSpacePipeline.from_pretrained(run / "model")
     assert pipeline.scheduler.schedule.changes == SCHEDULE.changes
     for key, value in pipeline.unet.state_dict().items():
-        torch.testing.assert_close(value, state(run, "ema")[key])
+        torch.testing.assert_close(value, state(run, "model/model")[key])
     with pytest.raises(InputError, match="not empty"):
         Trainer(images(), SCHEDULE, run, TINY)
 
 
 def test_resume_needs_a_checkpoint_that_loads(tmp_path):
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="holds no run"):
         Trainer(images(), SCHEDULE, tmp_path / "none", TINY, resume=True)
     broken = tmp_path / "run/checkpoints/step_0000004"
     broken.mkdir(parents=True)
     (broken / "state.json").write_text('{"step": 4}')
+    (tmp_path / "run/config.yaml").write_text("")
     with pytest.raises(InputError, match="cannot be resumed"):
         Trainer(images(), SCHEDULE, tmp_path / "run", TINY, resume=True)
 
@@ -167,7 +172,7 @@ def test_configurations_round_trip_and_are_checked(tmp_path):
         with pytest.raises(InputError, match=said):
             read_config(path)
     with pytest.raises(InputError, match="steps 0"):
-        TrainConfig(steps=0)
+        TrainConfig(steps=0).check()
 
 
 @pytest.mark.slow
@@ -236,10 +241,7 @@ def test_labels_are_dropped_as_often_as_configured(tmp_path):
     config = TrainConfig(**{**TINY.__dict__, **options})
     data = coloured(CLASSES.labels)
     trainer = Trainer(data, SCHEDULE, tmp_path / "run", config, classes=CLASSES)
-    seen = []
-    trainer.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[3]))
-    for trainer.step in range(20):
-        trainer._train_step()
-    labels = torch.cat(seen)
+    drawn = [trainer.batches.draw(step, 64 * step)[0].labels for step in range(20)]
+    labels = torch.cat(drawn)
     assert (labels == -1).float().mean().item() == pytest.approx(0.3, abs=0.04)
     assert set(labels.tolist()) == {-1, 0, 1, 2}

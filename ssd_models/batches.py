@@ -1,0 +1,186 @@
+"""Batches of a training run: which images, steps and noise each process sees at each step.
+
+Everything random follows from the seed, the step and an image's place in the step's whole batch,
+over all processes. So a run resumes exactly from its step and the number of images seen, two
+processes draw what one with twice the batch would, and all of them take the same path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .class_labels import Classes
+from .config import TrainConfig
+from .objective import PathSampler, TrainingPath
+
+_PATH, _ORDER, _STEPS, _NOISE, _DROPOUT, _LAYERS = range(6)  # streams of random numbers
+_NOISE_BLOCK = 8  # images whose noise comes from one generator
+
+
+class ImageArray(Protocol):
+    """An array of images, in memory or mapped from files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, R, R, C)``."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: slice | np.ndarray, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one process computes at once."""
+
+    path: TrainingPath
+    images: Tensor  # (n, R, R, C) uint8, in page-locked memory if that helps
+    t: np.ndarray  # (n,) steps
+    labels: Tensor | None  # (n,) classes, -1 for none
+    step: int
+    first: int  # place of the first image in the step's whole batch
+
+    def x0(self, device: torch.device) -> Tensor:
+        """Images as floats in [-1, 1] on a device, (n, C, R, R)."""
+        return to_x0(self.images.to(device, non_blocking=True))
+
+
+def to_x0(images: Tensor) -> Tensor:
+    """Map uint8 (n, R, R, C) to floats in [-1, 1], (n, C, R, R)."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+class Batches:
+    """Draws batches, one step ahead of the training, in a thread of its own.
+
+    Parameters
+    ----------
+    images : ImageArray
+        uint8 (N, R, R, C).
+    chosen : (M,) array
+        Indices of the images to train on.
+    classes : Classes, optional
+        Of all N images.
+    paths : PathSampler
+    config : TrainConfig
+    process_index, num_processes : int
+    pin_memory : bool
+    """
+
+    def __init__(
+        self,
+        images: ImageArray,
+        chosen: np.ndarray,
+        classes: Classes | None,
+        paths: PathSampler,
+        config: TrainConfig,
+        process_index: int = 0,
+        num_processes: int = 1,
+        pin_memory: bool = False,
+    ):
+        self.images, self.chosen, self.classes = images, chosen, classes
+        self.paths, self.config = paths, config
+        self.process_index, self.num_processes = process_index, num_processes
+        self.pin_memory = pin_memory
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def size(self, path: TrainingPath) -> int:
+        """Images of a whole step on ``path``: of all processes and accumulated batches."""
+        config = self.config
+        return config.batch_size * path.images * config.accumulate * self.num_processes
+
+    @contextmanager
+    def from_step(self, step: int, images_seen: int) -> Iterator[Iterator[list[Batch]]]:
+        """Yield an endless iterator over the batches of this process at successive steps."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+
+            def follow() -> Iterator[list[Batch]]:
+                at, seen = step, images_seen
+                pending = pool.submit(self.draw, at, seen)
+                while True:
+                    batches = pending.result()
+                    at, seen = at + 1, seen + self.size(batches[0].path)
+                    pending = pool.submit(self.draw, at, seen)
+                    yield batches
+
+            yield follow()
+
+    def draw(self, step: int, images_seen: int) -> list[Batch]:
+        """Batches of this process at a step, of which the gradients are to be accumulated.
+
+        Images come in a new order each time all have been seen; ``images_seen`` is the place in
+        that sequence.
+        """
+        seed, config = self.config.seed, self.config
+        path = self.paths.choose(np.random.default_rng([seed, step, _PATH]))
+        total = self.size(path)
+        t = np.random.default_rng([seed, step, _STEPS]).choice(path.steps, total)
+        indices = self._sequence(images_seen, total)
+        labels = None
+        if self.classes is not None:
+            dropped = np.random.default_rng([seed, step, _DROPOUT]).random(total)
+            known = dropped >= config.class_dropout
+            labels = np.where(known, self.classes.labels[indices], -1)
+        batches = []
+        count = config.batch_size * path.images
+        for turn in range(config.accumulate):
+            first = (turn * self.num_processes + self.process_index) * count
+            own = slice(first, first + count)
+            images = torch.from_numpy(np.ascontiguousarray(self.images[indices[own]]))
+            batches.append(
+                Batch(
+                    path=path,
+                    images=images.pin_memory() if self.pin_memory else images,
+                    t=t[own],
+                    labels=None if labels is None else torch.from_numpy(labels[own]),
+                    step=step,
+                    first=first,
+                )
+            )
+        return batches
+
+    def noise(self, batch: Batch, device: torch.device) -> Tensor:
+        """Standard normal noise of a batch's states, (n, C, r, r)."""
+        shape = (batch.images.shape[-1], batch.path.r_in, batch.path.r_in)
+        return slot_noise(self.config.seed, batch.step, batch.first, len(batch.t), shape, device)
+
+    def seed_layers(self, step: int) -> None:
+        """Seed the global generator, which only dropout inside the network draws from."""
+        sequence = np.random.SeedSequence([self.config.seed, step, _LAYERS, self.process_index])
+        torch.manual_seed(int(sequence.generate_state(1, np.uint32)[0]))
+
+    def _sequence(self, start: int, count: int) -> np.ndarray:
+        """Indices of ``count`` images from place ``start`` of the sequence of shuffled epochs."""
+        places = np.arange(start, start + count)
+        epochs, within = np.divmod(places, len(self.chosen))
+        parts = [self._order(int(e))[within[epochs == e]] for e in np.unique(epochs)]
+        return np.concatenate(parts)
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.config.seed, epoch, _ORDER]).permutation(self.chosen)
+
+
+def slot_noise(
+    seed: int, step: int, first: int, count: int, shape: tuple[int, ...], device: torch.device
+) -> Tensor:
+    """Standard normal noise of images ``first … first + count - 1`` of a step, (count, *shape).
+
+    An image's noise depends on its place alone, not on which others it is drawn with.
+    """
+    begin, end = first // _NOISE_BLOCK, -(-(first + count) // _NOISE_BLOCK)
+    blocks = []
+    for block in range(begin, end):
+        sequence = np.random.SeedSequence([seed, step, _NOISE, block])
+        generator = torch.Generator(device)
+        generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+        blocks.append(torch.randn(_NOISE_BLOCK, *shape, generator=generator, device=device))
+    skipped = first - begin * _NOISE_BLOCK
+    return torch.cat(blocks)[skipped : skipped + count]

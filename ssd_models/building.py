@@ -1,0 +1,57 @@
+"""The network that a configuration describes, and the precision that a device computes in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from theory.costs import is_halving
+from theory.errors import InputError
+from theory.schedules import ResolutionSchedule
+
+from .config import TrainConfig
+from .flexi_unet import FlexiUNet
+
+
+def use_bf16(device: torch.device | str) -> bool:
+    """Whether ``device`` computes in bfloat16 itself, so that autocast to it saves time."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
+    return bool(supported and supported())
+
+
+def build_unet(
+    config: TrainConfig,
+    schedule: ResolutionSchedule,
+    channels: int,
+    num_classes: int | None = None,
+) -> FlexiUNet:
+    """Network of the configured width with the levels of the schedule, seeded.
+
+    Raises
+    ------
+    InputError
+        If the schedule's levels are not halvings of its resolution, or below the network's.
+    """
+    full = schedule.resolution
+    if off := [level for level in schedule.levels if not is_halving(full, level)]:
+        raise InputError(f"schedule: levels {off} are not {full} halved; the network cannot run")
+    overrides: dict[str, Any] = {
+        "in_channels": channels,
+        "num_classes": num_classes,
+        "time_input": config.time_input,
+    }
+    if config.base_channels is not None:
+        overrides["base_channels"] = config.base_channels
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        unet = FlexiUNet.from_preset(f"{config.network}-{full}", **overrides)
+    if lacking := [level for level in schedule.levels if level not in unet.resolutions]:
+        raise InputError(
+            f"schedule: levels {lacking} are below the network's smallest, "
+            f"{unet.resolutions[-1]}; derive one with fewer levels"
+        )
+    unet.gradient_checkpointing = config.gradient_checkpointing
+    return unet

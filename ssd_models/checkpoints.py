@@ -1,0 +1,165 @@
+"""Checkpoints of a run: complete or absent, the last ones and the best one kept.
+
+A checkpoint ``checkpoints/step_NNNNNNN/`` holds
+
+* ``model/``: the averaged weights as a model directory, as `ScaleSpacePipeline` reads it;
+* ``weights.safetensors``: the weights themselves;
+* ``optimizer.pt``: its state (tensors and numbers only);
+* ``state.json``: step, images seen, validation loss, and what the run was configured with.
+
+There is no state of random generators to keep: see `batches`. The learning rate follows from the
+step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypedDict
+
+from theory.errors import InputError
+from theory.files import replaced_folder
+
+MODEL_FOLDER = "model"
+STATE_FILE = "state.json"
+
+
+class CheckpointState(TypedDict):
+    """What ``state.json`` holds."""
+
+    step: int
+    images_seen: int
+    processes: int
+    validation: float | None  # mean loss on held-out images, if it was measured at this step
+    identity: dict[str, Any]  # of the run: configuration, data, schedule
+
+
+class Checkpoints:
+    """The checkpoints of a run directory.
+
+    Parameters
+    ----------
+    run : Path
+        The run directory.
+    keep : int
+        How many of the last ones are kept, besides the best.
+    """
+
+    def __init__(self, run: Path, keep: int = 2):
+        self.folder = run / "checkpoints"
+        self.keep = keep
+
+    def __iter__(self) -> Any:
+        """Complete checkpoints, oldest first."""
+        return iter(sorted(self.folder.glob("step_*")))
+
+    @property
+    def last(self) -> Path | None:
+        """The last one; None if there are none."""
+        return next(reversed(list(self)), None)
+
+    @property
+    def best(self) -> Path | None:
+        """The one with the lowest validation loss; None if none was validated."""
+        found = [(value, path) for path in self if (value := self._validation(path)) is not None]
+        return min(found)[1] if found else None
+
+    def write(self, step: int, write: Callable[[Path], None], state: CheckpointState) -> Path:
+        """Write aside, flush to disk and rename; then remove those no longer kept.
+
+        Parameters
+        ----------
+        step : int
+        write : function of a folder
+            Writes everything but the state.
+        state : CheckpointState
+
+        Raises
+        ------
+        InputError
+            If it cannot be written; those there are stay as they are.
+        """
+        final = self.folder / f"step_{step:07d}"
+        try:
+            with replaced_folder(final) as aside:
+                write(aside)
+                (aside / STATE_FILE).write_text(json.dumps(state, indent=1))
+        except Exception as error:  # each writer has its own for a full disk
+            raise InputError(
+                f"{final}: the checkpoint cannot be written ({_one_line(error)}); "
+                f"{self.advice('make room and go on')}"
+            ) from error
+        self._prune()
+        return final
+
+    def read_state(self, checkpoint: Path) -> CheckpointState:
+        """Return the state of a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If it is missing or damaged.
+        """
+        try:
+            state = json.loads((checkpoint / STATE_FILE).read_text())
+            for name, kind in (("step", int), ("images_seen", int), ("processes", int)):
+                if not isinstance(state[name], kind) or state[name] < 0:
+                    raise ValueError(f"{STATE_FILE}: {name} is {state[name]!r}")
+            if not isinstance(state["identity"]["images_per_step"], int):
+                raise ValueError(f"{STATE_FILE}: images_per_step is no number")
+            return state
+        except KeyError as error:
+            raise self.damaged(checkpoint, ValueError(f"{STATE_FILE} lacks {error}")) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise self.damaged(checkpoint, error) from error
+
+    def damaged(self, checkpoint: Path, error: BaseException) -> InputError:
+        """The refusal of a checkpoint that does not load."""
+        others = [path.name for path in self if path != checkpoint]
+        before = f"to go on from {others[-1]}" if others else "to begin again"
+        return InputError(
+            f"{checkpoint}: cannot be resumed ({_one_line(error)}); remove this folder {before}"
+        )
+
+    def advice(self, what: str) -> str:
+        """What to do after a run has failed, naming the last checkpoint."""
+        if self.last is None:
+            return f"{what}; there is no checkpoint yet"
+        return f"{what} with --resume from {self.last}"
+
+    def _validation(self, checkpoint: Path) -> float | None:
+        with suppress(OSError, ValueError, AttributeError):
+            return json.loads((checkpoint / STATE_FILE).read_text()).get("validation")
+        return None
+
+    def _prune(self) -> None:
+        kept = {*list(self)[-self.keep :], self.best}
+        for path in self:
+            if path not in kept:  # renamed first: what is half removed is no checkpoint
+                removed = path.with_name(f".{path.name}.removed")
+                os.replace(path, removed)
+                shutil.rmtree(removed, ignore_errors=True)
+        for left in self.folder.glob(".step_*.removed"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def check_identity(checkpoint: Path, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of another configuration, naming what differs."""
+    fields = [
+        f"{name}: {stored.get(name)} -> {present.get(name)}"
+        for name in sorted({*stored, *present})
+        if stored.get(name) != present.get(name)
+    ]
+    if fields:
+        raise InputError(
+            f"{checkpoint}: is of another run than this one would be: {'; '.join(fields)}; "
+            "give the same, or --allow-drift to go on like this"
+        )

@@ -1,0 +1,54 @@
+"""Errors of the command line on one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+
+from ..processes import num_processes, process_index
+
+
+@contextlib.contextmanager
+def parsing(command: str) -> Iterator[None]:
+    """Print tyro's boxes of several lines as one line, on exit because of wrong arguments."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as error:
+        if error.code in (0, None):
+            raise
+        message = _condensed(said.getvalue())
+        where = "ssd" if "Available subcommands" in message else command
+        print_error(f"{message}; see `{where} --help`")
+        sys.exit(2)
+
+
+def print_error(message: object) -> None:
+    """Print one line on standard error; of several processes, say which one it is."""
+    which = f" (process {process_index()})" if num_processes() > 1 else ""
+    print(f"ssd: error{which}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+
+def _condensed(box: str) -> str:
+    """What is wrong, and the first suggestion, from the text of a box."""
+    drawn = "│" in box  # else in ASCII, with a line below the title
+    sections: list[list[str]] = [[]]
+    for line in box.splitlines():
+        text = line.strip("│ ")
+        if re.fullmatch("[─-]+", text):
+            sections.append([])
+        elif text and (line.startswith("│") or not drawn):
+            sections[-1].append(text)
+    first, *others = sections if drawn or len(sections) < 2 else sections[1:]
+    message = " ".join(first).rstrip(".")
+    for section in others:
+        if section and section[0].startswith("Perhaps you meant"):
+            option = next((word for line in section for word in line.split() if "--" in word), "")
+            message += f"; perhaps {option}" if option else ""
+        elif section and section[0].startswith("Available"):
+            message += f"; {' '.join(section)}"
+    return message or " ".join(box.split())

@@ -1,0 +1,109 @@
+"""Pictures by index from NumPy's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from theory.errors import InputError
+
+from .class_labels import Classes, classes_of_numbers
+from .image_files import Read
+from .mapped_images import Shards
+
+
+class ArrayImages:
+    """The images of an ``.npy`` (left on disk) or ``.npz`` (read into memory); grey is repeated.
+
+    Of several arrays in an ``.npz`` the one called ``images``, else ``arr_0``, else the first.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not uint8 ``(N, H, W, 3)``, ``(N, H, W, 1)`` or
+        ``(N, H, W)`` with N ≥ 1, or its images are smaller than ``resolution``.
+    """
+
+    def __init__(self, path: Path, resolution: int | None):
+        self.path = path
+        array = _load_array(path, ("images", "arr_0"))
+        # Three axes that end in 3 are one RGB picture rather than grey ones three pixels wide.
+        grey = array.shape[3:] == (1,) or (array.ndim == 3 and array.shape[2] != 3)
+        rgb = array.ndim == 4 and array.shape[3] == 3
+        if array.dtype != np.uint8 or not (grey or rgb) or 0 in array.shape:
+            raise InputError(
+                f"{path}: holds {array.dtype} of shape {array.shape}; give uint8 (N, R, R, 3) or "
+                "grey (N, R, R), values 0 to 255, channels last"
+            )
+        height, width = array.shape[1:3]
+        if resolution is not None and min(height, width) < resolution:
+            raise InputError(
+                f"{path}: images of {width}×{height} px are smaller than resolution {resolution}; "
+                f"ask for resolution {min(height, width)} or less"
+            )
+        self._one_by_one = array.flags.c_contiguous
+        if grey:
+            array = np.broadcast_to(array.reshape(*array.shape[:3], 1), (*array.shape[:3], 3))
+        self.array = array  # (N, H, W, 3)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int) -> str:
+        return f"image {index}"
+
+    def classes(self) -> Classes | None:
+        """Classes by `class_labels`; None if there are none."""
+        if self.path.suffix.lower() != ".npz":
+            return None
+        with np.load(self.path, allow_pickle=False) as loaded:
+            name = next((name for name in ("labels", "arr_1") if name in loaded.files), None)
+            if name is None:
+                return None
+        labels = _load_array(self.path, (name,))
+        classes = classes_of_numbers(labels, str(self.path))
+        if len(labels) != len(self.array):
+            raise InputError(
+                f"{self.path}: holds {len(labels)} labels for {len(self.array)} images"
+            )
+        return classes
+
+    @property
+    def shards(self) -> Shards | None:
+        """The array itself, unless each image is scattered over all of it."""
+        if not self._one_by_one:
+            return None
+        height, width = self.array.shape[1:3]
+        return Shards((len(self.array),), (height, width), lambda _: self.array)
+
+    @contextmanager
+    def open(self) -> Iterator[Read]:
+        """Yield a thread-safe function from an index to an RGB picture."""
+        yield lambda index: Image.fromarray(np.ascontiguousarray(self.array[index]))
+
+
+def _load_array(path: Path, wanted: Sequence[str]) -> np.ndarray:
+    """The array of an ``.npy``, or of an ``.npz`` the first one wanted, else the first."""
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            names = [name for name in wanted if name in loaded.files] or loaded.files
+            if names:
+                return loaded[names[0]]
+    except MemoryError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except Exception as error:  # as many kinds as there are ways to damage the file
+        reason = str(error)
+    else:
+        reason = "no array in it"
+    raise InputError(
+        f"{path}: cannot be read as a NumPy array ({reason}); write it with np.save or np.savez"
+    )

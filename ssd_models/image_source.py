@@ -1,0 +1,259 @@
+"""A dataset as passes over its images, as an array, and as names and classes that stay aligned."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from tqdm import tqdm
+
+from theory.cores import available_cores
+from theory.errors import InputError
+
+from .class_labels import Classes
+from .image_files import Read, Unusable, fit, to_rgb
+from .mapped_images import MappedImages, Shards
+from .unusable import ENOUGH, NoneUsable, Skipped, refusal
+
+_BATCHES_IN_FLIGHT = 3
+_IMAGES_PER_TASK = 16  # enough to outweigh what a task itself costs
+
+
+class Images(Protocol):
+    """Pictures by index: their names, and a context that reads them from any thread."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> str: ...
+    def open(self) -> AbstractContextManager[Read]:
+        """Context of a thread-safe function from an index to a picture."""
+
+    def classes(self) -> Classes | None:
+        """Class of each image; None if there are no classes."""
+
+
+@runtime_checkable
+class StoredAsArrays(Protocol):
+    """Images that lie in arrays; None where they cannot be read from there one by one."""
+
+    @property
+    def shards(self) -> Shards | None:
+        """The arrays."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """A dataset of square RGB images, decoded anew on every pass; made by `open_images`."""
+
+    name: str  # as it was given to open_images
+    resolution: int  # R, pixels to a side
+    channels: int = field(default=3, init=False)
+    _images: Images = field(repr=False, kw_only=True)
+    _indices: Sequence[int] = field(repr=False, kw_only=True)  # which of them, in order
+    _same_size: bool = field(default=False, repr=False, kw_only=True)  # R is the images' own
+    _classes: Classes | None = field(default=None, repr=False, kw_only=True)  # not the images' own
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def names(self) -> list[str]:
+        """Return the name of each image in order: a relative path, or as in ``image 17``."""
+        return [self._images[index] for index in self._indices]
+
+    def classes(self) -> Classes | None:
+        """Return the class of each image (`class_labels`); None if the data have no classes.
+
+        Raises
+        ------
+        InputError
+            If the data's labels are damaged.
+        """
+        found = self._images.classes() if self._classes is None else self._classes
+        return None if found is None else found[self._indices]
+
+    def batches(
+        self,
+        batch_size: int = 256,
+        *,
+        progress: bool = False,
+        skipped: list[Skipped] | None = None,
+        threads: int | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yield all images in their fixed order as uint8 ``(n, R, R, 3)``, n ≤ ``batch_size``.
+
+        Threads decode ahead; three batches exist at a time, the yielded one included.
+
+        After the first unusable image nothing more is yielded, and the pass goes on only to name
+        the others in one message; it is given up when there are a hundred. With a list to note them
+        in, unusable images are left out instead.
+
+        Parameters
+        ----------
+        batch_size
+            Images in a batch, 1 or more. Batches are formed before images are left out, so any may
+            be smaller, and one of which nothing remains is not yielded.
+        progress
+            Show a progress bar on standard error.
+        skipped
+            List to which the images that are left out are appended (`Skipped`).
+        threads
+            That decode; by default one for each core.
+
+        Raises
+        ------
+        InputError
+            If images are unreadable, damaged, smaller than the resolution, or (where the source
+            was opened without a resolution) not of the first one's size; with ``skipped``, if all
+            are (`NoneUsable`).
+        """
+        if batch_size < 1:
+            raise InputError(f"batch size {batch_size}: give 1 or more")
+        pool = ThreadPoolExecutor(threads or available_cores())
+        bar = tqdm(total=len(self), desc=self.name, unit="img", disable=not progress)
+        try:
+            with self._images.open() as read, bar:
+                yield from self._decode(read, pool, batch_size, bar, skipped)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def load(self, *, progress: bool = False, skipped: list[Skipped] | None = None) -> np.ndarray:
+        """Return all images as one uint8 array ``(N, R, R, 3)`` in memory.
+
+        ``skipped`` and what is raised are as in `batches`; `without` then leaves the same ones out.
+        """
+        images = np.empty((len(self), self.resolution, self.resolution, 3), np.uint8)
+        start = 0
+        for batch in self.batches(progress=progress, skipped=skipped):
+            images[start : start + len(batch)] = batch
+            start += len(batch)
+        return images[:start]
+
+    def random_access(
+        self, *, progress: bool = False, skipped: list[Skipped] | None = None
+    ) -> MappedImages | np.ndarray:
+        """Return all images as an array ``(N, R, R, 3)`` that gives copies of any of them fast.
+
+        What lies on disk as arrays of this resolution stays there (`MappedImages`); the rest is
+        loaded.
+
+        Raises
+        ------
+        InputError
+            As `batches` does; and if loading would take more than half of the available memory.
+        """
+        shards = self._images.shards if isinstance(self._images, StoredAsArrays) else None
+        if shards is not None and shards.size == (self.resolution, self.resolution):
+            return MappedImages(shards, self._indices)
+        from .memory import available_memory
+
+        need, available = len(self) * self.resolution**2 * 3, available_memory()
+        if need > available / 2:
+            raise InputError(
+                f"{self.name}: {len(self)} images of {self.resolution} px take {need / 1e9:.3g} GB "
+                f"of memory, more than half of the {available / 1e9:.3g} GB there are; run `ssd "
+                f"prepare {self.name} -o DIR --resolution {self.resolution}` first and give DIR"
+            )
+        return self.load(progress=progress, skipped=skipped)
+
+    def take(self, positions: Sequence[int]) -> ImageSource:
+        """Return the source of some of the images, by their positions in this one."""
+        return replace(self, _indices=[self._indices[i] for i in positions])
+
+    def without(self, skipped: Sequence[Skipped]) -> ImageSource:
+        """Return the source of the images that were not skipped."""
+        left_out = {image.index for image in skipped}
+        return self.take([i for i in range(len(self)) if i not in left_out])
+
+    def shard(self, i: int, n: int) -> ImageSource:
+        """Part i of n, 1 ≤ i ≤ n, in whole blocks of images (`theory.shards`).
+
+        Raises
+        ------
+        InputError
+            If there are fewer blocks than parts.
+        """
+        return self.take(self.shard_positions(i, n))
+
+    def shard_positions(self, i: int, n: int) -> list[int]:
+        """Positions of the images of a `shard`."""
+        from theory.shards import shard_indices
+        from theory.streaming import block_size  # imports scipy, which decoding does without
+
+        ranges = shard_indices(len(self), block_size(self.resolution), (i, n))
+        return [position for part in ranges for position in part]
+
+    @contextmanager
+    def kept_open(self) -> Iterator[ImageSource]:
+        """Yield this source with its files kept open, for many short passes over parts of it."""
+        with self._images.open() as read:
+            yield replace(self, _images=_KeptOpen(self._images, read))
+
+    def _decode(
+        self,
+        read: Read,
+        pool: ThreadPoolExecutor,
+        size: int,
+        bar: tqdm,
+        skipped: list[Skipped] | None,
+    ) -> Iterator[np.ndarray]:
+        starts = deque(range(0, len(self), size))
+        pending: deque[tuple[int, np.ndarray, list[Future[list[Skipped]]]]] = deque()
+        unusable: list[Skipped] = []
+        examined = 0
+        while (starts or pending) and (skipped is not None or len(unusable) < ENOUGH):
+            while starts and len(pending) < _BATCHES_IN_FLIGHT:
+                start = starts.popleft()
+                places = range(start, min(start + size, len(self)))
+                batch = np.empty((len(places), self.resolution, self.resolution, 3), np.uint8)
+                tasks = [slice(i, i + _IMAGES_PER_TASK) for i in range(0, size, _IMAGES_PER_TASK)]
+                futures = [pool.submit(self._fill, batch[t], read, places[t]) for t in tasks]
+                pending.append((start, batch, futures))
+            start, batch, futures = pending.popleft()
+            found = [image for future in futures for image in future.result()]
+            unusable += found
+            examined += len(batch)
+            bar.update(len(batch))
+            if skipped is not None:
+                skipped += found
+                batch = np.delete(batch, [i.index - start for i in found], 0) if found else batch
+            if len(batch) and (skipped is not None or not unusable):
+                yield batch
+        if unusable and skipped is None:
+            raise InputError(refusal(self.name, unusable, examined, len(self), self.resolution))
+        if unusable and len(unusable) == len(self):
+            raise NoneUsable(refusal(self.name, unusable, examined, len(self), self.resolution))
+
+    def _fill(self, out: np.ndarray, read: Read, places: Sequence[int]) -> list[Skipped]:
+        unusable = []
+        for row, place in zip(out, places, strict=True):
+            index = self._indices[place]
+            try:
+                image = to_rgb(read(index))
+                row[:] = fit(image, self.resolution, same_size=self._same_size)
+            except Unusable as error:
+                unusable.append(Skipped(place, self._images[index], str(error), error.side))
+        return unusable
+
+
+class _KeptOpen:
+    """Images whose files are open already."""
+
+    def __init__(self, images: Images, read: Read):
+        self._images, self._read = images, read
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> str:
+        return self._images[index]
+
+    def classes(self) -> Classes | None:
+        return self._images.classes()
+
+    @contextmanager
+    def open(self) -> Iterator[Read]:
+        yield self._read

@@ -1,0 +1,147 @@
+"""One optimizer step: accumulated gradients, clipping, AdamW, the average of the weights."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from .batches import Batch, Batches
+from .building import use_bf16
+from .checkpoints import MODEL_FOLDER
+from .config import TrainConfig
+from .flexi_unet import FlexiUNet
+from .objective import denoising_loss
+from .pipeline import ScaleSpacePipeline
+from .process import ScaleSpaceProcess
+
+_WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
+
+
+class Learner:
+    """A network with its optimizer and its averaged weights, on the devices of an accelerator.
+
+    Parameters
+    ----------
+    unet : FlexiUNet
+    process : ScaleSpaceProcess
+    config : TrainConfig
+    accelerator : Accelerator
+
+    Attributes
+    ----------
+    plain : FlexiUNet
+        The network, without what distributes it.
+    optimizer : torch.optim.Optimizer
+    ema : AveragedModel
+        Its average, as ``ema.module``.
+    bf16 : bool
+        Whether it computes in bfloat16.
+    """
+
+    def __init__(
+        self,
+        unet: FlexiUNet,
+        process: ScaleSpaceProcess,
+        config: TrainConfig,
+        accelerator: Accelerator,
+    ):
+        self.process, self.config, self.accelerator = process, config, accelerator
+        self.device = accelerator.device
+        on_gpu = self.device.type == "cuda"
+        optimizer = torch.optim.AdamW(
+            unet.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=on_gpu or self.device.type == "cpu",
+        )
+        self.unet, self.optimizer = accelerator.prepare(unet, optimizer)
+        self.plain: FlexiUNet = accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
+        self._decay = 0.0
+        self.ema = AveragedModel(self.plain, multi_avg_fn=self._average).eval()
+        if on_gpu if config.compile is None else config.compile:
+            self.plain.compile()
+        self.bf16 = use_bf16(self.device) if config.bf16 is None else config.bf16
+        self.unet.train()
+
+    def step(self, batches: list[Batch], source: Batches, weight: float) -> Tensor:
+        """Train on the batches of one step.
+
+        Parameters
+        ----------
+        batches : list of Batch
+            Their gradients are averaged.
+        source : Batches
+            Where they come from, for their noise.
+        weight : float
+            Of the loss.
+
+        Returns
+        -------
+        terms : (5,) tensor
+            `LossTerms` of this process, and the norm of the whole gradient.
+        """
+        config, step = self.config, batches[0].step
+        source.seed_layers(step)
+        rows = []
+        for batch in batches:
+            labels = None if batch.labels is None else batch.labels.to(self.device)
+            x0, noise = batch.x0(self.device), source.noise(batch, self.device)
+            last = batch is batches[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.unet):
+                # Not accelerate's mixed precision: one setting for the whole Python process.
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                    terms = denoising_loss(
+                        self.unet,
+                        self.process,
+                        x0,
+                        batch.t,
+                        noise,
+                        config.snr_clip,
+                        labels,
+                        config.time_input,
+                    )
+                self.accelerator.backward(terms.loss * (weight / len(batches)))
+            rows.append(torch.stack([term.detach().float() for term in terms]))
+        norm = self.accelerator.clip_grad_norm_(self.unet.parameters(), config.gradient_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._decay = min(config.ema_decay, (2 + step) / (11 + step))
+        self.ema.update_parameters(self.plain)
+        return torch.cat([torch.stack(rows).mean(0), norm.reshape(1).float()])
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        config = self.config
+        rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
+        if not config.cosine_decay:
+            return rate
+        return rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+    def save(self, folder: Path, averaged: ScaleSpacePipeline) -> None:
+        """Write the averaged model, the weights themselves and the optimizer's state."""
+        averaged.save_pretrained(folder / MODEL_FOLDER)
+        state = self.plain.state_dict()
+        weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        save_file(weights, folder / _WEIGHTS)
+        torch.save(self.optimizer.state_dict(), folder / _OPTIMIZER)
+
+    def load(self, folder: Path) -> None:
+        """Load what `save` wrote; whatever is wrong with the files is raised as it comes."""
+        self.plain.load_state_dict(load_file(folder / _WEIGHTS))
+        self.ema.module.load_state_dict(load_file(folder / MODEL_FOLDER / "model.safetensors"))
+        self.ema.n_averaged.fill_(1)  # zero would copy the weights over the average
+        stored = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
+        self.optimizer.load_state_dict(stored)
+
+    def _average(self, average: Any, current: Any, _: Any) -> None:
+        torch._foreach_lerp_(list(average), list(current), 1 - self._decay)

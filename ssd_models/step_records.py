@@ -1,0 +1,99 @@
+"""What training steps leave behind until they are logged, and the guard against bad ones."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from theory.errors import InputError
+
+from .checkpoints import Checkpoints
+from .objective import TrainingPath
+
+_DIVERGED = 4.0  # times the error of predicting zero, over all steps since the last look
+
+
+class StepRecords:
+    """Collects steps on the device, so that none waits for its loss, and sums them up.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+        Losses are the mean over its processes, so that all of them judge alike.
+    """
+
+    def __init__(self, accelerator: Accelerator):
+        self._accelerator = accelerator
+        self._rows: list[tuple[TrainingPath, Tensor, float, int]] = []
+        self.restart_clock()
+
+    def add(self, path: TrainingPath, terms: Tensor, weight: float, images: int) -> None:
+        """Keep a step.
+
+        Parameters
+        ----------
+        path : TrainingPath
+        terms : (5,) tensor
+            Loss, error, target power and weight of the noise level (`LossTerms`), and the norm of
+            the gradient.
+        weight : float
+            Of the path.
+        images : int
+            That the step saw, on all processes.
+        """
+        self._rows.append((path, terms, weight, images))
+
+    def restart_clock(self) -> None:
+        """Count time from here on."""
+        self._since = time.perf_counter()
+
+    def summary(self, step: int, checkpoints: Checkpoints) -> dict[str, Any]:
+        """Means of the steps since the last call, in all and by path, and forget them.
+
+        Raises
+        ------
+        InputError
+            If a loss or gradient was not finite, or the error is four times that of predicting
+            zero: training has diverged.
+        """
+        rows, self._rows = self._rows, []
+        terms = self._accelerator.reduce(torch.stack([row[1] for row in rows]), "mean")
+        values = terms.double().cpu().numpy()  # (steps, 5); waits for the device
+        seconds = time.perf_counter() - self._since
+        self.restart_clock()
+        images = np.array([row[3] for row in rows])
+        advice = checkpoints.advice("lower learning_rate and go on")
+        if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
+            what = "loss" if not np.isfinite(values[bad[0], 0]) else "gradient"
+            raise InputError(
+                f"step {step - len(rows) + bad[0] + 1}: the {what} on path "
+                f"{rows[bad[0]][0].name} is not finite; {advice}"
+            )
+        _, error, power, _, _ = images @ values / images.sum()
+        if error > _DIVERGED * power:
+            raise InputError(
+                f"step {step}: training has diverged (since step {step - len(rows)} the mean "
+                f"squared error is {error / power:.0f} times that of predicting zero); {advice}"
+            )
+        entry: dict[str, Any] = {
+            "loss": values[:, 0].mean(),
+            "images_per_second": images.sum() / seconds,
+            "gradient_norm": values[:, 4].mean(),
+            "paths": {},
+        }
+        for path in dict.fromkeys(row[0] for row in rows):
+            chosen = [i for i, row in enumerate(rows) if row[0] is path]
+            loss, error, _, snr_weight, _ = values[chosen].mean(axis=0).tolist()
+            entry["paths"][path.name] = {
+                "loss": loss,
+                "error": error,
+                "snr_weight": snr_weight,
+                "path_weight": rows[chosen[0]][2],
+                "images": int(images[chosen].sum()),
+            }
+        return entry

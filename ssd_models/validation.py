@@ -1,0 +1,97 @@
+"""Loss of a network on held-out images, path by path, always with the same steps and noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batches import ImageArray, slot_noise, to_x0
+from .config import TrainConfig
+from .objective import PathSampler, denoising_loss
+from .process import ScaleSpaceProcess
+
+MOST_IMAGES = 256  # images that validation takes, at most
+
+
+@dataclass(frozen=True)
+class ValidationLoss:
+    """Mean loss of each path, and of all steps of the schedule."""
+
+    paths: dict[str, float]  # by the name of the path
+    mean: float  # each path with its share of the schedule's steps
+
+
+class Validation:
+    """Measures a network on held-out images.
+
+    Image i takes step ``(i + ½) / n`` of the way through each path's steps, and the same noise
+    every time, so that losses of one run compare without the noise of chance.
+
+    Parameters
+    ----------
+    images : ImageArray
+        uint8 (N, R, R, C).
+    held_out : (M,) array
+        Indices of the held-out images; of more than 256, 256 of them spread evenly.
+    labels : (N,) array, optional
+        Classes of all images.
+    """
+
+    def __init__(
+        self,
+        images: ImageArray,
+        held_out: np.ndarray,
+        labels: np.ndarray | None,
+        process: ScaleSpaceProcess,
+        paths: PathSampler,
+        config: TrainConfig,
+    ):
+        self.count = min(len(held_out), MOST_IMAGES)
+        self.indices = held_out[np.arange(self.count) * len(held_out) // max(self.count, 1)]
+        self.images, self.labels = images, labels
+        self.process, self.paths, self.config = process, paths, config
+
+    @torch.no_grad()
+    def sums(
+        self, unet: torch.nn.Module, device: torch.device, bf16: bool, part: int, parts: int
+    ) -> Tensor:
+        """Sum of the losses over this part's images, (paths,) float64, to be added over parts."""
+        config, n = self.config, self.config.batch_size
+        sums = torch.zeros(len(self.paths.paths), dtype=torch.float64)
+        for start in range(part * n, self.count, parts * n):
+            places = np.arange(start, min(start + n, self.count))
+            indices = self.indices[places]
+            images = np.ascontiguousarray(self.images[indices])
+            x0 = to_x0(torch.from_numpy(images).to(device))
+            labels = None
+            if self.labels is not None:
+                labels = torch.from_numpy(self.labels[indices]).to(device)
+            for i, path in enumerate(self.paths.paths):
+                t = path.steps[((places + 0.5) / self.count * len(path.steps)).astype(int)]
+                shape = (x0.shape[1], path.r_in, path.r_in)
+                noise = slot_noise(config.seed, i, start, len(places), shape, device)
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    terms = denoising_loss(
+                        unet,
+                        self.process,
+                        x0,
+                        t,
+                        noise,
+                        config.snr_clip,
+                        labels,
+                        config.time_input,
+                    )
+                sums[i] += float(terms.loss) * len(places)
+        return sums
+
+    def loss(self, sums: Tensor) -> ValidationLoss:
+        """The result of all parts' sums."""
+        means = (sums / self.count).tolist()
+        paths = self.paths.paths
+        return ValidationLoss(
+            {path.name: mean for path, mean in zip(paths, means, strict=True)},
+            sum(path.share * mean for path, mean in zip(paths, means, strict=True)),
+        )
