@@ -15,7 +15,10 @@ from theory.streaming import block_size, measure
 
 from .data import open_images, to_float
 from .image_source import ImageSource
+from .processes import gathered, num_processes, process_index
 from .unusable import NoneUsable, Skipped, refusal
+
+_Part = tuple[Moments | None, list[Skipped]]
 
 
 def measure_spectrum(
@@ -30,7 +33,8 @@ def measure_spectrum(
 ) -> Spectrum:
     """Measure images by name, as `open_images` takes them.
 
-    Every process takes whole blocks of images, so that the result has the same bits for any number
+    Processes of a launcher (`processes`) share the work, and each returns the whole result. Every
+    process takes whole blocks of images, so that the result has the same bits for any number
     of them; blocks are formed before images are left out.
 
     Parameters
@@ -40,7 +44,8 @@ def measure_spectrum(
     shard : (i, n), optional
         Measure part i of n only, see `theory.shards`.
     workers : int
-        Processes, at most one a block; a single one already decodes and transforms on all cores.
+        Processes that this one starts, at most one a block; a single one already decodes and
+        transforms on all cores.
     progress : bool
         Show a bar on standard error; of several processes the first one's.
     skipped : list, optional
@@ -56,21 +61,16 @@ def measure_spectrum(
     i, n = shard or (1, 1)
     arguments = (data, resolution, limit, seed)
     source = open_images(data, resolution, limit=limit, seed=seed)
-    skip = skipped is not None
-    workers = min(workers, -(-len(source.shard_positions(i, n)) // block_size(resolution)))
-    if workers == 1:
-        results = [_measure_part(arguments, (i, n), skip, progress)]
-    else:
-        # Part j of the shard's own blocks is part i + n (j − 1) of n · workers of all blocks.
-        parts = [(i + n * j, n * workers) for j in range(workers)]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context) as pool:
-            shown = [progress, *[False] * (workers - 1)]
-            futures = [
-                pool.submit(_measure_part, arguments, part, skip, show)
-                for part, show in zip(parts, shown, strict=True)
-            ]
-            results = [future.result() for future in futures]
+    blocks = -(-len(source.shard_positions(i, n)) // block_size(resolution))
+    # Part j of k of the shard's own blocks is part i + n (j − 1) of n · k of all blocks.
+    launched = min(num_processes(), blocks)
+    workers = min(workers, blocks // launched)
+    own = [launched * j + process_index() for j in range(workers)]
+    parts = [(i + n * j, n * launched * workers) for j in own]
+    results: list[_Part] = []
+    if process_index() < launched:
+        results = _measure_parts(arguments, parts, skipped is not None, progress)
+    results = gathered(results)
     found = sorted((image for _, part in results for image in part), key=lambda image: image.index)
     measured = [moments for moments, _ in results if moments is not None]
     if not measured:
@@ -85,9 +85,26 @@ def measure_spectrum(
     return Spectrum.from_moments(reduce(operator.add, measured), meta)
 
 
+def _measure_parts(
+    arguments: tuple[str, int, int | None, int],
+    parts: list[tuple[int, int]],
+    skip: bool,
+    progress: bool,
+) -> list[_Part]:
+    """Measure parts, each in a process of its own if there are several."""
+    if len(parts) == 1:
+        return [_measure_part(arguments, parts[0], skip, progress)]
+    with ProcessPoolExecutor(len(parts), multiprocessing.get_context("spawn")) as pool:
+        futures = [
+            pool.submit(_measure_part, arguments, part, skip, progress and part is parts[0])
+            for part in parts
+        ]
+        return [future.result() for future in futures]
+
+
 def _measure_part(
     arguments: tuple[str, int, int | None, int], part: tuple[int, int], skip: bool, progress: bool
-) -> tuple[Moments | None, list[Skipped]]:
+) -> _Part:
     """Sums over a part, None if nothing in it is usable, and what was left out of it."""
     data, resolution, limit, seed = arguments
     source = open_images(data, resolution, limit=limit, seed=seed)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def process_index() -> int:
@@ -13,3 +16,14 @@ def process_index() -> int:
 def num_processes() -> int:
     """How many processes a launcher has started together, 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def gathered(objects: list[T]) -> list[T]:
+    """Objects of all processes, in their order, on each of them; waits for all."""
+    if num_processes() == 1:
+        return objects
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    PartialState(cpu=True)  # they come to know each other
+    return gather_object(objects)

@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from theory.errors import InputError
 
+from ..processes import process_index
 from .options import Data, Limit, Output, Resolution, Seed, SkipBad, report_skipped
 
 
@@ -48,9 +49,11 @@ class SpectrumCommand:
         skipped: list | None = [] if self.skip_bad else None
         spectrum = measure_spectrum(
             *(self.data, self.resolution, self.limit, self.seed, shard, self.workers),
-            progress=True,
+            progress=process_index() == 0,
             skipped=skipped,
         )
+        if process_index():
+            return
         report_skipped(skipped, spectrum.count)
         spectrum.save(self.output)
         _describe_spectrum(self.output, spectrum)

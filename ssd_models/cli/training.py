@@ -110,6 +110,7 @@ class TrainCommand:
             self.allow_drift,
         )
         reason = trainer.train(max_minutes=self.max_minutes)
+        trainer.accelerator.end_training()
         if reason is not None:
             if is_main:
                 print(f"{run}: stopped at step {trainer.step} ({reason}); go on with --resume")

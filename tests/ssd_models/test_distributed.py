@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from theory import NoiseSchedule, ResolutionSchedule
+from theory import NoiseSchedule, ResolutionSchedule, Spectrum
 
 pytestmark = pytest.mark.slow
 BASE = [
@@ -137,6 +137,21 @@ def test_a_stopped_run_goes_on_with_another_number_of_processes(data):
     assert [x["step"] for x in found] == list(range(1, step + 5))
     images = [sum(path["images"] for path in x["paths"].values()) for x in found]
     assert images == [8] * (step + 4)  # the one process adds up two batches
+
+
+def test_a_spectrum_is_measured_in_parts(data):
+    command = ["-m", "ssd_models.cli", "spectrum", "many.npy", "--resolution", "8", "-o"]
+    rng = np.random.default_rng(1)
+    np.save(data / "many.npy", rng.integers(0, 256, (20_000, 8, 8, 3), dtype=np.uint8))
+    spectra = {}
+    for name in ("alone", "torchrun"):
+        said = subprocess.run(
+            [*LAUNCHERS[name], *command, f"{name}.npz"], cwd=data, capture_output=True, text=True
+        )
+        assert said.stdout.count("20000 images of 8 px") == 1, said
+        spectra[name] = Spectrum.load(data / f"{name}.npz")
+    assert np.array_equal(spectra["alone"].power, spectra["torchrun"].power)
+    assert np.array_equal(spectra["alone"].standard_error, spectra["torchrun"].standard_error)
 
 
 def test_bad_input_is_said_and_ends_all_processes(data):

@@ -124,7 +124,7 @@ def test_a_run_directory_that_vanishes_is_said(tmp_path):
         return step(batches, *arguments)
 
     lost.learner.step = lose
-    with pytest.raises(OSError, match="metrics.jsonl"):
+    with pytest.raises(OSError, match=r"metrics\.jsonl"):
         lost.train(progress=False)
     assert not run.exists()
 
