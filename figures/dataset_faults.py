@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from style import COLOURS, new_figure, save, save_table
 
-from ssd_models.data import open_images, to_float
+from ssd_models.data.opening import open_images, to_float
 from theory.spectral_fit import (
     chroma_ratio,
     high_frequency_share,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from style import COLOURS, new_figure, save, save_table
 
-from ssd_models.data import open_images, to_float
+from ssd_models.data.opening import open_images, to_float
 from theory.derive import derive_schedule, matched_resolution
 from theory.information import (
     gaussian_information,

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from style import COLOURS, new_figure, save, save_table
 
-from ssd_models.data import open_images, to_float
+from ssd_models.data.opening import open_images, to_float
 from theory.spectral_fit import convergence
 
 RESOLUTION = 64

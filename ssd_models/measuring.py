@@ -13,10 +13,10 @@ from theory.moments import Moments
 from theory.spectrum import Spectrum
 from theory.streaming import block_size, measure
 
-from .data import open_images, to_float
-from .image_source import ImageSource
+from .data.opening import open_images, to_float
+from .data.source import ImageSource
+from .data.unusable import NoneUsable, Skipped, refusal
 from .processes import gathered, num_processes, process_index
-from .unusable import NoneUsable, Skipped, refusal
 
 _Part = tuple[Moments | None, list[Skipped]]
 

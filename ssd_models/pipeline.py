@@ -20,8 +20,8 @@ from theory.files import atomic_path
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
-from .class_labels import ClassLabels, class_indices, read_class_names
-from .data import to_uint8
+from .data.class_labels import ClassLabels, class_indices, read_class_names
+from .data.opening import to_uint8
 from .flexi_unet import FlexiUNet
 from .gaussian import GaussianDenoiser, GaussianField
 from .guidance import check_guidance, guided_denoiser

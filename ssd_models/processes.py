@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
+from theory.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -16,6 +18,21 @@ def process_index() -> int:
 def num_processes() -> int:
     """How many processes a launcher has started together, 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def check_all_found(found: int) -> None:
+    """Refuse to go on if not all processes that were started have found each other.
+
+    Raises
+    ------
+    InputError
+        If ``found`` are fewer, each of which would do everything alone.
+    """
+    if found != num_processes():
+        raise InputError(
+            f"{num_processes()} processes were started but {found} found each other; start them "
+            "with torchrun or accelerate launch"
+        )
 
 
 def gathered(objects: list[T]) -> list[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -128,6 +129,34 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         for left in (aside, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder that one process at a time may write to; it leaves an empty file ``.lock``.
+
+    The lock ends with the process, however that ends. Where a file system knows no locks there is
+    none.
+
+    Raises
+    ------
+    InputError
+        If another process holds it.
+    """
+    handle = os.open(Path(folder) / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(
+            f"{folder}: another process writes there; wait for it or stop it"
+        ) from None
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _flush(path: Path) -> None:

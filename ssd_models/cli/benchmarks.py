@@ -9,7 +9,7 @@ from tyro.conf import Positional, subcommand
 
 from theory.errors import InputError
 
-from ..bench_setting import NetworkSetting
+from ..bench.setting import NetworkSetting
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class BenchSchedules:
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench import bench_schedules
+        from ..bench.theory_benches import bench_schedules
 
         if not self.spectra:
             raise InputError("ssd bench schedules: name at least one spectrum file")
@@ -59,7 +59,7 @@ class BenchPareto:
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench import bench_pareto
+        from ..bench.theory_benches import bench_pareto
 
         bench_pareto(self.spectrum, self.levels, self.calls, self.costs, self.order, self.steps)
 
@@ -80,7 +80,7 @@ class BenchSpectrum:
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench import bench_spectrum
+        from ..bench.theory_benches import bench_spectrum
 
         bench_spectrum(self.resolution, self.batches, self.repeats)
 
@@ -103,7 +103,7 @@ class BenchSamplers:
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench_sampling import bench_samplers
+        from ..bench.sampling import bench_samplers
 
         if not self.spectra:
             raise InputError("ssd bench samplers: name at least one spectrum file")
@@ -132,7 +132,7 @@ class BenchPosterior:
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench_sampling import bench_posterior
+        from ..bench.sampling import bench_posterior
 
         bench_posterior(
             self.operator, self.small, self.batch, self.channels, self.iterations, self.repeats
@@ -148,7 +148,7 @@ class BenchUnet(NetworkSetting):
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench_network import bench_unet
+        from ..bench.network import bench_unet
 
         bench_unet(self)
 
@@ -162,7 +162,7 @@ class BenchTrain(NetworkSetting):
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench_network import bench_train
+        from ..bench.network import bench_train
 
         bench_train(self)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from ..data_forms import DATA_HELP, IMAGE_RULE
+from ..data.forms import DATA_HELP, IMAGE_RULE
 
 if TYPE_CHECKING:
-    from ..unusable import Skipped
+    from ..data.unusable import Skipped
 
 Output = Annotated[str, arg(aliases=["-o"])]
 Data = Annotated[str, arg(help=DATA_HELP)]

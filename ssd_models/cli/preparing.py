@@ -35,12 +35,12 @@ class PrepareCommand:
     def run(self) -> None:
         """Run the command."""
         if self.verify:
-            from ..verifying import verify
+            from ..data.verifying import verify
 
             manifest = verify(Path(self.data), progress=True)
             print(f"{self.data}: all {len(manifest['shards'])} shards are as they were written")
             return
-        from ..preparing import prepare
+        from ..data.preparing import prepare
 
         skipped: list | None = [] if self.skip_bad else None
         manifest = prepare(

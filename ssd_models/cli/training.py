@@ -11,8 +11,8 @@ from typing import Any
 
 from theory.errors import InputError
 
-from ..config import CONFIG_FILE, TrainConfig, read_config, train_preset
 from ..processes import process_index
+from ..training.config import CONFIG_FILE, TrainConfig, read_config, train_preset
 from .options import OptionalData, Output, SkipBad, report_skipped
 
 _stored: dict[str, Any] = {}  # what --config, or the configuration of a resumed run, says
@@ -75,8 +75,8 @@ class TrainCommand:
             raise InputError(f"{self.schedule}: does not name its data; give them with --data")
         if not self.resume:
             check_new_folder(run)
-        from ..class_labels import require_classes
-        from ..data import open_images
+        from ..data.class_labels import require_classes
+        from ..data.opening import open_images
 
         if not (self.resume or self.resize or data == schedule.derivation.get("source")):
             _refuse_other_size(str(data), schedule.resolution, self.schedule)
@@ -96,7 +96,7 @@ class TrainCommand:
             shown = ", ".join(f"{name} ({n})" for name, n in list(counts.items())[:10])
             if is_main:
                 print(f"{len(counts)} classes: {shown}{', …' if len(counts) > 10 else ''}")
-        from ..training import Trainer
+        from ..training.trainer import Trainer
 
         trainer = Trainer(
             images,
@@ -116,7 +116,9 @@ class TrainCommand:
                 print(f"{run}: stopped at step {trainer.step} ({reason}); go on with --resume")
             sys.exit(128 + signal.Signals[reason] if reason.startswith("SIG") else 0)
         if is_main:
-            print(f"{run}: trained to step {trainer.step}; try `ssd sample {run}`")
+            best = trainer.checkpoints.best
+            found = "" if best is None else f" (lowest validation loss: {best.name})"
+            print(f"{run}: trained to step {trainer.step}{found}; try `ssd sample {run}`")
 
 
 def overlay(arguments: list[str]) -> None:
@@ -142,7 +144,7 @@ def _refuse_other_size(data: str, resolution: int, schedule: str) -> None:
 
     Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
     """
-    from ..data import open_images
+    from ..data.opening import open_images
 
     if data == "photos":
         return

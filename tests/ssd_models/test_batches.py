@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_models.batches import Batches, slot_noise
-from ssd_models.class_labels import Classes
-from ssd_models.config import TrainConfig
-from ssd_models.objective import MOST_IMAGES, PathSampler, denoising_loss
+from ssd_models.data.class_labels import Classes
 from ssd_models.process import ScaleSpaceProcess
-from ssd_models.splits import held_out
+from ssd_models.training.batches import Batches, slot_noise
+from ssd_models.training.config import TrainConfig
+from ssd_models.training.objective import MOST_IMAGES, PathSampler, denoising_loss
+from ssd_models.training.splits import held_out
 from theory import NoiseSchedule, ResolutionSchedule
 
 NOISE = NoiseSchedule.linear(100)

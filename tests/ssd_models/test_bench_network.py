@@ -6,9 +6,9 @@ import time
 import pytest
 import torch
 
+from ssd_models.bench.contenders import LiveTensors
+from ssd_models.bench.timing import median_seconds
 from ssd_models.cli import main
-from ssd_models.contenders import LiveTensors
-from ssd_models.timing import median_seconds
 from theory import NoiseSchedule, ResolutionSchedule
 
 QUICK = ["--resolution", "16", "--levels", "2", "--base-channels", "32", "--batch", "2"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_models.data import open_images
+from ssd_models.data.opening import open_images
 from theory import InputError
 
 NAMES = ["b/2.png", "a/10.png", "a/9.png", "train/c/x.png", "val/c/y.png"]

@@ -308,8 +308,8 @@ def test_benchmarks_print_their_setting_and_compare(here, capsys):
 
 
 def test_models_of_grey_images_are_sampled(here):
-    from ssd_models.config import TrainConfig
-    from ssd_models.training import Trainer
+    from ssd_models.training.config import TrainConfig
+    from ssd_models.training.trainer import Trainer
 
     images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 1), dtype=np.uint8)
     schedule = ResolutionSchedule.from_noise(np.repeat([16, 8], 50), NoiseSchedule.linear(100))

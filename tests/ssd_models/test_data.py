@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from ssd_models.cli import main
-from ssd_models.data import ImageSource, open_images, to_float, to_uint8
-from ssd_models.data_forms import DATA_HELP, IMAGE_RULE
-from ssd_models.image_files import to_rgb
-from ssd_models.mapped_images import MappedImages
+from ssd_models.data.forms import DATA_HELP, IMAGE_RULE
+from ssd_models.data.image_files import to_rgb
+from ssd_models.data.mapped import MappedImages
+from ssd_models.data.opening import ImageSource, open_images, to_float, to_uint8
+from ssd_models.data.photos import PHOTOGRAPHS, PhotoCrops
 from ssd_models.measuring import measure_spectrum
-from ssd_models.photos import PHOTOGRAPHS, PhotoCrops
 from ssd_models.pictures import save_grid
 from theory.errors import InputError
 from theory.shards import merge_spectra
@@ -658,10 +658,10 @@ def test_an_array_of_the_resolution_is_mapped_and_another_loaded(tmp_path):
 
 def test_what_memory_does_not_hold_is_not_loaded(tmp_path, monkeypatch):
     path = make_form("folder", tmp_path)
-    monkeypatch.setattr("ssd_models.memory.available_memory", lambda: 2 * 40 * 20 * 20 * 3)
+    monkeypatch.setattr("ssd_models.data.memory.available_memory", lambda: 2 * 40 * 20 * 20 * 3)
     source = open_images(path, 20)
     assert len(source.random_access()) == 40
-    monkeypatch.setattr("ssd_models.memory.available_memory", lambda: 2 * 40 * 20 * 20 * 3 - 1)
+    monkeypatch.setattr("ssd_models.data.memory.available_memory", lambda: 2 * 40 * 20 * 20 * 3 - 1)
     message = refusal(source.random_access)
     assert "40 images of 20 px take 4.8e-05 GB of memory, more than half of the 9.6e-05" in message
     assert f"run `ssd prepare {path} -o DIR --resolution 20` first and give DIR" in message
@@ -800,7 +800,7 @@ def test_photographs_smaller_than_the_resolution_are_left_out():
 
 def test_importing_stays_light():
     code = (
-        "import sys, ssd_models.data as d; d.open_images('photos', 32, limit=3).load();"
+        "import sys, ssd_models.data.opening as d; d.open_images('photos', 32, limit=3).load();"
         "print([m for m in ('torch', 'skimage', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from ssd_models.bench.path_costs import path_flops, path_parameters
 from ssd_models.flexi_unet import PRESETS, FlexiUNet
-from ssd_models.path_costs import path_flops, path_parameters
 from theory import InputError
 from theory.costs import PAPER_MULTIPLIERS
 
@@ -143,7 +143,7 @@ def test_images_may_have_any_number_of_channels(channels, random_unet):
 
 
 def test_gradient_checkpointing_keeps_gradients_and_saves_memory(random_unet):
-    from ssd_models.contenders import LiveTensors
+    from ssd_models.bench.contenders import LiveTensors
 
     unet = random_unet(dropout=0.2)
     x = torch.randn(4, 3, 16, 16)

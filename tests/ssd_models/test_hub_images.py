@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_models.data import open_images
-from ssd_models.preparing import prepare
+from ssd_models.data.opening import open_images
+from ssd_models.data.preparing import prepare
 from theory.errors import InputError
 
 datasets = pytest.importorskip("datasets")

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from ssd_models.cli import main
-from ssd_models.data import open_images
-from ssd_models.known_datasets import KNOWN
-from ssd_models.preparing import prepare
+from ssd_models.data.known import KNOWN
+from ssd_models.data.opening import open_images
+from ssd_models.data.preparing import prepare
 from theory.errors import InputError
 
 WNIDS = ("n01440764", "n01443537", "n02123045")

@@ -17,13 +17,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from ssd_models import preparing
 from ssd_models.cli import main
-from ssd_models.data import open_images
-from ssd_models.mapped_images import MappedImages
-from ssd_models.prepared import images_per_shard, shard_size
-from ssd_models.preparing import prepare
-from ssd_models.verifying import verify
+from ssd_models.data import preparing
+from ssd_models.data.mapped import MappedImages
+from ssd_models.data.opening import open_images
+from ssd_models.data.prepared import images_per_shard, shard_size
+from ssd_models.data.preparing import prepare
+from ssd_models.data.verifying import verify
 from theory.errors import InputError
 
 COUNT = 22
@@ -140,7 +140,7 @@ def test_data_without_classes_have_none(tmp_path, monkeypatch):
 # ---- resuming ------------------------------------------------------------------------------------
 
 KILLED = """
-import ssd_models.preparing as p
+import ssd_models.data.preparing as p
 p.images_per_shard = lambda resolution: 8
 p.prepare("photos", "out", 64, limit=480, workers=2)
 """
@@ -418,7 +418,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(folder, tmp_path, ca
         options = ["photos", "-o", "disk/out", "--limit", "22", "--workers", "2"]
         line = command_refusal(["prepare", *options], capsys)
         assert re.search(r"images_\d+\.\w+: cannot be written \(No space left on device\); ", line)
-        left = {path.name for path in (disk / "out").iterdir()}
+        left = {path.name for path in (disk / "out").iterdir()} - {".lock"}
         assert all(re.fullmatch(r"preparing\.json|images_\d{5}\.(npy|json)", n) for n in left)
         assert "prepared.json" not in left
         arrays = list((disk / "out").glob("*.npy"))

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_models.batches import slot_noise
-from ssd_models.checkpoints import Checkpoints
-from ssd_models.config import TRAIN_PRESETS, TrainConfig
-from ssd_models.objective import denoising_loss
-from ssd_models.run_log import RunLog, read_metrics
-from ssd_models.stopping import StopRequest
-from ssd_models.training import Trainer
+from ssd_models.training.batches import slot_noise
+from ssd_models.training.checkpoints import Checkpoints
+from ssd_models.training.config import TRAIN_PRESETS, TrainConfig
+from ssd_models.training.objective import denoising_loss
+from ssd_models.training.run_log import RunLog, read_metrics
+from ssd_models.training.stopping import StopRequest
+from ssd_models.training.trainer import Trainer
 from theory import InputError, NoiseSchedule, ResolutionSchedule
+from theory.files import locked
 
 SCHEDULE = ResolutionSchedule.from_noise(
     np.repeat([16, 8], [40, 60]), NoiseSchedule.linear(100), levels=(16, 8)
@@ -124,9 +125,17 @@ def test_a_run_directory_that_vanishes_is_said(tmp_path):
         return step(batches, *arguments)
 
     lost.learner.step = lose
-    with pytest.raises(OSError, match=r"metrics\.jsonl"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be written"):
         lost.train(progress=False)
     assert not run.exists()
+
+
+def test_one_process_trains_in_a_run_directory(tmp_path):
+    run = tmp_path / "run"
+    trainer(run).train(progress=False)
+    with locked(run), pytest.raises(InputError, match="another process writes there"):
+        trainer(run, replace(TINY, steps=8), resume=True).train(progress=False)
+    trainer(run, replace(TINY, steps=8), resume=True).train(progress=False)
 
 
 def test_a_run_that_diverges_is_stopped(tmp_path):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_models.class_labels import Classes
-from ssd_models.config import TrainConfig, read_config, write_config
-from ssd_models.objective import PathSampler, denoising_loss
+from ssd_models.data.class_labels import Classes
 from ssd_models.pipeline import ScaleSpacePipeline
 from ssd_models.process import ScaleSpaceProcess
-from ssd_models.training import Trainer
+from ssd_models.training.config import TrainConfig, read_config, write_config
+from ssd_models.training.objective import PathSampler, denoising_loss
+from ssd_models.training.trainer import Trainer
 from theory import InputError, NoiseSchedule, ResolutionSchedule
 
 NOISE = NoiseSchedule.linear(100)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.fft import idctn
 
-from ssd_models.data import open_images, to_float
+from ssd_models.data.opening import open_images, to_float
 from theory import InputError, Spectrum
 from theory.shards import merge_spectra, parse_shard, shard_indices
 from theory.spectral_fit import (

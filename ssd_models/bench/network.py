@@ -14,11 +14,11 @@ from theory.errors import InputError
 from theory.noise import NoiseSchedule
 from theory.schedules import ResolutionSchedule
 
-from .bench_setting import NetworkSetting
-from .building import use_bf16
+from ..flexi_unet import FlexiUNet
+from ..training.building import use_bf16
 from .contenders import Contender, PathSize, flexi_contender, public_contender
-from .flexi_unet import FlexiUNet
 from .path_costs import path_flops, path_parameters
+from .setting import NetworkSetting
 from .timing import Job, median_seconds, seconds_of
 
 _LEAST = 0.2  # seconds that a turn of a measurement lasts, at least

@@ -21,8 +21,8 @@ from theory.schedules import ResolutionSchedule, halved_levels
 from theory.spacing import select_steps
 from theory.spectrum import Spectrum
 
-from .degradation import SeparableDegradation
-from .process import ScaleSpaceProcess
+from ..degradation import SeparableDegradation
+from ..process import ScaleSpaceProcess
 from .timing import median_seconds
 
 Costs = Mapping[tuple[int, int], float]

@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from ..flexi_unet import FlexiUNet
+from ..pipeline import ScaleSpacePipeline
+from ..process import ScaleSpaceProcess
 from .batches import Batch, Batches
 from .building import use_bf16
 from .checkpoints import MODEL_FOLDER
 from .config import TrainConfig
-from .flexi_unet import FlexiUNet
 from .objective import denoising_loss
-from .pipeline import ScaleSpacePipeline
-from .process import ScaleSpaceProcess
 
 _WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
 

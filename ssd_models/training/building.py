@@ -10,8 +10,8 @@ from theory.costs import is_halving
 from theory.errors import InputError
 from theory.schedules import ResolutionSchedule
 
+from ..flexi_unet import FlexiUNet
 from .config import TrainConfig
-from .flexi_unet import FlexiUNet
 
 
 def use_bf16(device: torch.device | str) -> bool:

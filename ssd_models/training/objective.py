@@ -11,8 +11,8 @@ from torch import Tensor
 
 from theory.schedules import ResolutionSchedule
 
-from .embedding import TimeInput, time_values
-from .process import ScaleSpaceProcess
+from ..embedding import TimeInput, time_values
+from ..process import ScaleSpaceProcess
 
 MOST_IMAGES = 16  # how many times more images a small path's batch holds, at most
 

@@ -37,7 +37,7 @@ from theory.errors import InputError
 from .class_labels import Classes
 from .image_files import Read
 from .json_fields import read_fields, read_json
-from .mapped_images import Shards
+from .mapped import Shards
 from .unusable import Skipped
 
 FORMAT = "scale-space-prepared/1"

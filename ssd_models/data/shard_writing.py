@@ -16,8 +16,8 @@ import numpy as np
 from theory.errors import InputError
 from theory.files import atomic_path
 
-from .image_source import ImageSource
 from .prepared import Sidecar, shard_paths, shard_size
+from .source import ImageSource
 from .unusable import NoneUsable, Skipped
 
 _BATCH = 64  # images between two steps of the progress bar

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .class_labels import Classes
+from ..data.class_labels import Classes
 from .config import TrainConfig
 from .objective import PathSampler, TrainingPath
 

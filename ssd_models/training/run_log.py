@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from theory.errors import InputError
 from theory.files import atomic_path
 
-from .pictures import save_grid
-from .pipeline import ScaleSpacePipeline
+from ..pictures import save_grid
+from ..pipeline import ScaleSpacePipeline
 
 METRICS_FILE = "metrics.jsonl"
 _SAMPLES, _CALLS = 16, 30
@@ -41,9 +42,21 @@ class RunLog:
         self._board = SummaryWriter(str(run), purge_step=step + 1)
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one entry; it holds ``step``, numbers, and dictionaries of such."""
-        with open(self._path, "a") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append one entry; it holds ``step``, numbers, and dictionaries of such.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        try:
+            with open(self._path, "a") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror or error}); mend that and go on "
+                "with --resume"
+            ) from error
         for name, value in _flat(entry):
             if name != "step":
                 self._board.add_scalar(name, value, entry["step"])

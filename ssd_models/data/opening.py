@@ -13,15 +13,15 @@ import numpy as np
 
 from theory.errors import InputError
 
+from .arrays import ArrayImages
 from .class_labels import Classes
-from .data_forms import DATA_FORMS
-from .hub_images import HUB_PREFIX, HubImages
-from .image_arrays import ArrayImages
+from .forms import DATA_FORMS
+from .hub import HUB_PREFIX, HubImages
 from .image_files import FolderImages, Unusable, ZipImages, to_rgb
-from .image_source import Images, ImageSource
-from .known_datasets import KNOWN
+from .known import KNOWN
 from .photos import DEFAULT_COUNT, PhotoCrops, uniform
 from .prepared import PreparedImages, is_prepared
+from .source import Images, ImageSource
 
 
 def open_images(

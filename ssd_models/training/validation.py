@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..process import ScaleSpaceProcess
 from .batches import ImageArray, slot_noise, to_x0
 from .config import TrainConfig
 from .objective import PathSampler, denoising_loss
-from .process import ScaleSpaceProcess
 
 MOST_IMAGES = 256  # images that validation takes, at most
 

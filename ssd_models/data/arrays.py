@@ -13,7 +13,7 @@ from theory.errors import InputError
 
 from .class_labels import Classes, classes_of_numbers
 from .image_files import Read
-from .mapped_images import Shards
+from .mapped import Shards
 
 
 class ArrayImages:

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from theory.costs import BLOCKS_PER_LEVEL, PAPER_MULTIPLIERS, paper_architecture
 from theory.errors import InputError
 
-from .flexi_unet import FlexiUNet
+from ..flexi_unet import FlexiUNet
 
 Call = Callable[[Tensor, Tensor, int], Tensor]
 PathSize = tuple[int, int]  # input and output resolution in pixels

@@ -23,23 +23,23 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from theory.errors import InputError
-from theory.files import check_new_folder, new_folder, replaced_folder
+from theory.files import check_new_folder, locked, new_folder, replaced_folder
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
+from ..data.class_labels import Classes, require_classes
+from ..data.opening import to_float
+from ..flexi_unet import FlexiUNet
+from ..pipeline import SCHEDULE_FILE, ScaleSpacePipeline
+from ..process import ScaleSpaceProcess
+from ..processes import check_all_found
 from .batches import Batches, ImageArray
 from .building import build_unet
 from .checkpoints import MODEL_FOLDER, Checkpoints, CheckpointState, check_identity
-from .class_labels import Classes, require_classes
 from .config import CONFIG_FILE, TrainConfig, write_config
-from .data import to_float
 from .failures import explained
-from .flexi_unet import FlexiUNet
 from .learner import Learner
 from .objective import PathSampler
-from .pipeline import SCHEDULE_FILE, ScaleSpacePipeline
-from .process import ScaleSpaceProcess
-from .processes import num_processes
 from .run_log import RunLog
 from .splits import held_out, names_digest
 from .step_records import StepRecords
@@ -117,11 +117,7 @@ class Trainer:
                 InitProcessGroupKwargs(timeout=_WAIT),
             ],
         )
-        if (found := self.accelerator.num_processes) != num_processes():
-            raise InputError(
-                f"{num_processes()} processes were started but {found} found each other; start "
-                "them with torchrun or accelerate launch"
-            )
+        check_all_found(self.accelerator.num_processes)
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         if self.is_main and not resume:
             check_new_folder(self.run)
@@ -178,13 +174,11 @@ class Trainer:
         """
         if self.is_main:
             self._open_folder()
-        log = RunLog(self.run, self.step) if self.is_main else None
-        stop = StopRequest(max_minutes)
-        processes = self.accelerator.num_processes
         with (
-            explained(self.checkpoints.advice, processes),
-            closing(log) if log else nullcontext(),
-            stop,
+            locked(self.run) if self.is_main else nullcontext(),
+            closing(RunLog(self.run, self.step)) if self.is_main else nullcontext() as log,
+            explained(self.checkpoints.advice, self.accelerator.num_processes),
+            StopRequest(max_minutes) as stop,
         ):
             return self._loop(log, stop, progress and self.is_main)
 

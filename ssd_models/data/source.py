@@ -17,7 +17,7 @@ from theory.errors import InputError
 
 from .class_labels import Classes
 from .image_files import Read, Unusable, fit, to_rgb
-from .mapped_images import MappedImages, Shards
+from .mapped import MappedImages, Shards
 from .unusable import ENOUGH, NoneUsable, Skipped, refusal
 
 _BATCHES_IN_FLIGHT = 3

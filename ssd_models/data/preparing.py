@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from theory.cores import available_cores
 from theory.errors import InputError
-from theory.files import check_new_folder, check_writable
+from theory.files import check_new_folder, check_writable, locked
 
-from .data import open_images
-from .image_source import ImageSource
 from .json_fields import read_fields, read_json
+from .opening import open_images
 from .prepared import (
     BEGUN,
     COMPLETE,
@@ -29,6 +28,7 @@ from .prepared import (
     sha256,
 )
 from .shard_writing import Shard, write_json, write_shard
+from .source import ImageSource
 from .unusable import ENOUGH, NoneUsable, Skipped, refusal
 from .workers import run_tasks
 
@@ -103,16 +103,16 @@ def prepare(
         )
         for number, start in enumerate(range(0, len(source), size))
     ]
-    missing = [shard for shard in shards if not shard.is_finished()]
-    if missing or not (root / COMPLETE).is_file():
-        (root / COMPLETE).unlink(missing_ok=True)
-        done = len(source) - sum(len(shard.positions) for shard in missing)
-        bar = tqdm(total=len(source), initial=done, desc=data, unit="img", disable=not progress)
-        with bar:
-            _write_all(partial(_kept_open, opened), missing, source, workers, bar)
-        write_json(
-            root / COMPLETE, _manifest(shards, contents, None if classes is None else classes.names)
-        )
+    with locked(root):
+        missing = [shard for shard in shards if not shard.is_finished()]
+        if missing or not (root / COMPLETE).is_file():
+            (root / COMPLETE).unlink(missing_ok=True)
+            done = len(source) - sum(len(shard.positions) for shard in missing)
+            bar = tqdm(total=len(source), initial=done, desc=data, unit="img", disable=not progress)
+            with bar:
+                _write_all(partial(_kept_open, opened), missing, source, workers, bar)
+            class_names = None if classes is None else classes.names
+            write_json(root / COMPLETE, _manifest(shards, contents, class_names))
     if skipped is not None:
         skipped += [image for shard in shards for image in shard.sidecar().skipped]
     return read_manifest(root)

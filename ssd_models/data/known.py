@@ -16,7 +16,7 @@ import numpy as np
 from theory.errors import InputError
 
 from .class_labels import Classes
-from .image_source import Images
+from .source import Images
 
 # A folder of that name, or a file name that begins so.
 _WNID = re.compile(r"(?:^|/)(n\d{8})[/_]")
