@@ -64,7 +64,7 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
         cosine_decay=True,
         ema_decay=0.995,
         # The usual clip of 5 leaves so short a training 5 dB short of power in the highest octave,
-        # which is decided where snr is 10 to 100; with 50 it is within 2 dB.
+        # which is decided where snr is 10 to 100; with 50 it is within 3 dB.
         snr_clip=50.0,
         bf16=use_bf16("cpu"),
         checkpoint_every=steps,

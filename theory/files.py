@@ -120,6 +120,8 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         aside.mkdir(parents=True)
         yield aside
         for file in aside.rglob("*"):
+            if file.is_file():
+                os.chmod(file, 0o666 & ~_umask())  # some writers make private files
             _flush(file)
         _flush(aside)
         if final.exists():

@@ -106,7 +106,7 @@ class Trainer:
         self.images, self.schedule, self.data = images, schedule, data
         self.run, self.resumed = Path(run), resume
         self.checkpoints = Checkpoints(self.run, config.keep)
-        names = names if names is not None else [f"image {i}" for i in range(len(images))]
+        names = names or [f"image {i}" for i in range(len(images))]
         out = held_out(names, config.held_out)
         self.process = ScaleSpaceProcess(schedule)
         self.paths = PathSampler(schedule, config.change_fraction, config.constant_pixels)
@@ -281,8 +281,7 @@ class Trainer:
         """State of the last checkpoint; None of a run that has none yet."""
         if not (self.run / CONFIG_FILE).is_file():
             raise InputError(f"{self.run}: holds no run to resume; leave out --resume to start one")
-        last = self.checkpoints.last
-        return None if last is None else self.checkpoints.read_state(last)
+        return self.checkpoints.read_state(last) if (last := self.checkpoints.last) else None
 
     def _resume(self, state: CheckpointState, allow_drift: bool) -> None:
         checkpoint = self.checkpoints.last
