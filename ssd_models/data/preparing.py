@@ -104,6 +104,8 @@ def prepare(
         for number, start in enumerate(range(0, len(source), size))
     ]
     with locked(root):
+        for left in root.glob(".images_*"):  # temporary files of a pass that was killed
+            left.unlink(missing_ok=True)
         missing = [shard for shard in shards if not shard.is_finished()]
         if missing or not (root / COMPLETE).is_file():
             (root / COMPLETE).unlink(missing_ok=True)
@@ -137,8 +139,6 @@ def _claim(root: Path, contents: dict[str, Any]) -> None:
     if differing:
         raise InputError(f"{root}: was begun with {'; '.join(differing)}; choose another folder")
     check_writable(root / COMPLETE)
-    for left in root.glob(".images_*"):  # temporary files of a pass that was killed
-        left.unlink(missing_ok=True)
 
 
 def _kept_open(opened: partial[ImageSource]) -> AbstractContextManager[ImageSource]:
