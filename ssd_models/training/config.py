@@ -37,7 +37,7 @@ class TrainConfig:
     ema_decay: float = 0.9999  # reached as min(decay, (1 + n) / (10 + n))
     snr_clip: float = 5.0  # loss weight min(snr of the full resolution, clip)
     change_fraction: float = 0.05  # share of batches at the steps that change resolution
-    reweight_changes: bool = False  # weigh those back to their share of the steps
+    reweight_changes: bool = True  # weigh those back to their share of the steps
     bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
     compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
     gradient_checkpointing: bool = False  # less memory, a second forward pass
