@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from theory.costs import paper_architecture
-from theory.errors import InputError
+from theory.errors import InputError, reason
 
 from .blocks import Architecture, Stage, group_norm, zeroed
 from .embedding import TimeInput, check_time_input, sinusoidal_embedding, steps_of_logsnr
@@ -384,8 +384,8 @@ class FlexiUNet(
             with contextlib.redirect_stdout(None):
                 return super()._from_pretrained(model_id=model_id, strict=strict, **kwargs)
         except (RuntimeError, FileNotFoundError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{model_id} holds no weights for its config: {reason}") from error
+            said = reason(error)
+            raise InputError(f"{model_id} holds no weights for its config: {said}") from error
 
 
 def _resized_up(x: Tensor, resolution: int) -> Tensor:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from theory.errors import InputError
+from theory.errors import InputError, reason
 from theory.files import atomic_path
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
@@ -190,8 +190,7 @@ class ScaleSpacePipeline:
         except InputError:
             raise
         except Exception as error:  # as many kinds as there are ways to damage a file
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise InputError(f"{model}: the model cannot be loaded ({reason})") from error
+            raise InputError(f"{model}: the model cannot be loaded ({reason(error)})") from error
         spectrum = Spectrum.load(spectrum_path) if spectrum_path else None
         names = read_class_names(classes_path) if classes_path else None
         return cls(unet, ResolutionSchedule.load(schedule_path), spectrum, names)

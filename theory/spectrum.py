@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.fft import idctn
 
-from .errors import InputError
+from .errors import InputError, reason
 from .files import atomic_path
 from .moments import Moments
 from .operators import dct_basis, resize_matrix
@@ -310,7 +310,7 @@ class Spectrum:
             ) from None
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(
-                f"{path}: is not a readable spectrum file ({_one_line(error)}); "
+                f"{path}: is not a readable spectrum file ({reason(error)}); "
                 "write one with `ssd spectrum`"
             ) from None
 
@@ -373,7 +373,3 @@ def _pair_weights(basis: np.ndarray) -> np.ndarray:
     """Weights of ``bᵀ Σ b`` over the entries ``Σ_ij``, ``i ≤ j``: (pairs, C)."""
     rows, columns = np.triu_indices(len(basis))
     return basis[rows] * basis[columns] * np.where(rows == columns, 1.0, 2.0)[:, None]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theory.errors import InputError
+from theory.errors import InputError, reason
 
 from .class_labels import Classes, classes_of_numbers
 from .image_files import Read, Unusable, decode
@@ -158,12 +158,12 @@ def _load(where: str, name: str) -> dict[str, datasets.Dataset]:
         else:
             found = datasets.load_dataset(name)
     except Exception as error:  # of Arrow, of the network, of the hub, of many kinds
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        said = reason(error)
         if path.exists():
             remedy = "give a folder of images or parquet files, or what save_to_disk wrote"
-            raise InputError(f"{where}: cannot be read ({reason}); {remedy}") from error
+            raise InputError(f"{where}: cannot be read ({said}); {remedy}") from error
         raise InputError(
-            f"{where}: no such file, and not found on the hub ({reason}); check the name and the "
+            f"{where}: no such file, and not found on the hub ({said}); check the name and the "
             "network, and run `hf auth login` if the dataset asks for it"
         ) from error
     if isinstance(found, datasets.Dataset):  # save_to_disk of one split

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from theory.errors import InputError
+from theory.errors import InputError, reason
 from theory.files import replaced_folder
 
 MODEL_FOLDER = "model"
@@ -90,7 +90,7 @@ class Checkpoints:
                 (aside / STATE_FILE).write_text(json.dumps(state, indent=1))
         except Exception as error:  # each writer has its own for a full disk
             raise InputError(
-                f"{final}: the checkpoint cannot be written ({_one_line(error)}); "
+                f"{final}: the checkpoint cannot be written ({reason(error)}); "
                 f"{self.advice('make room and go on')}"
             ) from error
         self._prune()
@@ -122,7 +122,7 @@ class Checkpoints:
         others = [path.name for path in self if path != checkpoint]
         before = f"to go on from {others[-1]}" if others else "to begin again"
         return InputError(
-            f"{checkpoint}: cannot be resumed ({_one_line(error)}); remove this folder {before}"
+            f"{checkpoint}: cannot be resumed ({reason(error)}); remove this folder {before}"
         )
 
     def advice(self, what: str) -> str:
@@ -145,10 +145,6 @@ class Checkpoints:
                 shutil.rmtree(removed, ignore_errors=True)
         for left in self.folder.glob(".step_*.removed"):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def check_identity(checkpoint: Path, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:

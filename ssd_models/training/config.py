@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
-from theory.errors import InputError
+from theory.errors import InputError, reason
 from theory.files import atomic_path
 
 CONFIG_FILE = "config.yaml"  # of a run directory
@@ -144,7 +144,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: is not YAML ({reason(error)})") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import command_refusal
 from PIL import Image
 
 from ssd_models.cli import main
@@ -33,18 +34,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refusal(arguments, capsys, before=None):
+def refusal(arguments, capsys):
     files = sorted(p for p in Path().rglob("*"))
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    error = capsys.readouterr().err
-    assert caught.value.code == 2, error
-    lines = [line for line in error.splitlines() if line.startswith("ssd: error:")]
-    assert len(lines) == 1, error
-    assert "Traceback" not in error
+    line = command_refusal(arguments, capsys)
     assert sorted(p for p in Path().rglob("*")) == files, "something was left behind"
-    return lines[0]
+    return line
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])

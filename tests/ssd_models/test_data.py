@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import refusal
 from PIL import Image
 
 from ssd_models.cli import main
@@ -63,14 +64,6 @@ def saved_and_opened(tmp_path: Path, image: Image.Image, name: str, resolution=8
     folder.mkdir()
     image.save(folder / name, **options)
     return open_images(folder, resolution).load()[0]
-
-
-def refusal(run) -> str:
-    with pytest.raises(InputError) as caught:
-        run()
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    return message
 
 
 # ---- forms ---------------------------------------------------------------------------------------

@@ -7,16 +7,15 @@ import io
 import json
 import re
 import socket
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_threads, refusal
 from PIL import Image
 
 from ssd_models.data.opening import open_images
 from ssd_models.data.preparing import prepare
-from theory.errors import InputError
 
 datasets = pytest.importorskip("datasets")
 
@@ -85,14 +84,6 @@ def make(form: str) -> str:
 
 
 FORMS = ["parquet folder", "parquet", "arrow", "saved dict", "saved", "images"]
-
-
-def refusal(run) -> str:
-    with pytest.raises(InputError) as caught:
-        run()
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    return message
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -238,11 +229,7 @@ def test_rows_are_read_from_any_thread():
                 if not np.array_equal(np.asarray(read(i)), PIXELS[i]):
                     wrong.append(i)
 
-        threads = [threading.Thread(target=draw, args=(seed,)) for seed in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(draw)
     assert not wrong
 
 

@@ -8,13 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from helpers import command_refusal, in_threads, refusal
 from PIL import Image
 
 from ssd_models.cli import main
@@ -24,7 +24,6 @@ from ssd_models.data.opening import open_images
 from ssd_models.data.prepared import images_per_shard, shard_size
 from ssd_models.data.preparing import prepare
 from ssd_models.data.verifying import verify
-from theory.errors import InputError
 
 COUNT = 22
 
@@ -55,25 +54,6 @@ def spoil(folder: Path, *numbers: int) -> None:
 
 def content(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(root.iterdir())}
-
-
-def refusal(run) -> str:
-    with pytest.raises(InputError) as caught:
-        run()
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    return message
-
-
-def command_refusal(arguments: list[str], capsys) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    error = capsys.readouterr().err
-    assert caught.value.code == 2
-    assert "Traceback" not in error
-    lines = [line for line in error.splitlines() if "ssd: error:" in line]
-    assert len(lines) == 1
-    return lines[0]
 
 
 # ---- what is written -----------------------------------------------------------------------------
@@ -474,11 +454,7 @@ def test_random_access_from_several_threads(folder):
             if not np.array_equal(images[chosen], whole[chosen]):
                 wrong.append(chosen)
 
-    threads = [threading.Thread(target=draw, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(draw)
     assert not wrong
 
 
