@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import operator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 from theory.errors import InputError
 from theory.moments import Moments
@@ -59,8 +60,8 @@ def measure_spectrum(
     if workers < 1:
         raise InputError(f"workers {workers}: give 1 or more")
     i, n = shard or (1, 1)
-    arguments = (data, resolution, limit, seed)
-    source = open_images(data, resolution, limit=limit, seed=seed)
+    opened = partial(open_images, data, resolution, limit=limit, seed=seed)
+    source = opened()
     blocks = -(-len(source.shard_positions(i, n)) // block_size(resolution))
     # Part j of k of the shard's own blocks is part i + n (j − 1) of n · k of all blocks.
     launched = min(num_processes(), blocks)
@@ -68,8 +69,11 @@ def measure_spectrum(
     own = [launched * j + process_index() for j in range(workers)]
     parts = [(i + n * j, n * launched * workers) for j in own]
     results: list[_Part] = []
-    if process_index() < launched:
-        results = _measure_parts(arguments, parts, skipped is not None, progress)
+    skip = skipped is not None
+    if process_index() < launched and workers == 1:
+        results = [_measure_part(source, parts[0], skip, progress)]
+    elif process_index() < launched:
+        results = _measure_in_workers(opened, parts, skip, progress)
     results = gathered(results)
     found = sorted((image for _, part in results for image in part), key=lambda image: image.index)
     measured = [moments for moments, _ in results if moments is not None]
@@ -85,29 +89,26 @@ def measure_spectrum(
     return Spectrum.from_moments(reduce(operator.add, measured), meta)
 
 
-def _measure_parts(
-    arguments: tuple[str, int, int | None, int],
-    parts: list[tuple[int, int]],
-    skip: bool,
-    progress: bool,
+def _measure_in_workers(
+    opened: Callable[[], ImageSource], parts: list[tuple[int, int]], skip: bool, progress: bool
 ) -> list[_Part]:
-    """Measure parts, each in a process of its own if there are several."""
-    if len(parts) == 1:
-        return [_measure_part(arguments, parts[0], skip, progress)]
+    """Measure parts, each in a process of its own."""
     with ProcessPoolExecutor(len(parts), multiprocessing.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_measure_part, arguments, part, skip, progress and part is parts[0])
+            pool.submit(_open_and_measure, opened, part, skip, progress and part is parts[0])
             for part in parts
         ]
         return [future.result() for future in futures]
 
 
-def _measure_part(
-    arguments: tuple[str, int, int | None, int], part: tuple[int, int], skip: bool, progress: bool
+def _open_and_measure(
+    opened: Callable[[], ImageSource], part: tuple[int, int], skip: bool, progress: bool
 ) -> _Part:
+    return _measure_part(opened(), part, skip, progress)
+
+
+def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progress: bool) -> _Part:
     """Sums over a part, None if nothing in it is usable, and what was left out of it."""
-    data, resolution, limit, seed = arguments
-    source = open_images(data, resolution, limit=limit, seed=seed)
     positions = source.shard_positions(*part)
     source = source.take(positions)
     if not skip:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -25,7 +24,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the folder of ``path`` cannot be created or written to, or the disk is full.
+        If the folder of ``path`` cannot be created or written to, or writing fails.
     """
     check_writable(path)
     final = Path(path)
@@ -48,10 +47,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files
         os.replace(temporary, final)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
         raise InputError(
-            f"{final}: cannot be written ({error.strerror}); make room on that disk"
+            f"{final}: cannot be written ({error.strerror or error}); make room on that disk, or "
+            "mend it, and run the same command again"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,13 +7,16 @@ import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from theory.errors import InputError
 
 from ..processes import process_index
 from ..training.config import CONFIG_FILE, TrainConfig, read_config, train_preset
 from .options import OptionalData, Output, SkipBad, report_skipped
+
+if TYPE_CHECKING:
+    from ..data.source import ImageSource
 
 _stored: dict[str, Any] = {}  # what --config, or the configuration of a resumed run, says
 
@@ -78,11 +81,11 @@ class TrainCommand:
         from ..data.class_labels import require_classes
         from ..data.opening import open_images
 
-        if not (self.resume or self.resize or data == schedule.derivation.get("source")):
-            _refuse_other_size(str(data), schedule.resolution, self.schedule)
         source = open_images(
             str(data), schedule.resolution, limit=self.options.limit, seed=self.options.seed
         )
+        if not (self.resume or self.resize or data == schedule.derivation.get("source")):
+            _refuse_other_size(source, self.schedule)
         skipped: list[Any] | None = [] if self.skip_bad else None
         images = source.random_access(progress=is_main, skipped=skipped)
         if skipped:
@@ -139,22 +142,23 @@ def overlay(arguments: list[str]) -> None:
         _stored.update(read_config(given["--config"]))
 
 
-def _refuse_other_size(data: str, resolution: int, schedule: str) -> None:
+def _refuse_other_size(source: ImageSource, schedule: str) -> None:
     """Refuse square images of another size: most likely the schedule was made for other data.
 
     Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
     """
-    from ..data.opening import open_images
+    from ..data.image_files import Unusable
 
-    if data == "photos":
+    if source.name == "photos":
         return
-    open_images(data, resolution)  # a wrong path is reported as what it is
     try:
-        size = open_images(data, None).resolution
-    except InputError:
-        return  # not square: there is no size of their own that could be meant
-    if size > resolution:
+        width, height = source.first_size()
+    except Unusable:
+        return  # reported with the others when they are decoded
+    # Images that are not square have no size of their own that could be meant.
+    if width == height > source.resolution:
         raise InputError(
-            f"{data}: images have {size} px, {schedule} has resolution {resolution}; derive a "
-            f"schedule from their spectrum, or reduce them with --resize"
+            f"{source.name}: images have {width} px, {schedule} has resolution "
+            f"{source.resolution}; derive a schedule from their spectrum, or reduce them with "
+            "--resize"
         )

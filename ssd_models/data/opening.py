@@ -17,11 +17,11 @@ from .arrays import ArrayImages
 from .class_labels import Classes
 from .forms import DATA_FORMS
 from .hub import HUB_PREFIX, HubImages
-from .image_files import FolderImages, Unusable, ZipImages, to_rgb
+from .image_files import FolderImages, Unusable, ZipImages
 from .known import KNOWN
 from .photos import DEFAULT_COUNT, PhotoCrops, uniform
 from .prepared import PreparedImages, is_prepared
-from .source import Images, ImageSource
+from .source import Images, ImageSource, size_of
 
 
 def open_images(
@@ -132,8 +132,7 @@ def _open(name: str, resolution: int | None) -> Images:
 
 def _own_size(name: str, images: Images, index: int) -> int:
     try:
-        with images.open() as read:
-            width, height = to_rgb(read(index)).size
+        width, height = size_of(images, index)
     except Unusable as error:
         raise InputError(f"{name}: {images[index]} ({error}); remove or replace it") from error
     if width != height:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,7 +111,7 @@ def _write_array(path: Path, images: np.ndarray) -> str:
     described = np.lib.format.header_data_from_array_1_0(images)
     np.lib.format.write_array_header_1_0(header, described)
     digest = hashlib.sha256()
-    with _written(path) as temporary, open(temporary, "wb") as file:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         for part in (header.getvalue(), images.reshape(-1).data):
             file.write(part)
             digest.update(part)
@@ -121,18 +120,5 @@ def _write_array(path: Path, images: np.ndarray) -> str:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all; `InputError` if it cannot be written."""
-    with _written(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Path]:
-    """As `atomic_path`, where no failure of the disk is more than one line."""
-    try:
-        with atomic_path(path) as temporary:
-            yield temporary
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); mend the disk, then run "
-            "the same command again to go on from there"
-        ) from error

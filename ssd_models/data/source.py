@@ -45,6 +45,12 @@ class StoredAsArrays(Protocol):
         """The arrays."""
 
 
+def size_of(images: Images, index: int) -> tuple[int, int]:
+    """Width and height of a picture; `Unusable` if it cannot be used."""
+    with images.open() as read:
+        return to_rgb(read(index)).size
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSource:
     """A dataset of square RGB images, decoded anew on every pass; made by `open_images`."""
@@ -74,6 +80,16 @@ class ImageSource:
         """
         found = self._images.classes() if self._classes is None else self._classes
         return None if found is None else found[self._indices]
+
+    def first_size(self) -> tuple[int, int]:
+        """Return width and height of the first image as it is stored, upright.
+
+        Raises
+        ------
+        Unusable
+            If it cannot be used.
+        """
+        return size_of(self._images, self._indices[0])
 
     def batches(
         self,

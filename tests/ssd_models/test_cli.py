@@ -41,6 +41,12 @@ def refusal(arguments, capsys):
     return line
 
 
+def test_a_part_of_a_known_dataset_trains_with_a_limit(here):
+    main(["schedule", "paper", "equal", "--resolution", "16", "--levels", "2"])
+    main(["train", "--data", "celeba:images", "--limit", "8", *TINY])
+    assert Path("run/model/model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_the_pipeline_with_its_defaults(form, here, capsys):
     data = "images"
