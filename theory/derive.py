@@ -10,6 +10,7 @@ import numpy as np
 from .budget import budget_resolutions
 from .errors import InputError
 from .information import check_snr, shell_information, signal_dominated_fraction
+from .measured_information import MeasuredInformation
 from .noise import NoiseSchedule
 from .schedules import ResolutionSchedule, check_levels
 from .spectrum import Spectrum, shell_index
@@ -35,15 +36,23 @@ def _discarded_snr(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
 
 def _discarded_bits(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     """Discarded information in bits per pixel of the full image, all colours together."""
-    shells = shell_information(spectrum, snr).T
-    discarded = np.cumsum(shells[::-1], axis=0)[::-1]
-    return np.vstack([discarded[1:], np.zeros(len(snr))]) / spectrum.resolution**2
+    return _beyond(shell_information(spectrum, snr))
 
 
 def _discarded_share(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     """Discarded information as a share of all that the state holds."""
-    lost = _discarded_bits(spectrum, snr)
-    total = shell_information(spectrum, snr).sum(axis=1) / spectrum.resolution**2
+    return _share_beyond(shell_information(spectrum, snr))
+
+
+def _beyond(shells: np.ndarray) -> np.ndarray:
+    """Bits per pixel beyond r = 1 … R, from the bits of each frequency: (T, R) to (R, T)."""
+    discarded = np.cumsum(shells.T[::-1], axis=0)[::-1]
+    return np.vstack([discarded[1:], np.zeros(len(shells))]) / shells.shape[1] ** 2
+
+
+def _share_beyond(shells: np.ndarray) -> np.ndarray:
+    lost = _beyond(shells)
+    total = shells.sum(axis=1) / shells.shape[1] ** 2
     return np.divide(lost, total, out=np.zeros_like(lost), where=total > 0)
 
 
@@ -53,6 +62,8 @@ def _dominated_over_area(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     area = (np.arange(1, spectrum.resolution + 1) / spectrum.resolution) ** 2
     return share - area[:, None]
 
+
+_OF_MEASURED = {"information": _share_beyond, "bits": _beyond}
 
 _CRITERIA = {
     "snr": _Criterion(_discarded_snr),
@@ -73,6 +84,7 @@ def derive_schedule(
     tolerance: float = 0.1,
     noise_mode: str = "matched",
     operator: str = "box",
+    measured: MeasuredInformation | None = None,
 ) -> ResolutionSchedule:
     """Smallest resolutions that a criterion allows, step by step (mathematics §5).
 
@@ -103,6 +115,9 @@ def derive_schedule(
         "budget" needs "matched".
     operator : {"box", "dct", "bilinear", "lanczos"}
         How a change downsamples.
+    measured : MeasuredInformation, optional
+        What a trained denoiser found at each frequency, in place of the Gaussian's information; for
+        "information" and "bits".
 
     Returns
     -------
@@ -122,7 +137,18 @@ def derive_schedule(
             f"{spectrum.resolution}"
         )
     used: float | None = float(tolerance)
-    if criterion == "budget":
+    notes = {}
+    if measured is not None:
+        if criterion not in _OF_MEASURED:
+            raise InputError(
+                f"criterion {criterion!r}: does not use measured information; choose from "
+                f"{', '.join(_OF_MEASURED)}"
+            )
+        shells = measured.shell_bits(noise.snr).clip(min=0)
+        lack = _OF_MEASURED[criterion](shells)[np.array(levels) - 1]
+        resolutions = _staircase(lack > used, levels)
+        notes["measured_on"] = measured.meta.get("source")
+    elif criterion == "budget":
         if noise_mode != "matched":
             raise InputError("criterion 'budget': needs matched noise")
         resolutions = budget_resolutions(spectrum, noise, levels, tolerance)
@@ -137,7 +163,7 @@ def derive_schedule(
         noise_mode,
         operator,
         levels=levels,
-        derivation=derivation(spectrum, noise, criterion, used),
+        derivation={**derivation(spectrum, noise, criterion, used), **notes},
     )
 
 

@@ -11,6 +11,7 @@ state holds (`theory.discarded`, `theory.derive.matched_resolution`).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 from scipy.linalg import eigvalsh
@@ -111,6 +112,20 @@ def shell_information(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
 
     The sum from index ``r`` on is `theory.discarded_information` of an ideal downsampling to ``r``.
     """
+    return sum_by_shell(spectrum, snr, lambda value, power: np.log1p(value * power)) * (
+        0.5 / np.log(2)
+    )
+
+
+def sum_by_shell(
+    spectrum: Spectrum,
+    snr: np.ndarray,
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Sum ``function(snr, S_k)`` over coefficients with each index ``max(k1, k2)``: (T,) to (T, R).
+
+    Colours are summed as well.
+    """
     size = spectrum.resolution
     snr = check_snr(snr)
     shell = shell_index(size).ravel()
@@ -119,9 +134,9 @@ def shell_information(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     first = np.arange(size) ** 2 * spectrum.channels  # each colour has r² coefficients below r
     result = np.empty((len(snr), size))
     for i in range(0, len(snr), 64):
-        bits = np.log1p(snr[i : i + 64, None] * power)
-        result[i : i + 64] = np.add.reduceat(bits, first, axis=1)
-    return result * (0.5 / np.log(2))
+        values = function(snr[i : i + 64, None], power)
+        result[i : i + 64] = np.add.reduceat(values, first, axis=1)
+    return result
 
 
 def band_information(spectrum: Spectrum, snr: float | np.ndarray) -> np.ndarray:
