@@ -1,0 +1,194 @@
+"""`ssd evaluate`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from theory.errors import InputError
+
+from ..data.forms import DATA_HELP
+from ..processes import process_index
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EVALUATION_FILE = "evaluation.json"  # of a run directory
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Measure how far generated images are from real ones; nothing is downloaded.
+
+    Example: ssd evaluate run --data photos/ -n 2048 --steps 50
+
+    Prints, with 95 % intervals and beside what two sets of real images give: the Fréchet distance
+    of wavelet scattering features, the sliced Wasserstein distance of Laplacian pyramid patches,
+    the power in each octave in dB over the data's, and for a run how near samples lie to training
+    images (memorization) and its denoising error on held-out images, level by level. With several
+    GPUs: torchrun --nproc-per-node 8 -m ssd_models.cli evaluate …
+    """
+
+    what: Annotated[Positional[str], arg(name="run")] = "run"
+    """Run directory, model directory, or generated images in any form of data."""
+    data: Annotated[
+        str | None, arg(help=f"Real images. {DATA_HELP} By default the data of the run.")
+    ] = None
+    number: Annotated[int, arg(aliases=["-n"])] = 2048
+    """Images to generate, or to take at most; distances of other numbers do not compare."""
+    steps: int | None = 50
+    """Network calls; None for all steps of the schedule."""
+    eta: float = 0.0
+    """0 deterministic, 1 ancestral."""
+    order: Literal[1, 2] | None = None
+    """Of the solver; by default 2 where eta is 0, else 1."""
+    spacing: Literal["logsnr", "uniform", "edm", "planned"] = "logsnr"
+    """Where the steps lie, see `ssd sample`."""
+    changes: Literal["network", "free"] = "network"
+    """At a change of resolution, call the network, or only lift the state and add noise."""
+    seed: int = 0
+    """Of samples, of the choice of real images, and of patches and directions."""
+    batch: int = 64
+    """Images that run through the network at once."""
+    bf16: bool | None = None
+    """Run the network in bfloat16; by default where the processor computes in it."""
+    inception: str | None = None
+    """FID, KID, precision and recall as well: a local file of torch-fidelity's Inception weights,
+    or `download`. Needs the extra `metrics`."""
+    output: Annotated[str | None, arg(aliases=["-o"])] = None
+    """JSON file to write; by default evaluation.json, of a run in its directory."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import atomic_path, check_writable
+        from theory.posterior import check_eta
+
+        check_eta(self.eta)
+        if min(self.number, self.batch) < 1 or self.seed < 0 or (self.steps or 1) < 1:
+            raise InputError("-n, --steps and --batch must be at least 1, --seed at least 0")
+        where = Path(self.what)
+        is_run = (where / "config.yaml").is_file()
+        output = Path(self.output or (where / EVALUATION_FILE if is_run else EVALUATION_FILE))
+        check_writable(output)
+        self._check_inception()
+        if is_run:
+            result = self._of_run(where)
+        elif (where / "model.safetensors").is_file():
+            result = self._of_model(where)
+        else:
+            result = self._of_images()
+        if process_index():
+            return
+        from ..metrics.evaluation import table
+
+        with atomic_path(output) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n")
+        print(table(result))
+        print(f"\n{output}: written")
+
+    def _of_run(self, run: Path) -> dict[str, Any]:
+        from ..metrics.evaluation import evaluate_images
+        from ..training.run_data import run_images
+
+        pipeline = self._pipeline(run / "model")
+        real = run_images(run, self.data)
+        samples, setting = self._sample(pipeline)
+        if process_index():
+            return {}
+        training = real.training
+        result = evaluate_images(samples, training, training, real.held_out, self.seed)
+        result |= {"model": str(run), "data": real.name, "sampling": setting}
+        result["denoising"] = self._denoising(pipeline, real.held_out)
+        return result | self._inception(samples, training)
+
+    def _of_model(self, model: Path) -> dict[str, Any]:
+        pipeline = self._pipeline(model)
+        real = self._real(pipeline.scheduler.schedule.resolution)
+        samples, setting = self._sample(pipeline)
+        return self._compare(samples, real) | {"model": str(model), "sampling": setting}
+
+    def _of_images(self) -> dict[str, Any]:
+        from ..data.opening import open_images
+
+        if not Path(self.what).exists() and ":" not in self.what and self.what != "photos":
+            raise InputError(f"{self.what}: no such run, model or images")
+        source = open_images(self.what, None, limit=self.number)
+        width, _ = source.first_size()
+        samples = open_images(self.what, width, limit=self.number, seed=self.seed).load()
+        return self._compare(samples, self._real(width)) | {"images": self.what}
+
+    def _compare(self, samples: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+        from ..metrics.evaluation import evaluate_images
+
+        if process_index():
+            return {}
+        result = evaluate_images(samples, real, seed=self.seed)
+        return result | {"data": str(self.data)} | self._inception(samples, real)
+
+    def _real(self, resolution: int) -> np.ndarray:
+        from ..data.opening import open_images
+
+        if self.data is None:
+            raise InputError(f"{self.what}: is no run; give the real images with --data")
+        return open_images(self.data, resolution).load(progress=process_index() == 0)
+
+    def _pipeline(self, model: Path) -> Any:
+        from ..generating import own_device
+        from ..pipeline import ScaleSpacePipeline
+
+        return ScaleSpacePipeline.from_pretrained(model).to(own_device())
+
+    def _sample(self, pipeline: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        from ..generating import generate
+
+        images = generate(
+            pipeline,
+            self.number,
+            self.steps,
+            self.eta,
+            self.seed,
+            order=self.order,
+            spacing=self.spacing,
+            changes=self.changes,
+            bf16=self._bf16(),
+            max_batch=self.batch,
+            progress=process_index() == 0,
+        )
+        return images, {
+            "calls": len(pipeline.scheduler.timesteps),
+            "eta": self.eta,
+            "order": self.order,
+            "spacing": self.spacing,
+            "changes": self.changes,
+            "seed": self.seed,
+            "bf16": self._bf16(),
+        }
+
+    def _bf16(self) -> bool:
+        from ..generating import own_device
+        from ..training.building import use_bf16
+
+        return use_bf16(own_device()) if self.bf16 is None else self.bf16
+
+    def _denoising(self, pipeline: Any, held_out: np.ndarray) -> list[dict[str, Any]]:
+        from ..metrics.denoising import level_errors
+
+        return level_errors(pipeline, held_out, self.seed, self.batch, self._bf16())
+
+    def _check_inception(self) -> None:
+        if self.inception not in (None, "download"):
+            from ..metrics.inception import check_weights
+
+            check_weights(Path(self.inception))
+
+    def _inception(self, samples: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+        if self.inception is None:
+            return {}
+        from ..metrics.inception import inception_metrics
+
+        weights = None if self.inception == "download" else self.inception
+        return {"inception": inception_metrics(samples, real, weights)}

@@ -1,0 +1,37 @@
+"""What every comparison of two sets of images asks of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from theory.errors import InputError
+
+
+def check_images(name: str, images: np.ndarray, at_least: int = 1) -> None:
+    """Refuse what is not uint8 (N, R, R, C), C 1 or 3, with N enough, naming it ``name``."""
+    shape = images.shape
+    if (
+        images.dtype != np.uint8
+        or len(shape) != 4
+        or shape[1] != shape[2]
+        or shape[3] not in (1, 3)
+    ):
+        raise InputError(
+            f"{name}: are {images.dtype} of shape {shape}; give uint8 (N, R, R, 3) or (N, R, R, 1)"
+        )
+    if len(images) < at_least:
+        raise InputError(f"{name}: are {len(images)} images; give at least {at_least}")
+
+
+def check_pair(sampled: np.ndarray, reference: np.ndarray, at_least: int = 1) -> None:
+    """Refuse two sets that cannot be compared, as their images differ in size or are too few."""
+    check_images("sampled images", sampled, at_least)
+    check_images("reference images", reference, at_least)
+    if sampled.shape[1:] != reference.shape[1:]:
+        raise InputError(
+            f"sampled images: have {_size(sampled)}, the reference images {_size(reference)}"
+        )
+
+
+def _size(images: np.ndarray) -> str:
+    return f"{images.shape[1]} px and {images.shape[3]} channels"

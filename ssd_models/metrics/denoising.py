@@ -1,0 +1,243 @@
+"""Errors of a network's clean predictions on images that it never saw, by frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from theory.errors import InputError
+from theory.mmse import gaussian_mmse
+from theory.operators import dct_basis
+
+from ..gaussian import GaussianDenoiser
+from ..pipeline import ScaleSpacePipeline
+from ..samplers import Denoiser
+from ..training.batches import ImageArray, slot_noise, to_x0
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisingErrors:
+    """Squared errors of predictions ``E[M x_0 | x_t]``, image by image.
+
+    Parameters
+    ----------
+    steps : (S,) int
+        Steps t of the schedule, in the order asked for.
+    r_in, r_out : (S,) int
+        Resolution of the state, and of the prediction, in pixels.
+    shells : list of S arrays (N, r_out) float64
+        Squared error of each image, summed over colours and over the orthonormal DCT coefficients
+        of the prediction with ``max(k1, k2)`` equal to the second index; in squared units of the
+        [-1, 1] range. A row's sum is the squared error summed over pixels and colours.
+    """
+
+    steps: np.ndarray
+    r_in: np.ndarray
+    r_out: np.ndarray
+    shells: list[np.ndarray]
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Squared error of each image, summed over pixels and colours of the prediction, (N, S)."""
+        return np.stack([shells.sum(axis=1) for shells in self.shells], axis=1)
+
+
+@torch.inference_mode()
+def denoising_errors(
+    pipeline: ScaleSpacePipeline,
+    images: ImageArray,
+    steps: Sequence[int],
+    seed: int = 0,
+    batch: int = 64,
+    bf16: bool = False,
+    paths: Literal["state", "next"] = "state",
+    progress: bool = False,
+    denoise: Denoiser | None = None,
+) -> DenoisingErrors:
+    """Noise images to each of some steps and measure the network's clean predictions.
+
+    States, targets and times are those of training (`ssd_models.training.objective`); a network
+    with classes is asked without one. An image's noise follows from ``seed``, the step and its
+    place alone: it is the same for both kinds of path and on every device, and independent from
+    step to step.
+
+    Parameters
+    ----------
+    pipeline : ScaleSpacePipeline
+    images : (N, R, R, C) uint8 array
+        At the schedule's resolution, in the network's channels.
+    steps : sequence of S int
+    seed : int
+        Of the noise.
+    batch : int
+        Images that run through the network at once.
+    bf16 : bool
+        Run the network under bfloat16 autocast.
+    paths : {"state", "next"}
+        Predict at the state's own resolution, or at that of the next state, which is larger at a
+        change of resolution.
+    progress : bool
+        Show a bar on standard error.
+    denoise : Denoiser, optional
+        In place of the network: the exact denoiser of a spectrum, on the same states.
+
+    Raises
+    ------
+    InputError
+        If a step is not the schedule's, or the images are not of the network's size.
+    """
+    process = pipeline.scheduler.process
+    schedule = process.schedule
+    if paths not in ("state", "next"):
+        raise InputError(f"paths {paths!r}: choose from state, next")
+    if batch < 1 or seed < 0:
+        raise InputError("batch: must be at least 1, seed at least 0")
+    t = np.array(steps, dtype=np.int64)
+    if t.ndim != 1 or not t.size or t.min() < 0 or t.max() >= schedule.num_steps:
+        raise InputError(f"steps: must be between 0 and {schedule.num_steps - 1}, at least one")
+    size, channels = schedule.resolution, pipeline.unet.in_channels
+    if images.shape[1:] != (size, size, channels) or not len(images):
+        raise InputError(
+            f"images: have shape {images.shape}, the network needs "
+            f"(N, {size}, {size}, {channels}), at least one"
+        )
+    r_in = schedule.resolutions[t]
+    r_out = r_in if paths == "state" else schedule.output_resolutions[t]
+    device = next(pipeline.unet.parameters()).device
+    if denoise is None:
+        denoise = pipeline.denoiser(bf16=bf16, max_batch=batch)
+    shells = [np.empty((len(images), r)) for r in r_out.tolist()]
+    calls = len(range(0, len(images), batch)) * len(t)
+    with tqdm(total=calls, desc="denoise", disable=not progress, unit="call") as bar:
+        for start in range(0, len(images), batch):
+            part = np.ascontiguousarray(images[start : start + batch])
+            x0 = to_x0(torch.from_numpy(part).to(device))
+            for i, (step, out) in enumerate(zip(t.tolist(), r_out.tolist(), strict=True)):
+                shape = (channels, *process.shape(step))
+                noise = slot_noise(seed, step, start, len(part), shape, torch.device("cpu"))
+                x_t = process.add_noise(x0, step, noise.to(device))
+                error = denoise(x_t, step, out) - process.target(x0, out)
+                shells[i][start : start + len(part)] = _shell_sums(error).cpu().numpy()
+                bar.update()
+    return DenoisingErrors(t, r_in, r_out, shells)
+
+
+def level_errors(
+    pipeline: ScaleSpacePipeline,
+    images: ImageArray,
+    seed: int = 0,
+    batch: int = 64,
+    bf16: bool = False,
+    progress: bool = False,
+    per_level: int = 6,
+) -> list[dict[str, Any]]:
+    """Error at steps spread over each level, beside that of the best linear denoiser.
+
+    Parameters
+    ----------
+    pipeline : ScaleSpacePipeline
+        With its spectrum.
+    images : (N, R, R, C) uint8 array
+        That the network was not trained on.
+    seed, batch, bf16, progress
+        See `denoising_errors`.
+    per_level : int
+        Steps of each level, even in t; those at changes of resolution are left to `change_errors`.
+
+    Returns
+    -------
+    list of dict, by step
+        ``step``, ``level`` (pixels a side), ``error`` (mean squared error per value of a pixel),
+        its ``standard_error`` over images, and ``linear``, the linear denoiser's expected error.
+    """
+    schedule = pipeline.scheduler.schedule
+    kept = np.setdiff1d(np.arange(schedule.num_steps), list(schedule.changes))
+    steps: list[int] = []
+    for level in schedule.levels:
+        of_level = kept[schedule.resolutions[kept] == level]
+        places = np.linspace(0, len(of_level) - 1, min(per_level, len(of_level)))
+        steps += of_level[np.unique(places.round().astype(int))].tolist()
+    found = denoising_errors(pipeline, images, sorted(steps), seed, batch, bf16, "state", progress)
+    rows = []
+    for t, level, total in zip(found.steps, found.r_in, found.totals.T, strict=True):
+        values = int(level) ** 2 * images.shape[-1]
+        row = {
+            "step": int(t),
+            "level": int(level),
+            "error": float(total.mean()) / values,
+            "standard_error": float(total.std(ddof=1)) / len(total) ** 0.5 / values,
+        }
+        if pipeline.spectrum is not None:
+            spectrum = pipeline.spectrum.at_resolution(int(level), schedule.operator)
+            row["linear"] = float(gaussian_mmse(spectrum, schedule.snr[t])) / values
+        rows.append(row)
+    return rows
+
+
+def change_errors(
+    pipeline: ScaleSpacePipeline,
+    images: ImageArray,
+    seed: int = 0,
+    batch: int = 64,
+    bf16: bool = False,
+) -> list[dict[str, Any]]:
+    """Error at each change of resolution over that of the best linear denoiser, on the same states.
+
+    Parameters
+    ----------
+    pipeline : ScaleSpacePipeline
+        With its spectrum; levels below full resolution of more than 32 pixels need operator `dct`.
+    images, seed, batch, bf16
+        As in `level_errors`.
+
+    Returns
+    -------
+    list of dict, by step
+        ``step``, ``from`` and ``to`` (pixels a side), and for ``all`` frequencies and for the
+        ``new_octave`` that opens: ``error`` (squared, per value of a pixel), ``over_linear`` and
+        its ``standard_error`` over images.
+
+    Raises
+    ------
+    InputError
+        If the pipeline has no spectrum, or as `denoising_errors`.
+    """
+    changes = pipeline.scheduler.schedule.changes
+    if pipeline.spectrum is None:
+        raise InputError("model: has no spectrum.npz to compare its errors with")
+    if not changes:
+        return []
+    wiener = GaussianDenoiser(pipeline.spectrum, pipeline.scheduler.process)
+    found, linear = (
+        denoising_errors(
+            pipeline, images, list(changes), seed, batch, bf16, "next", denoise=denoise
+        ).shells
+        for denoise in (None, wiener)
+    )
+    rows = []
+    for (t, (large, small)), error, known in zip(changes.items(), found, linear, strict=True):
+        row: dict[str, Any] = {"step": t, "from": small, "to": large}
+        for band, shells in {"all": slice(None), "new_octave": slice(small, None)}.items():
+            own, other = error[:, shells].sum(axis=1), known[:, shells].sum(axis=1)
+            ratio = own.mean() / other.mean()
+            spread = (own - ratio * other).std(ddof=1) / other.mean() / len(images) ** 0.5
+            row[band] = {
+                "error": float(own.mean()) / (large**2 * images.shape[-1]),
+                "over_linear": float(ratio),
+                "standard_error": float(spread),
+            }
+        rows.append(row)
+    return rows
+
+
+def _shell_sums(error: Tensor) -> Tensor:
+    """Squares of the DCT coefficients of (N, C, r, r), summed over colours and shells: (N, r)."""
+    basis = torch.from_numpy(dct_basis(error.shape[-1])).to(error.device)
+    squares = (basis @ error.double() @ basis.T).square().sum(dim=1)
+    return squares.triu().sum(dim=-2) + squares.tril(-1).sum(dim=-1)

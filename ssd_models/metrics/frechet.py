@@ -1,0 +1,83 @@
+"""Fréchet distance between the Gaussians that fit two sets of features (Dowson & Landau 1982)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import eigh
+
+from theory.errors import InputError
+
+from .checks import check_pair
+from .estimates import GROUPS, Estimate, jackknife
+from .scattering import scattering_features
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """``|μ_a − μ_b|² + tr(A + B − 2 (A^½ B A^½)^½)``: the squared Wasserstein-2 distance.
+
+    The trace of the root needs eigenvalues of symmetric matrices alone, which stay real and are
+    clipped at zero, so singular covariances (fewer rows than features, constant features) do not
+    matter.
+
+    Parameters
+    ----------
+    a : (N, D) array
+    b : (M, D) array
+        Rows are images, at least two of each; covariances are divided by N − 1.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise InputError(
+            f"features: have shapes {a.shape} and {b.shape}; give (N, D) and (M, D) with at least "
+            "two rows"
+        )
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    covariance_a, covariance_b = _covariance(a - mean_a), _covariance(b - mean_b)
+    values, vectors = eigh(covariance_a)
+    root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T
+    cross = eigh(root @ covariance_b @ root, eigvals_only=True)
+    apart = np.sum((mean_a - mean_b) ** 2)
+    traces = np.trace(covariance_a) + np.trace(covariance_b)
+    return max(float(apart + traces - 2 * np.sqrt(cross.clip(min=0)).sum()), 0.0)
+
+
+def frechet_scattering(
+    sampled: np.ndarray, reference: np.ndarray, groups: int = GROUPS
+) -> Estimate:
+    """Fréchet distance of scattering features, each in units of its deviation in the reference.
+
+    In those units the features, whose sizes differ by orders, count alike, and D is the distance
+    from the reference to a set without any variance around the same mean. The jackknife keeps them.
+
+    Parameters
+    ----------
+    sampled, reference : (N, R, R, C) and (M, R, R, C) uint8
+        See `ssd_models.metrics.scattering.scattering_features` for R. With less images than a few
+        times D the distance is far above zero for equal distributions too; compare equal counts.
+
+    Raises
+    ------
+    InputError
+        If the sets are not of one size, of a size without features, or have fewer images than
+        groups.
+    """
+    check_pair(sampled, reference, at_least=max(groups, 3))
+    return frechet_of_features(scattering_features(sampled), scattering_features(reference), groups)
+
+
+def frechet_of_features(
+    sampled: np.ndarray, reference: np.ndarray, groups: int = GROUPS
+) -> Estimate:
+    """`frechet_scattering` from the features themselves, (N, D) and (M, D)."""
+    deviation = reference.std(axis=0, dtype=np.float64)
+    unit = np.where(deviation > 0, deviation, 1)
+    return jackknife(frechet_distance, sampled / unit, reference / unit, groups)
+
+
+def _covariance(centred: np.ndarray) -> np.ndarray:
+    return centred.T @ centred / (len(centred) - 1)

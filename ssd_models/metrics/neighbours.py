@@ -1,0 +1,132 @@
+"""Memorization: whether generated images lie nearer to the training images than new ones do."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from theory.errors import InputError
+
+from ..data.opening import to_float
+from ..training.batches import ImageArray
+from .checks import check_images
+from .estimates import GROUPS, Estimate, jackknife
+
+NAMES = ("ratio", "share")  # of what `memorization` estimates
+_QUERIES, _TRAINING = 2**22, 2**24  # values of either kind that a matrix product takes at once
+
+
+def nearest_distances(
+    images: np.ndarray, training: ImageArray, progress: bool = False
+) -> np.ndarray:
+    """Distance of each image to the nearest training image.
+
+    The nearest is found by matrix products in float32 and its distance then computed by itself, so
+    that a copy has exactly 0. Of training images that are nearest up to rounding any may be taken.
+
+    Parameters
+    ----------
+    images : (N, R, R, C) uint8
+    training : (M, R, R, C) uint8
+        In memory, or mapped from files.
+    progress : bool
+        Show a bar on standard error.
+
+    Returns
+    -------
+    (N,) float64
+        Euclidean distance over the R² C values of an image, in [-1, 1].
+
+    Raises
+    ------
+    InputError
+        If the images are not of one size, or there are none.
+    """
+    check_images("images", images)
+    if tuple(training.shape[1:]) != images.shape[1:] or not len(training):
+        raise InputError(
+            f"training images: have shape {tuple(training.shape)}, the others {images.shape}; give "
+            "images of one size, at least one"
+        )
+    length = images[0].size
+    queries, block = max(1, _QUERIES // length), max(1, _TRAINING // length)
+    nearest = np.zeros(len(images), np.int64)
+    best = torch.full((len(images),), torch.inf)
+    starts = range(0, len(training), block)
+    with tqdm(total=len(training), desc="neighbours", unit="img", disable=not progress) as bar:
+        for start in starts:
+            known = _rows(training[start : start + block])
+            norms = known.square().sum(dim=1)
+            for i in range(0, len(images), queries):
+                part = slice(i, i + queries)
+                # |x|² is the same for all training images and is left out.
+                found = torch.addmm(norms, _rows(images[part]), known.T, alpha=-2).min(dim=1)
+                better = found.values < best[part]
+                best[part] = torch.where(better, found.values, best[part])
+                nearest[part] = np.where(better, start + found.indices, nearest[part])
+            bar.update(len(known))
+    distances = np.empty(len(images))
+    for i in range(0, len(images), queries):
+        own = images[i : i + queries].astype(np.float64)
+        other = training[nearest[i : i + queries]].astype(np.float64)
+        distances[i : i + queries] = np.sqrt(np.square(own - other).sum(axis=(1, 2, 3))) / 127.5
+    return distances
+
+
+def memorization(
+    sampled: np.ndarray,
+    held_out: np.ndarray,
+    training: ImageArray,
+    groups: int = GROUPS,
+    progress: bool = False,
+) -> Estimate:
+    """Compare distances to the nearest training image of generated and of held-out images.
+
+    Parameters
+    ----------
+    sampled, held_out : (N, R, R, C) and (H, R, R, C) uint8
+        Held-out images are of the training images' distribution, and none of them.
+    training : (M, R, R, C) uint8
+    groups : int
+        Of images, for the jackknife; it leaves the training images as they are.
+    progress : bool
+
+    Returns
+    -------
+    Estimate of (2,)
+        ``ratio``: median distance of generated images over that of held-out ones, about 1 for a
+        model that generalizes, below 1 where it repeats what it saw (or where images are smoother
+        than real ones, which lie nearer to everything). ``share``: of generated images nearer to a
+        training image than 99 % of the held-out images are, about 0.01 for a model that
+        generalizes; below 100 held-out images that limit is nearly their smallest distance.
+
+    Raises
+    ------
+    InputError
+        If the images are not of one size, or fewer than groups.
+    """
+    check_images("sampled images", sampled, at_least=groups)
+    check_images("held-out images", held_out, at_least=groups)
+    return memorization_of_distances(
+        nearest_distances(sampled, training, progress),
+        nearest_distances(held_out, training, progress),
+        groups,
+    )
+
+
+def memorization_of_distances(
+    sampled: np.ndarray, held_out: np.ndarray, groups: int = GROUPS
+) -> Estimate:
+    """`memorization` from the nearest distances themselves, (N,) and (H,)."""
+
+    def statistic(own: np.ndarray, new: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.median(own) / np.median(new)
+        return np.array([ratio, (own < np.quantile(new, 0.01)).mean()])
+
+    return jackknife(statistic, sampled, held_out, groups)
+
+
+def _rows(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(to_float(np.ascontiguousarray(images)).reshape(len(images), -1))

@@ -1,0 +1,205 @@
+"""`ssd evaluate`: runs, models and images from elsewhere; errors of denoising; what is refused."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import command_refusal, refusal
+
+from ssd_models.cli import main
+from ssd_models.data.opening import to_uint8
+from ssd_models.flexi_unet import FlexiUNet
+from ssd_models.gaussian import GaussianDenoiser, GaussianField
+from ssd_models.generating import BLOCK, generate
+from ssd_models.metrics.denoising import change_errors, denoising_errors, level_errors
+from ssd_models.metrics.inception import inception_metrics
+from ssd_models.pipeline import ScaleSpacePipeline
+from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
+from theory.mmse import gaussian_mmse
+
+SIZE = 16
+NOISE = NoiseSchedule.linear(1000)
+SPECTRUM = Spectrum.power_law(SIZE, 2.2, pixel_variance=0.03, channels=3)
+SCHEDULE = derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3)
+
+
+def pipeline():
+    torch.manual_seed(0)
+    unet = FlexiUNet.from_preset(f"small-{SIZE}", base_channels=8)
+    return ScaleSpacePipeline(unet, SCHEDULE, SPECTRUM)
+
+
+def gaussian_images(count):
+    generator = torch.Generator().manual_seed(0)
+    images = GaussianField(SPECTRUM).draw(count, generator, torch.empty(0))
+    return to_uint8(images.clamp(-1, 1).permute(0, 2, 3, 1).numpy())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("evaluate")
+    np.savez(path / "images.npz", images=gaussian_images(200))
+    np.savez(path / "others.npz", images=gaussian_images(260)[200:])
+    SCHEDULE.save(path / "schedule.json")
+    tiny = ["--steps", "4", "--batch-size", "4", "--base-channels", "8", "--bf16", "False"]
+    where = ["--data", str(path / "images.npz"), "--schedule", str(path / "schedule.json")]
+    main(["train", *where, "-o", str(path / "run"), *tiny, "--held-out", "0.3"])
+    return path
+
+
+def test_the_exact_denoiser_errs_as_theory_says():
+    pipe, images = pipeline(), gaussian_images(150)
+    exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
+    steps = [900, 500, 100]
+    found = denoising_errors(pipe, images, steps, denoise=exact)
+    for i, t in enumerate(steps):
+        r = int(SCHEDULE.resolutions[t])
+        level = SPECTRUM.at_resolution(r, "box") if r < SIZE else SPECTRUM
+        total = found.totals[:, i]
+        expected = gaussian_mmse(level, SCHEDULE.snr[t])
+        assert (
+            abs(total.mean() - expected) < 4 * total.std() / np.sqrt(len(total)) + 0.01 * expected
+        )
+        assert found.shells[i].shape == (150, r)
+    again = denoising_errors(pipe, images[:10], steps, batch=3, denoise=exact)
+    np.testing.assert_allclose(again.totals, found.totals[:10], rtol=1e-4)
+    with pytest.raises(InputError, match="must be between 0 and 999"):
+        denoising_errors(pipe, images, [1000])
+    with pytest.raises(InputError, match="the network needs"):
+        denoising_errors(pipe, images[:, ::2, ::2], [3])
+
+
+def test_errors_by_level_and_at_changes():
+    pipe, images = pipeline(), gaussian_images(40)
+    rows = level_errors(pipe, images, per_level=3)
+    assert [row["level"] for row in rows] == [16] * 3 + [8] * 3
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+    assert not {row["step"] for row in rows} & set(SCHEDULE.changes)
+    values = 8 * 8 * 3
+    snr = SCHEDULE.snr[999]
+    linear = gaussian_mmse(SPECTRUM.at_resolution(8, "box"), snr) / values
+    assert rows[-1]["linear"] == pytest.approx(linear)
+    assert rows[0]["error"] > 10 * rows[0]["linear"]  # an untrained network, hardly any noise
+    (change,) = change_errors(pipe, images)
+    assert (change["from"], change["to"]) == (8, 16)
+    assert change["all"]["over_linear"] > 1.5
+    exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
+    pipe.denoiser = lambda *_, **__: exact
+    (same,) = change_errors(pipe, images)
+    assert same["all"]["over_linear"] == pytest.approx(1)
+    assert same["new_octave"]["standard_error"] == pytest.approx(0, abs=1e-9)
+
+
+def test_samples_do_not_depend_on_the_number_of_processes(monkeypatch):
+    pipe = pipeline()
+    exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
+    pipe.denoiser = lambda *_, **__: exact  # an untrained network makes one image only
+    whole = generate(pipe, BLOCK + 20, 3, seed=4)
+    parts = []
+    monkeypatch.setattr("ssd_models.generating.gathered", lambda own: parts.extend(own) or parts)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        found = generate(pipe, BLOCK + 20, 3, seed=4)
+    np.testing.assert_array_equal(found, whole)
+    assert len(np.unique(whole.reshape(len(whole), -1), axis=0)) == len(whole)
+
+
+def test_a_run(folder, capsys):
+    main(["evaluate", str(folder / "run"), "-n", "24", "--steps", "4"])
+    shown = capsys.readouterr().out
+    result = json.loads((folder / "run" / "evaluation.json").read_text())
+    assert result["counts"]["sampled"] == 24
+    assert result["counts"]["held_out"] + result["counts"]["training"] == 200
+    assert result["sampling"]["calls"] == 4
+    assert "memorization" in result["metrics"]
+    assert {row["level"] for row in result["denoising"]} == {16, 8}
+    value = result["metrics"]["frechet_scattering"]["value"]
+    assert f"{value:9.3f}" in shown
+    assert "error on held-out images" in shown
+    before = (folder / "run" / "evaluation.json").read_bytes()
+    main(["evaluate", str(folder / "run"), "-n", "24", "--steps", "4"])
+    assert (folder / "run" / "evaluation.json").read_bytes() == before
+
+
+def test_a_model_and_images_from_elsewhere(folder, tmp_path):
+    data = ["--data", str(folder / "images.npz"), "-n", "24"]
+    out = tmp_path / "model.json"
+    main(["evaluate", str(folder / "run" / "model"), *data, "--steps", "4", "-o", str(out)])
+    model = json.loads(out.read_text())
+    out = tmp_path / "images.json"
+    main(["evaluate", str(folder / "others.npz"), *data, "-o", str(out)])
+    images = json.loads(out.read_text())
+    for result, worse in ((model, True), (images, False)):
+        far = result["metrics"]["octave_decibels"]["value"]
+        assert (max(map(abs, far)) > 3) == worse
+        assert "memorization" not in result["metrics"]
+
+
+def test_two_processes_measure_what_one_does(folder, tmp_path):
+    outputs = []
+    for count in (1, 2):
+        outputs.append(tmp_path / f"{count}.json")
+        command = ["evaluate", str(folder / "run"), "-n", "24", "--steps", "3", "--bf16", "False"]
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                *("--nproc-per-node", str(count), "-m", "ssd_models.cli", *command),
+                *("-o", str(outputs[-1])),
+            ],
+            check=True,
+            timeout=100,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+        )
+    one, two = (json.loads(output.read_text()) for output in outputs)
+    assert one == two
+
+
+def test_refusals(folder, capsys, tmp_path):
+    run, data = str(folder / "run"), ["--data", str(folder / "images.npz")]
+    for command, said in (
+        (["nowhere", *data], "nowhere: no such run, model or images"),
+        ([str(folder / "run" / "model")], "is no run; give the real images with --data"),
+        ([run, "-n", "0"], "must be at least 1"),
+        ([run, "-n", "8", "--steps", "3"], "needs at least 20 generated"),
+        ([run, "--eta", "2"], "eta"),
+        ([run, "-o", str(tmp_path)], "is a folder"),
+        ([run, "--data", "gone.zip"], "gone.zip"),
+        ([run, "--inception", str(tmp_path / "no.pth"), "-n", "24"], "no such weights file"),
+    ):
+        assert said in command_refusal(["evaluate", *command], capsys)
+
+
+class _Code:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def test_weights_with_code_are_refused_before_anything_loads_them(tmp_path):
+    images = gaussian_images(8)
+    (tmp_path / "code.pth").write_bytes(pickle.dumps(_Code(), protocol=2))
+    assert "is no file of weights" in refusal(
+        lambda: inception_metrics(images, images, tmp_path / "code.pth")
+    )
+    torch.save({"a": 3}, tmp_path / "number.pth")
+    assert "something else than named tensors" in refusal(
+        lambda: inception_metrics(images, images, tmp_path / "number.pth")
+    )
+
+
+def test_inception_metrics_name_what_to_install(tmp_path):
+    images = gaussian_images(8)
+    torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pth")
+    try:
+        import torch_fidelity  # noqa: F401
+    except (ImportError, RuntimeError):
+        said = refusal(lambda: inception_metrics(images, images, tmp_path / "weights.pth"))
+        assert said.endswith('pip install "scale-space-diffusion[metrics]"')
+    else:
+        pytest.skip("torch-fidelity is installed")
