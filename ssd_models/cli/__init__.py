@@ -13,7 +13,10 @@ from tyro.conf import OmitArgPrefixes, subcommand
 from theory.errors import InputError
 
 from .benchmarks import BenchCommand
+from .comparing import CompareCommand
+from .evaluating import EvaluateCommand
 from .importing import ImportOfficialCommand
+from .information import InformationCommand
 from .messages import parsing, print_error
 from .options import Output
 from .preparing import PrepareCommand
@@ -57,6 +60,9 @@ Command = (
     | Annotated[PrepareCommand, subcommand("prepare")]
     | Annotated[TrainCommand, subcommand("train")]
     | Annotated[SampleCommand, subcommand("sample")]
+    | Annotated[EvaluateCommand, subcommand("evaluate")]
+    | Annotated[InformationCommand, subcommand("information")]
+    | Annotated[CompareCommand, subcommand("compare")]
     | Annotated[ImportOfficialCommand, subcommand("import-official")]
     | Annotated[BenchCommand, subcommand("bench")]
     | Annotated[DemoCommand, subcommand("demo")]

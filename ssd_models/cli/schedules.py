@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, subcommand
@@ -22,6 +23,9 @@ class DeriveCommand:
 
     spectrum: Positional[str] = "spectrum.npz"
     """File written by `ssd spectrum`."""
+    from_run: str | None = None
+    """Run directory with what `ssd information` measured: derive from the bits that its network
+    found, in place of the spectrum's bound; criterion information or bits, spectrum of the run."""
     output: Output = "schedule.json"
     """File to write."""
     levels: int = 4
@@ -55,9 +59,8 @@ class DeriveCommand:
         from theory.planning import plan_sampling
         from theory.report import check_picture_name, save_report
         from theory.schedules import halved_levels
-        from theory.spectrum import Spectrum
 
-        spectrum = Spectrum.load(self.spectrum)
+        spectrum, measured = self._sources()
         levels = halved_levels(spectrum.resolution, self.levels)
         check_writable(self.output)
         if self.report is not None:
@@ -73,6 +76,7 @@ class DeriveCommand:
                 self.tolerance,
                 self.noise,
                 self.operator,
+                measured,
             )
         elif self.criterion != "budget" or self.noise != "matched":
             raise InputError("--calls: goes with --criterion budget and matched noise")
@@ -91,6 +95,20 @@ class DeriveCommand:
         if self.report is not None:
             save_report(self.report, schedule, spectrum)
         _describe(self.output, schedule)
+
+    def _sources(self) -> tuple[Any, Any]:
+        """The spectrum, and what a run's network found or None."""
+        from theory.spectrum import Spectrum
+
+        if self.from_run is None:
+            return Spectrum.load(self.spectrum), None
+        from theory.measured_information import MeasuredInformation
+
+        if self.criterion not in ("information", "bits"):
+            raise InputError("--from-run: goes with --criterion information or bits")
+        run = Path(self.from_run)
+        spectrum = Spectrum.load(run / "model" / "spectrum.npz")
+        return spectrum, MeasuredInformation.load(run / "information.json", spectrum)
 
 
 @dataclass(frozen=True)

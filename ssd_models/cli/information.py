@@ -1,0 +1,143 @@
+"""`ssd information`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from theory.errors import InputError
+
+from ..data.forms import DATA_HELP
+
+INFORMATION_FILE = "information.json"  # of a run directory
+
+
+@dataclass(frozen=True)
+class InformationCommand:
+    """Measure how much information a trained network finds in its noisy states.
+
+    Example: ssd information run --data photos/ --full run-ddpm --report information.png
+
+    The network's error on held-out images, step by step, integrates to bits (I-MMSE), which stand
+    beside the bound that the spectrum gives, octave by octave, and beside what each change of
+    resolution discards. `ssd derive --from-run run` derives a schedule from the result.
+    """
+
+    run_directory: Annotated[Positional[str], arg(name="run")] = "run"
+    """Run directory."""
+    data: Annotated[
+        str | None, arg(help=f"{DATA_HELP} By default the data that the run was trained on.")
+    ] = None
+    full: str | None = None
+    """Run of full resolution on the same data: measured too, and asked what it finds in the bands
+    that the other's changes discard."""
+    number: Annotated[int, arg(aliases=["-n"])] = 256
+    """Held-out images, at most."""
+    steps: int = 48
+    """Steps to measure, even in log-snr."""
+    seed: int = 0
+    """Of the noise."""
+    batch: int = 64
+    """Images that run through the network at once."""
+    bf16: bool | None = None
+    """Run the network in bfloat16; by default where the processor computes in it."""
+    output: Annotated[str | None, arg(aliases=["-o"])] = None
+    """JSON file to write; by default information.json in the run directory."""
+    report: str | None = None
+    """Picture to write: bits against the bound, by octave, and lost at changes."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from theory.files import check_writable
+        from theory.information_report import save_information_report
+        from theory.measured_information import losses_at_changes
+        from theory.report import check_picture_name
+
+        if min(self.number, self.batch) < 1 or self.steps < 2 or self.seed < 0:
+            raise InputError(
+                "-n and --batch must be at least 1, --steps at least 2, --seed at least 0"
+            )
+        output = self.output or str(Path(self.run_directory) / INFORMATION_FILE)
+        check_writable(output)
+        if self.report is not None:
+            check_picture_name(self.report)
+            check_writable(self.report)
+        schedule, measured = self._measure(self.run_directory)
+        curves, losses = {"network": measured}, {"network": losses_at_changes(schedule, measured)}
+        if self.full is not None:
+            twin, other = self._measure(self.full)
+            if twin.changes:
+                raise InputError(
+                    f"--full {self.full}: changes its resolution; give one that does not"
+                )
+            if other.spectrum.sha256 != measured.spectrum.sha256:
+                raise InputError(f"--full {self.full}: was trained on other data")
+            curves["full resolution"] = other
+            losses["full resolution"] = losses_at_changes(schedule, other)
+        measured.save(output)
+        if self.report is not None:
+            save_information_report(self.report, curves, losses)
+        for name, curve in curves.items():
+            _print_curve(name, curve)
+        _print_losses(losses)
+        print(f"\n{output}: {len(measured.steps)} steps on {measured.count} held-out images")
+
+    def _measure(self, run: str) -> tuple[Any, Any]:
+        import torch
+
+        from ..information import measure_information
+        from ..pipeline import ScaleSpacePipeline
+        from ..training.building import use_bf16
+        from ..training.run_data import run_images
+
+        images = run_images(run, self.data).held_out
+        chosen = images[:: max(len(images) // self.number, 1)][: self.number]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        pipeline = ScaleSpacePipeline.from_pretrained(Path(run) / "model").to(device)
+        measured = measure_information(
+            pipeline,
+            chosen,
+            self.steps,
+            self.seed,
+            self.batch,
+            use_bf16(device) if self.bf16 is None else self.bf16,
+            progress=True,
+            meta={"source": str(run), "seed": self.seed},
+        )
+        return pipeline.scheduler.schedule, measured
+
+
+def _print_curve(name: str, curve: Any) -> None:
+    found, bound = curve.octaves()
+    pixels = curve.spectrum.resolution**2
+    print(
+        f"\n{name}: bits per pixel of the full image, found (± 1.96 standard errors) and Gaussian "
+        "bound;\nfound over Gaussian by octave, lowest first"
+    )
+    print(f"{'t':>5s} {'px':>4s} {'snr':>9s} {'found':>17s} {'bound':>8s}  octaves")
+    for i in range(0, len(curve.steps), max(len(curve.steps) // 16, 1)):
+        share = [
+            f"{a / b:5.2f}" if b > 1e-3 else "    -"
+            for a, b in zip(found[i], bound[i], strict=True)
+        ]
+        spread = 1.96 * curve.standard_error[i] / pixels
+        print(
+            f"{curve.steps[i]:5d} {curve.resolutions[i]:4d} {curve.snr[i]:9.3g} "
+            f"{found[i].sum() / pixels:8.4f} ± {spread:6.4f} {bound[i].sum() / pixels:8.4f}  "
+            + " ".join(share)
+        )
+
+
+def _print_losses(losses: dict[str, Any]) -> None:
+    rows = next(iter(losses.values()))
+    if not rows:
+        return
+    print("\nlost at changes of resolution, bits per image")
+    print(f"{'t':>5s} {'change':>10s} {'Gaussian':>9s} " + " ".join(f"{n:>16s}" for n in losses))
+    for i, loss in enumerate(rows):
+        cells = " ".join(f"{found[i].found:16.2f}" for found in losses.values())
+        change = f"{loss.before}->{loss.after}"
+        print(f"{loss.step:5d} {change:>10s} {loss.gaussian:9.2f} {cells}")

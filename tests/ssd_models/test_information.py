@@ -1,0 +1,139 @@
+"""Information that networks find, measured on images: Gaussian data agree with the closed form."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers import command_refusal
+
+from ssd_models.cli import main
+from ssd_models.data.opening import to_uint8
+from ssd_models.flexi_unet import FlexiUNet
+from ssd_models.gaussian import GaussianDenoiser, GaussianField
+from ssd_models.information import information_steps, measure_information
+from ssd_models.pipeline import ScaleSpacePipeline
+from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
+from theory.information import schedule_information
+from theory.measured_information import MeasuredInformation
+
+SIZE = 16
+NOISE = NoiseSchedule.linear(1000)
+SPECTRUM = Spectrum.power_law(SIZE, 2.2, pixel_variance=0.03, channels=3)  # few values clip
+
+
+def pipeline(schedule, spectrum=SPECTRUM):
+    torch.manual_seed(0)
+    unet = FlexiUNet.from_preset(f"small-{SIZE}", base_channels=8)
+    return ScaleSpacePipeline(unet, schedule, spectrum)
+
+
+def gaussian_images(count):
+    generator = torch.Generator().manual_seed(0)
+    images = GaussianField(SPECTRUM).draw(count, generator, torch.empty(0))
+    return to_uint8(images.clamp(-1, 1).permute(0, 2, 3, 1).numpy())
+
+
+@pytest.mark.parametrize("operator", ["dct", "box"])
+@pytest.mark.parametrize("mode", ["matched", "paper"])
+def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch):
+    schedule = derive_schedule(
+        SPECTRUM, NOISE, (16, 8), tolerance=0.3, noise_mode=mode, operator=operator
+    )
+    pipe = pipeline(schedule)
+    exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
+    # Without the linear denoiser's error taken off, what is measured is the exact one's by itself.
+    monkeypatch.setattr("ssd_models.information._linear_errors", lambda *_: None)
+    found = measure_information(pipe, gaussian_images(200), 40, denoise=exact)
+    seen = found.snr < 100  # beyond, the rounding of pixels to 8 bits shows
+    total, error = found.bits.sum(axis=1)[seen], found.standard_error[seen]
+    bound = found.bound.sum(axis=1)[seen]
+    assert (np.abs(total - bound) < 4 * error + 0.02).all()
+    assert (error < 0.02 * bound + 0.02).all()  # so that agreement says something
+    if operator == "dct":
+        expected = schedule_information(SPECTRUM, schedule)[found.steps[seen]]
+        np.testing.assert_allclose(bound, expected, rtol=1e-6)
+
+
+def test_a_denoiser_that_errs_more_finds_more_than_there_is():
+    """An untrained network's error is above the mmse: what it 'finds' is above the bound."""
+    schedule = ResolutionSchedule.full_resolution(SIZE, NOISE)
+    found = measure_information(pipeline(schedule), gaussian_images(40), 12)
+    there = found.snr > 0.5  # before, both know little
+    assert (found.bits.sum(axis=1)[there] > 1.2 * found.bound.sum(axis=1)[there]).all()
+
+
+def test_steps():
+    schedule = derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3)
+    steps = information_steps(schedule, 30)
+    assert (steps[0], steps[-1]) == (0, 999)
+    assert not set(steps) & set(schedule.changes)
+    gaps = -np.diff(np.log(schedule.base_snr[steps]))
+    assert gaps.min() > 0.5 * gaps.max()
+    with pytest.raises(InputError, match="needs at least 2"):
+        information_steps(schedule, 1)
+    with pytest.raises(InputError, match="has no spectrum"):
+        measure_information(pipeline(schedule, None), gaussian_images(4))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs, one of them at full resolution, of a few steps."""
+    folder = tmp_path_factory.mktemp("runs")
+    np.savez(folder / "images.npz", images=gaussian_images(120))
+    derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3).save(folder / "derived.json")
+    ResolutionSchedule.full_resolution(SIZE, NOISE).save(folder / "full.json")
+    tiny = [
+        *("--steps", "6", "--batch-size", "4", "--base-channels", "8"),
+        *("--held-out", "0.3", "--bf16", "False"),
+    ]
+    for name in ("derived", "full"):
+        where = ["--schedule", str(folder / f"{name}.json"), "-o", str(folder / name)]
+        main(["train", "--data", str(folder / "images.npz"), *where, *tiny])
+    return folder
+
+
+def test_the_command(runs, capsys):
+    report = runs / "report.png"
+    main(
+        [
+            *("information", str(runs / "derived"), "--full", str(runs / "full")),
+            *("-n", "16", "--steps", "10", "--report", str(report)),
+        ]
+    )
+    shown = capsys.readouterr().out
+    assert "lost at changes of resolution" in shown
+    assert "full resolution: bits per pixel" in shown
+    assert report.stat().st_size > 10_000
+    spectrum = Spectrum.load(runs / "derived" / "model" / "spectrum.npz")
+    found = MeasuredInformation.load(runs / "derived" / "information.json", spectrum)
+    assert found.count == 16
+    out = runs / "again.json"
+    criterion = ["--criterion", "bits", "--tolerance", "0.05"]
+    main(
+        ["derive", "--from-run", str(runs / "derived"), "-o", str(out), "--levels", "2", *criterion]
+    )
+    derived = json.loads(out.read_text())["derivation"]
+    assert derived["measured_on"] == str(runs / "derived")
+    expected = derive_schedule(spectrum, NOISE, (16, 8), "bits", 0.05, measured=found)
+    assert ResolutionSchedule.load(out).changes == expected.changes
+
+
+def test_refusals(runs, capsys, tmp_path):
+    said = command_refusal(
+        [
+            *("information", str(runs / "derived"), "--full", str(runs / "derived")),
+            *("-n", "4", "--steps", "3", "-o", str(tmp_path / "x.json")),
+        ],
+        capsys,
+    )
+    assert "changes its resolution" in said
+    assert not (tmp_path / "x.json").exists()
+    said = command_refusal(
+        ["derive", "--from-run", str(runs / "full"), "--criterion", "bits"], capsys
+    )
+    assert "information.json: no such file; write it with `ssd information`" in said
+    assert "--criterion information or bits" in command_refusal(
+        ["derive", "--from-run", str(runs / "full")], capsys
+    )
+    assert "no run directory" in command_refusal(["information", str(tmp_path)], capsys)
