@@ -136,6 +136,14 @@ def train_preset(name: str) -> dict[str, Any]:
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a YAML file of `TrainConfig` fields (and ``data``), checked by name and type."""
+    content = read_yaml(path)
+    fields = {name: value for name, value in content.items() if name != "data"}
+    check_fields(TrainConfig, fields, str(path), "see `ssd train --help`")
+    return content
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Content of a YAML file of ``name: value`` lines; `InputError` if it is none."""
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text())
@@ -149,21 +157,44 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold `name: value` lines")
-    hints = get_type_hints(TrainConfig)
-    for name, value in content.items():
-        if name == "data":
-            continue
-        if name not in hints:
-            raise InputError(f"{path}: unknown option {name!r}; see `ssd train --help`")
-        if get_origin(hints[name]) is Literal:
-            if value not in get_args(hints[name]):
-                raise InputError(f"{path}: {name} cannot be {value!r}")
-            continue
-        allowed = get_args(hints[name]) or (hints[name],)
-        allowed = (*allowed, int) if float in allowed else allowed
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            raise InputError(f"{path}: {name} cannot be {value!r}")
     return content
+
+
+def check_fields(kind: type, content: Any, where: str, remedy: str) -> None:
+    """Refuse values that are no fields of a dataclass, by name and type.
+
+    Fields are simple types, ``X | None``, literals, dictionaries, and lists of one simple type for
+    ``tuple[X, ...]``.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass.
+    content : object
+        As read from YAML.
+    where, remedy : str
+        For the message.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: must hold `name: value` lines")
+    hints = get_type_hints(kind)
+    for name, value in content.items():
+        if name not in hints:
+            raise InputError(f"{where}: unknown option {name!r}; {remedy}")
+        if not _fits(value, hints[name]):
+            raise InputError(f"{where}: {name} cannot be {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict)
+    allowed = get_args(hint) or (hint,)
+    allowed = (*allowed, int) if float in allowed else allowed
+    return isinstance(value, allowed) and not (isinstance(value, bool) and bool not in allowed)
 
 
 def write_config(path: str | os.PathLike[str], config: TrainConfig, data: str) -> None:

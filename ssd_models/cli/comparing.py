@@ -1,0 +1,55 @@
+"""`ssd compare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from theory.errors import InputError
+
+from ..data.forms import DATA_HELP
+from .options import Output
+
+
+@dataclass(frozen=True)
+class CompareCommand:
+    """Train one network on several schedules and judge them side by side.
+
+    Example: ssd compare results/faces32.yaml --data faces64_utkface.zip -o runs/faces32
+
+    Stopped by Ctrl-C, SIGTERM or --max-minutes, it goes on where it was when called again. All
+    that is measured stands in results.json of the folder; figures/comparison.py draws it.
+    """
+
+    config: Positional[str]
+    """YAML file: arms, network, milestones, numbers of calls; results/faces32.yaml is one."""
+    data: Annotated[str, arg(help=DATA_HELP)]
+    output: Output = "runs/comparison"
+    """Folder for runs, models, samples and results."""
+    max_minutes: float | None = None
+    """Stop after that many minutes, with a checkpoint, and judge later."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..comparison.config import ComparisonConfig
+
+        config = ComparisonConfig.load(self.config)
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise InputError(f"max_minutes {self.max_minutes}: must be positive")
+        from ..comparison.arms import Comparison
+        from ..comparison.results import run_comparison
+        from ..data.opening import open_images
+
+        source = open_images(self.data, config.resolution)
+        folder = Path(self.output)
+        comparison = Comparison(config, source, folder)
+        for arm, schedule in comparison.schedules.items():
+            changes = ", ".join(f"{t}: {a}->{b}" for t, (a, b) in schedule.changes.items())
+            print(f"{arm}: {config.arms[arm].label}; changes at {changes or 'none'}")
+        if run_comparison(comparison, self.max_minutes):
+            print(f"{folder / 'results.json'}: all {len(list(comparison.stages()))} stages judged")
+        else:
+            print(f"{folder}: stopped; the same command goes on")

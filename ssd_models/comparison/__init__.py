@@ -1,0 +1,1 @@
+"""Comparing schedules by what networks trained on them do: one configuration, many arms."""

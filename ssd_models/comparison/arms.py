@@ -1,0 +1,140 @@
+"""Training all arms of a comparison, milestone by milestone, so that each stage is complete."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from theory.errors import InputError
+from theory.files import atomic_path, replaced_folder
+from theory.schedules import ResolutionSchedule
+from theory.spectrum import Spectrum
+
+from ..data.opening import to_float
+from ..data.source import ImageSource
+from ..training.config import CONFIG_FILE
+from ..training.trainer import Trainer
+from .config import ComparisonConfig
+
+SPECTRUM_FILE = "spectrum.npz"
+_IDENTITY_FILE = "comparison.yaml"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A network at a milestone."""
+
+    arm: str
+    seed: int
+    step: int
+
+    @property
+    def name(self) -> str:
+        """As folders and results are called."""
+        return f"{self.arm}-seed{self.seed}-step{self.step}"
+
+
+class Comparison:
+    """A folder in which a comparison is trained: one run an arm and seed, one model a stage.
+
+    Parameters
+    ----------
+    config : ComparisonConfig
+    source : ImageSource
+        Of the configured resolution.
+    folder : Path
+        New, or of the same comparison, which then goes on where it was stopped.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else, or images cannot be used.
+    """
+
+    def __init__(self, config: ComparisonConfig, source: ImageSource, folder: Path):
+        self.config, self.folder, self.data = config, folder, source.name
+        self._check_folder()
+        self.images = source.random_access(progress=True)
+        self.names = source.names()
+        self.spectrum = self._spectrum()
+        self.schedules: dict[str, ResolutionSchedule] = {
+            arm: config.schedule(arm, self.spectrum) for arm in config.arms
+        }
+
+    def stages(self) -> Iterator[Stage]:
+        """All stages in the order in which they are trained."""
+        for step in self.config.milestones:
+            for seed in self.config.seeds:
+                for arm in self.config.arms:
+                    yield Stage(arm, seed, step)
+
+    def model(self, stage: Stage) -> Path:
+        """Model directory of a stage."""
+        return self.folder / "models" / stage.name
+
+    def train(self, stage: Stage, max_minutes: float | None = None) -> str | None:
+        """Train up to a stage, unless that is done; returns why it stopped before, or None."""
+        if self.model(stage).is_dir():
+            return None
+        run = self.folder / "runs" / f"{stage.arm}-seed{stage.seed}"
+        trainer = Trainer(
+            self.images,
+            self.schedules[stage.arm],
+            run,
+            self.config.train_config(stage.arm, stage.seed, stage.step),
+            self.data,
+            resume=(run / CONFIG_FILE).is_file(),
+            names=self.names,
+        )
+        reason = trainer.train(max_minutes=max_minutes)
+        if reason is None:
+            self.model(stage).parent.mkdir(exist_ok=True)
+            with replaced_folder(self.model(stage)) as aside:
+                shutil.copytree(run / "model", aside, dirs_exist_ok=True)
+        return reason
+
+    def train_all(self, max_minutes: float | None = None) -> Iterator[Stage]:
+        """Train what is missing and yield each stage that is there; ends when time is up."""
+        started = time.monotonic()
+        for stage in self.stages():
+            left = None
+            if max_minutes is not None:
+                left = max_minutes - (time.monotonic() - started) / 60
+                if left <= 0 and not self.model(stage).is_dir():
+                    return
+            if self.train(stage, left) is not None:
+                return
+            yield stage
+
+    def _spectrum(self) -> Spectrum:
+        path = self.folder / SPECTRUM_FILE
+        if not path.exists():
+            parts = (to_float(self.images[i : i + 1024]) for i in range(0, len(self.images), 1024))
+            Spectrum.from_images(parts, {"source": self.data}).save(path)
+        spectrum = Spectrum.load(path)
+        if spectrum.count != len(self.images):
+            raise InputError(
+                f"{self.folder}: was begun on {spectrum.count} images, {self.data} has "
+                f"{len(self.images)}; give the same data or another folder"
+            )
+        return spectrum
+
+    def _check_folder(self) -> None:
+        path = self.folder / _IDENTITY_FILE
+        text = yaml.safe_dump({**self.config.identity(), "data": self.data}, sort_keys=False)
+        if path.is_file():
+            if path.read_text() != text:
+                raise InputError(
+                    f"{self.folder}: holds another comparison ({path.name} differs); choose "
+                    "another folder"
+                )
+            return
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            raise InputError(f"{self.folder}: exists and is not empty; choose another folder")
+        with atomic_path(path) as temporary:
+            temporary.write_text(text)

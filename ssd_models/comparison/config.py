@@ -1,0 +1,120 @@
+"""What a comparison trains and measures, as its YAML file says it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from theory.derive import CRITERIA, derive_schedule
+from theory.errors import InputError
+from theory.noise import NoiseSchedule
+from theory.oracle import with_predictions
+from theory.schedules import ResolutionSchedule
+from theory.spectrum import Spectrum
+
+from ..training.config import TrainConfig, check_fields, read_yaml
+
+_REMEDY = "see results/faces32.yaml for one that works"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train: a schedule, and training options where they are not everyone's."""
+
+    label: str  # in tables
+    schedule: Literal["full", "paper", "derived"]
+    name: str = "ConvexDecay_0.5"  # of the paper's schedules
+    noise: Literal["matched", "paper"] = "matched"
+    criterion: str = "snr"
+    tolerance: float = 0.1
+    train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`
+
+
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """Arms that differ in their schedule alone, unless one says otherwise."""
+
+    resolution: int
+    levels: tuple[int, ...]
+    milestones: tuple[int, ...]  # optimizer steps after which every arm is judged
+    arms: dict[str, Arm]
+    calls: dict[int, int]  # network calls of a sampler: number of images to judge
+    operator: Literal["box", "dct", "bilinear", "lanczos"] = "box"
+    base: Literal["linear", "cosine"] = "linear"
+    diffusion_steps: int = 1000
+    seeds: tuple[int, ...] = (0,)
+    train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`, for all arms
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ComparisonConfig:
+        """Read a YAML file; `InputError` names what is wrong in it."""
+        content, where = read_yaml(path), str(path)
+        check_fields(cls, content, where, _REMEDY)
+        missing = [
+            n for n in ("resolution", "levels", "milestones", "arms", "calls") if not content.get(n)
+        ]
+        if missing:
+            raise InputError(f"{where}: lacks {', '.join(missing)}; {_REMEDY}")
+        arms = {}
+        for name, arm in content["arms"].items():
+            check_fields(Arm, arm, f"{where}: arm {name}", _REMEDY)
+            if "schedule" not in arm:
+                raise InputError(f"{where}: arm {name}: lacks its schedule; {_REMEDY}")
+            arms[str(name)] = Arm(**{"label": str(name), **arm})
+        sequences: dict[str, Any] = {
+            n: tuple(content[n]) for n in ("levels", "milestones", "seeds") if n in content
+        }
+        config = cls(**{**content, **sequences, "arms": arms})
+        config._check(where)
+        return config
+
+    def _check(self, where: str) -> None:
+        if list(self.milestones) != sorted(set(self.milestones)) or self.milestones[0] < 1:
+            raise InputError(
+                f"{where}: milestones {list(self.milestones)}: must rise from 1 or more"
+            )
+        for calls, count in self.calls.items():
+            if type(calls) is not int or type(count) is not int or calls < 1 or count < 0:
+                raise InputError(f"{where}: calls {self.calls}: needs `number: images` entries")
+        for name, arm in self.arms.items():
+            if arm.criterion not in CRITERIA:
+                raise InputError(
+                    f"{where}: arm {name}: criterion {arm.criterion!r} is unknown; "
+                    f"choose from {', '.join(CRITERIA)}"
+                )
+            for options in (self.train, arm.train):
+                check_fields(TrainConfig, options, where, "see `ssd train --help`")
+        self.train_config(next(iter(self.arms)), self.seeds[0], self.milestones[0]).check()
+
+    def train_config(self, arm: str, seed: int, steps: int) -> TrainConfig:
+        """Options of one run up to a milestone; a later one resumes it."""
+        config = TrainConfig(**{**self.train, **self.arms[arm].train})
+        return replace(config, seed=seed, steps=steps)
+
+    def schedule(self, arm: str, spectrum: Spectrum) -> ResolutionSchedule:
+        """Schedule of an arm on data with that spectrum, with what the oracle predicts for it."""
+        spec = self.arms[arm]
+        noise = NoiseSchedule.named(self.base, self.diffusion_steps)
+        if spec.schedule == "full":
+            schedule = ResolutionSchedule.full_resolution(self.resolution, noise)
+        elif spec.schedule == "paper":
+            schedule = ResolutionSchedule.paper(
+                self.resolution, len(self.levels), spec.name, noise, spec.noise, self.operator
+            )
+        else:
+            schedule = derive_schedule(
+                spectrum,
+                noise,
+                self.levels,
+                spec.criterion,
+                spec.tolerance,
+                spec.noise,
+                self.operator,
+            )
+        return with_predictions(schedule, spectrum)
+
+    def identity(self) -> dict[str, Any]:
+        """What runs that belong to one comparison share; milestones, seeds and arms may grow."""
+        free = ("milestones", "seeds", "arms", "calls")
+        return {name: value for name, value in asdict(self).items() if name not in free}

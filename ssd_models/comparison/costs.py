@@ -1,0 +1,122 @@
+"""What training and sampling of each arm cost: FLOP counted, seconds measured in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from theory.schedules import ResolutionSchedule
+from theory.spacing import select_steps
+
+from ..bench.machine import describe, torch_machine
+from ..bench.path_costs import path_flops
+from ..bench.path_timing import compute_device, path_seconds, precision
+from ..bench.setting import ComputeSetting
+from ..flexi_unet import FlexiUNet
+from ..training.config import TrainConfig
+from ..training.objective import PathSampler
+
+Path = tuple[int, int]  # resolution of the state and of the prediction, pixels
+Costs = Mapping[Path, float]  # of one image
+_TURNS = 7  # of a timing
+
+
+def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[Path, float]:
+    """Share of the training images that each path takes."""
+    sampler = PathSampler(schedule, config.change_fraction, config.constant_pixels)
+    images = {(p.r_in, p.r_out): p.probability * p.images for p in sampler.paths}
+    total = sum(images.values())
+    return {path: count / total for path, count in images.items()}
+
+
+def sampling_calls(schedule: ResolutionSchedule, calls: int) -> dict[Path, int]:
+    """Network calls on each path of a chain of about ``calls`` calls, see `sampler_steps`."""
+    sides = schedule.resolutions[sampler_steps(schedule, calls)].tolist()
+    found: dict[Path, int] = {}
+    for path in pairwise([*sides, schedule.resolution]):
+        found[path] = found.get(path, 0) + 1
+    return found
+
+
+def sampler_steps(schedule: ResolutionSchedule, calls: int) -> list[int]:
+    """Steps of the second-order sampler of so many calls; all steps where there are no more."""
+    return select_steps(schedule, None if calls >= schedule.num_steps else calls)
+
+
+def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict[Path, int]:
+    """FLOP of one image on each path that the schedule uses."""
+    steps = zip(schedule.resolutions, schedule.output_resolutions, strict=True)
+    paths = sorted({(int(a), int(b)) for a, b in steps})
+    return {path: path_flops(unet, *path, training=training) for path in paths}
+
+
+def seconds(
+    unets: Mapping[str, FlexiUNet],
+    schedules: Mapping[str, ResolutionSchedule],
+    configs: Mapping[str, TrainConfig],
+    calls: Iterable[int],
+) -> dict[str, Any]:
+    """Seconds of training and sampling of each arm, from its paths, all timed in one run.
+
+    All paths take turns, so that arms compare on a noisy machine.
+
+    Returns
+    -------
+    dict
+        ``setting`` in words, ``machine``, and by arm ``training`` (an image) and ``sampling`` (an
+        image, by the number of calls).
+    """
+    device = compute_device()
+    keys = {arm: _network(config) for arm, config in configs.items()}
+    paths: dict[tuple[Any, ...], set[Path]] = {}
+    for arm, key in keys.items():
+        paths.setdefault(key, set()).update(flops(unets[arm], schedules[arm], False))
+    timed = {}
+    for arm, key in keys.items():
+        if key in timed:
+            continue
+        config = configs[arm]
+        bf16, compiled = precision(ComputeSetting(bf16=config.bf16, compile=config.compile), device)
+        timed[key] = [
+            {
+                path: elapsed / config.batch_size
+                for path, elapsed in path_seconds(
+                    unets[arm],
+                    paths[key],
+                    config.batch_size,
+                    _TURNS,
+                    training,
+                    bf16,
+                    compiled,
+                    device,
+                ).items()
+            }
+            for training in (False, True)
+        ]
+    arms = {}
+    for arm, schedule in schedules.items():
+        sampling, training = timed[keys[arm]]
+        arms[arm] = {
+            "training": mean_cost(training_shares(schedule, configs[arm]), training),
+            "sampling": {str(n): mean_cost(sampling_calls(schedule, n), sampling) for n in calls},
+        }
+    machine = torch_machine(device)
+    batches = ", ".join(sorted({str(config.batch_size) for config in configs.values()}))
+    return {
+        "setting": f"{describe(machine)}, batch {batches}, medians of {_TURNS} turns by path",
+        "machine": machine,
+        "arms": arms,
+    }
+
+
+def _network(config: TrainConfig) -> tuple[Any, ...]:
+    """What of a configuration the seconds of a path depend on."""
+    return config.network, config.base_channels, config.batch_size, config.bf16, config.compile
+
+
+def mean_cost(shares: Mapping[Path, float], costs: Costs) -> float:
+    """Sum over paths of share (or number of calls) times cost."""
+    return float(np.sum([share * costs[path] for path, share in shares.items()]))

@@ -1,0 +1,118 @@
+"""Judging the networks of a comparison: samples at several numbers of calls, errors on held-out
+images, and what the oracle predicts for each.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from theory.files import atomic_path
+from theory.measured_information import MeasuredInformation
+from theory.oracle import oracle_report
+from theory.spectrum import Spectrum
+
+from ..generating import generate, own_device
+from ..information import measure_information
+from ..metrics.denoising import change_errors
+from ..metrics.evaluation import evaluate_images
+from ..pictures import save_grid
+from ..pipeline import SPECTRUM_FILE, ScaleSpacePipeline
+from ..training.building import use_bf16
+from ..training.splits import held_out
+from .arms import Comparison, Stage
+from .costs import sampler_steps
+
+_SHOWN = 64  # samples of a grid
+
+
+def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[str, Any]:
+    """Sample from a stage's network and measure the images, unless that is done.
+
+    Chains of all T steps are ancestral, as the paper's; shorter ones second order, steps even in
+    log-snr. The same seed everywhere.
+
+    Returns
+    -------
+    dict
+        As the file ``judged/STAGE-CALLS.json`` keeps it.
+    """
+    path = comparison.folder / "judged" / f"{stage.name}-calls{calls}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    schedule, spectrum = comparison.schedules[stage.arm], comparison.spectrum
+    ancestral = calls >= schedule.num_steps
+    eta, order = (1.0, 1) if ancestral else (0.0, 2)
+    steps = sampler_steps(schedule, calls)
+    pipeline, bf16 = _load(comparison, stage)
+    images = generate(
+        pipeline,
+        count,
+        None,
+        eta,
+        stage.seed,
+        timesteps=steps,
+        order=order,
+        bf16=bf16,
+        max_batch=256,
+        progress=True,
+    )
+    out = _held_out(comparison)
+    real = comparison.images[np.flatnonzero(~out)]
+    result = {
+        "calls": len(steps),
+        "sampler": "ancestral" if ancestral else "DPM-Solver++(2M), even in log-snr",
+        **evaluate_images(images, real, real, comparison.images[np.flatnonzero(out)], stage.seed),
+        "oracle": _predicted(schedule, spectrum, steps, eta, order),
+    }
+    save_grid(images[:_SHOWN], comparison.folder / "samples" / f"{stage.name}-calls{calls}.png")
+    _write(path, result)
+    return result
+
+
+def information(comparison: Comparison, stage: Stage) -> MeasuredInformation:
+    """What a stage's network finds on held-out images, unless that is measured."""
+    path = comparison.folder / "judged" / f"{stage.name}-information.json"
+    if not path.is_file():
+        pipeline, bf16 = _load(comparison, stage)
+        images = comparison.images[np.flatnonzero(_held_out(comparison))]
+        found = measure_information(pipeline, images, bf16=bf16, progress=True)
+        found.save(path)
+    return MeasuredInformation.load(path, Spectrum.load(comparison.model(stage) / SPECTRUM_FILE))
+
+
+def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, Any]]:
+    """`ssd_models.metrics.denoising.change_errors` on held-out images, unless that is done."""
+    path = comparison.folder / "judged" / f"{stage.name}-changes.json"
+    if not path.is_file():
+        pipeline, bf16 = _load(comparison, stage)
+        images = comparison.images[np.flatnonzero(_held_out(comparison))]
+        _write(path, change_errors(pipeline, images, bf16=bf16))
+    return json.loads(path.read_text())
+
+
+def _load(comparison: Comparison, stage: Stage) -> tuple[ScaleSpacePipeline, bool]:
+    device = own_device()
+    pipeline = ScaleSpacePipeline.from_pretrained(comparison.model(stage)).to(device)
+    return pipeline, use_bf16(device)
+
+
+def _predicted(
+    schedule: Any, spectrum: Any, steps: list[int], eta: float, order: int
+) -> dict[str, Any]:
+    report = oracle_report(schedule, spectrum, steps, eta, order=order)
+    return {"relative_w2": report.relative_w2, "octave_decibels": report.octave_db.tolist()}
+
+
+def _held_out(comparison: Comparison) -> np.ndarray:
+    arm, seed = next(iter(comparison.config.arms)), comparison.config.seeds[0]
+    share = comparison.config.train_config(arm, seed, 1).held_out
+    return held_out(comparison.names, share)
+
+
+def _write(path: Path, content: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,152 @@
+"""One small JSON of a comparison: what was trained, what it costs, how it was judged."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from theory.files import atomic_path
+from theory.measured_information import losses_at_changes
+
+from ..training.building import build_unet
+from .arms import Comparison, Stage
+from .costs import flops, mean_cost, sampling_calls, seconds, training_shares
+from .judging import errors_at_changes, information, judge
+
+FORMAT = "scale-space-comparison/1"
+_SECONDS = "seconds.json"
+
+
+def run_comparison(
+    comparison: Comparison, max_minutes: float | None = None, say: Callable[[str], None] = print
+) -> bool:
+    """Train and judge every stage that is not; returns whether all are done.
+
+    The first number of calls is judged at every milestone, the others, the information that the
+    networks find and their errors at changes at the last one. ``results.json`` is written anew
+    after each stage.
+    """
+    config = comparison.config
+    done, started = 0, time.monotonic()
+    for stage in comparison.train_all(max_minutes):
+        if max_minutes is not None and time.monotonic() - started > 60 * max_minutes:
+            return False
+        for number, (calls, count) in enumerate(config.calls.items()):
+            if count and (number == 0 or stage.step == config.milestones[-1]):
+                judge(comparison, stage, calls, count)
+        if stage.step == config.milestones[-1]:
+            information(comparison, stage)
+        errors_at_changes(comparison, stage)
+        done += 1
+        say(f"{stage.name}: judged")
+        save_results(comparison)
+    if done < len(list(comparison.stages())):
+        return False
+    _seconds(comparison)
+    save_results(comparison)
+    return True
+
+
+def save_results(comparison: Comparison) -> None:
+    """Write ``results.json`` from what has been measured so far."""
+    with atomic_path(comparison.folder / "results.json") as temporary:
+        temporary.write_text(json.dumps(collect(comparison), indent=1) + "\n")
+
+
+def collect(comparison: Comparison) -> dict[str, Any]:
+    """Content of ``results.json``; stages that are not yet judged are left out."""
+    config, folder = comparison.config, comparison.folder / "judged"
+    stages = []
+    for stage in comparison.stages():
+        files = {str(calls): folder / f"{stage.name}-calls{calls}.json" for calls in config.calls}
+        judged = {calls: _read(path) for calls, path in files.items() if path.is_file()}
+        if judged:
+            entry = {
+                **asdict(stage),
+                "judged": judged,
+                "changes": errors_at_changes(comparison, stage),
+            }
+            if (folder / f"{stage.name}-information.json").is_file():
+                entry["information"] = _information(comparison, stage)
+            stages.append(entry)
+    timed = {"seconds": _read(path)} if (path := folder / _SECONDS).is_file() else {}
+    return {
+        "format": FORMAT,
+        "data": Path(comparison.data).name,
+        "images": len(comparison.images),
+        "config": asdict(config),
+        "arms": {arm: _arm(comparison, arm) for arm in config.arms},
+        "stages": stages,
+        **timed,
+    }
+
+
+def _seconds(comparison: Comparison) -> None:
+    """Time training and sampling of all arms, unless that is done."""
+    config, path = comparison.config, comparison.folder / "judged" / _SECONDS
+    if path.is_file():
+        return
+    configs = {
+        arm: config.train_config(arm, config.seeds[0], config.milestones[-1]) for arm in config.arms
+    }
+    channels = comparison.images.shape[-1]
+    unets = {
+        arm: build_unet(training, comparison.schedules[arm], channels)
+        for arm, training in configs.items()
+    }
+    found = seconds(unets, comparison.schedules, configs, config.calls)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
+    """Schedule of an arm, what the oracle says of it, and its FLOP an image."""
+    config, schedule = comparison.config, comparison.schedules[arm]
+    training = config.train_config(arm, config.seeds[0], config.milestones[-1])
+    unet = build_unet(training, schedule, comparison.images.shape[-1])
+    shares = training_shares(schedule, training)
+    calls = {str(n): sampling_calls(schedule, n) for n in config.calls}
+    trained, sampled = flops(unet, schedule, True), flops(unet, schedule, False)
+    return {
+        "label": config.arms[arm].label,
+        "changes": {str(t): list(sides) for t, sides in schedule.changes.items()},
+        "predicted": dict(schedule.predicted),
+        "training_shares": _named(shares),
+        "training_flops_per_image": mean_cost(shares, trained),
+        "sampling_calls": {n: _named(paths) for n, paths in calls.items()},
+        "sampling_flops_per_image": {n: mean_cost(paths, sampled) for n, paths in calls.items()},
+        "parameters": sum(p.numel() for p in unet.parameters()),
+    }
+
+
+def _information(comparison: Comparison, stage: Stage) -> dict[str, Any]:
+    measured = information(comparison, stage)
+    found, bound = measured.octaves()
+    return {
+        "images": measured.count,
+        "steps": measured.steps.tolist(),
+        "resolutions": measured.resolutions.tolist(),
+        "snr": measured.snr.tolist(),
+        "bits": found.tolist(),
+        "bound": bound.tolist(),
+        "standard_error": measured.standard_error.tolist(),
+        "losses": {
+            arm: [asdict(loss) for loss in losses_at_changes(schedule, measured)]
+            for arm, schedule in comparison.schedules.items()
+            if schedule.changes
+            and (arm == stage.arm or not comparison.schedules[stage.arm].changes)
+        },
+    }
+
+
+def _named(paths: dict[tuple[int, int], Any]) -> dict[str, Any]:
+    """Paths as logs write them: ``32`` or ``16->32``."""
+    return {f"{a}" if a == b else f"{a}->{b}": value for (a, b), value in paths.items()}
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())

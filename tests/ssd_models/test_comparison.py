@@ -1,0 +1,153 @@
+"""Comparisons: every arm trained and judged, stopped and gone on with, and counted right."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from helpers import command_refusal
+
+from ssd_models.cli import main
+from ssd_models.comparison.arms import Comparison, Stage
+from ssd_models.comparison.config import ComparisonConfig
+from ssd_models.comparison.costs import flops, mean_cost, sampling_calls, training_shares
+from ssd_models.comparison.results import collect, run_comparison
+from ssd_models.data.opening import open_images
+from ssd_models.training.building import build_unet
+from theory import InputError
+
+TINY = {
+    "resolution": 16,
+    "levels": [16, 8],
+    "milestones": [3, 6],
+    "calls": {4: 24, 3: 24, 1000: 0},
+    "train": {"base_channels": 8, "batch_size": 4, "bf16": False, "held_out": 0.2},
+    "arms": {
+        "ddpm": {"schedule": "full"},
+        "paper": {"label": "the paper's", "schedule": "paper", "noise": "paper"},
+        "derived": {"schedule": "derived", "tolerance": 0.5, "train": {"snr_clip": 20.0}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("comparison")
+    rng = np.random.default_rng(0)
+    smooth = rng.normal(size=(150, 16, 16, 3)).cumsum(axis=1).cumsum(axis=2) * 4 + 128
+    np.savez(path / "images.npz", images=smooth.clip(0, 255).astype(np.uint8))
+    write(path / "tiny.yaml", TINY)
+    return path
+
+
+def write(path, content):
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def comparison(folder, name):
+    config = ComparisonConfig.load(folder / "tiny.yaml")
+    return Comparison(config, open_images(folder / "images.npz", 16), folder / name)
+
+
+def test_the_command_trains_and_judges_every_stage(folder, capsys):
+    out = folder / "whole"
+    main(
+        ["compare", str(folder / "tiny.yaml"), "--data", str(folder / "images.npz"), "-o", str(out)]
+    )
+    assert "all 6 stages judged" in capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    assert [(s["arm"], s["step"]) for s in results["stages"]] == [
+        (arm, step) for step in (3, 6) for arm in ("ddpm", "paper", "derived")
+    ]
+    first, last = results["stages"][2], results["stages"][5]
+    assert list(first["judged"]) == ["4"]
+    assert list(last["judged"]) == ["4", "3"]
+    assert last["changes"][0]["to"] == 16
+    assert last["changes"][0]["all"]["over_linear"] > 1  # six steps teach little
+    assert set(results["stages"][3]["information"]["losses"]) == {"paper", "derived"}
+    assert set(last["information"]["losses"]) == {"derived"}
+    assert results["config"]["arms"]["derived"]["train"] == {"snr_clip": 20.0}
+    cost = results["seconds"]["arms"]
+    assert cost["ddpm"]["training"] > 0
+    assert cost["ddpm"]["sampling"]["1000"] == pytest.approx(250 * cost["ddpm"]["sampling"]["4"])
+    assert str(folder) not in json.dumps(results)  # nothing of the machine's folders
+    # Nothing is done twice.
+    before = (out / "results.json").read_bytes()
+    files = {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}
+    assert run_comparison(comparison(folder, "whole"))
+    assert (out / "results.json").read_bytes() == before
+    assert files == {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}
+
+
+def test_it_stops_and_goes_on(folder):
+    stopped = comparison(folder, "parts")
+    stage = Stage("ddpm", 0, 3)
+    assert "minutes are over" in stopped.train(stage, 1e-9)
+    assert not stopped.model(stage).exists()
+    assert [s.name for s in stopped.train_all(1e-9)] == []
+    again = comparison(folder, "parts")
+    assert [s.name for s in again.train_all()] == [s.name for s in again.stages()]
+    whole = folder / "whole" / "models" / "derived-seed0-step6" / "model.safetensors"
+    if whole.exists():
+        assert again.model(Stage("derived", 0, 6)).joinpath(whole.name).read_bytes() == (
+            whole.read_bytes()
+        )
+    assert collect(again)["stages"] == []  # trained, not judged
+
+
+def test_the_folder_is_of_one_comparison(folder):
+    comparison(folder, "one")
+    write(folder / "other.yaml", {**TINY, "operator": "dct"})
+    config = ComparisonConfig.load(folder / "other.yaml")
+    source = open_images(folder / "images.npz", 16)
+    with pytest.raises(InputError, match="holds another comparison"):
+        Comparison(config, source, folder / "one")
+    with pytest.raises(InputError, match="is not empty"):
+        Comparison(config, source, folder)
+    write(folder / "more.yaml", {**TINY, "milestones": [3, 6, 9], "seeds": [0, 1]})
+    Comparison(ComparisonConfig.load(folder / "more.yaml"), source, folder / "one")
+
+
+def test_costs_are_sums_over_paths(folder):
+    compared = comparison(folder, "costs")
+    config = compared.config.train_config("derived", 0, 6)
+    full, derived = compared.schedules["ddpm"], compared.schedules["derived"]
+    unet = build_unet(config, derived, 3)
+    assert training_shares(full, config) == {(16, 16): 1}
+    shares = training_shares(derived, config)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares[8, 16] == pytest.approx(config.change_fraction)
+    assert sampling_calls(full, 20) == {(16, 16): 20}
+    assert sampling_calls(full, 5000) == {(16, 16): 1000}
+    calls = sampling_calls(derived, 1000)
+    assert calls[8, 16] == 1
+    assert calls[8, 8] == (derived.resolutions == 8).sum() - 1
+    one = flops(unet, full, training=False)
+    few = flops(unet, derived, training=False)
+    assert mean_cost({(16, 16): 2, (8, 16): 1}, few) == 2 * few[16, 16] + few[8, 16]
+    assert one[16, 16] == few[16, 16] > few[8, 16] > few[8, 8]
+    assert flops(unet, derived, training=True)[8, 8] > 2 * few[8, 8]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"milestones": [6, 3]}, "milestones [6, 3]: must rise"),
+        ({"arms": {}}, "lacks arms"),
+        ({"arms": {"a": {"label": "x"}}}, "arm a: lacks its schedule"),
+        ({"arms": {"a": {"schedule": "best"}}}, "arm a: schedule cannot be 'best'"),
+        ({"arms": {"a": {"schedule": "derived", "criterion": "x"}}}, "criterion 'x' is unknown"),
+        ({"train": {"lr": 1.0}}, "unknown option 'lr'"),
+        ({"train": {"learning_rate": -1.0}}, "learning_rate -1.0: must be positive"),
+        ({"calls": {"many": 3}}, "needs `number: images` entries"),
+        ({"size": 3}, "unknown option 'size'"),
+        ({"levels": [16.5]}, "levels cannot be [16.5]"),
+    ],
+)
+def test_what_is_wrong_in_a_configuration_is_named(tmp_path, capsys, change, said):
+    write(tmp_path / "bad.yaml", {**TINY, **change})
+    command = ["compare", str(tmp_path / "bad.yaml"), "--data", "photos", "-o", str(tmp_path / "x")]
+    line = command_refusal(command, capsys)
+    assert said in line
+    assert "bad.yaml" in line or "learning_rate" in line
+    assert not (tmp_path / "x").exists()
