@@ -2,11 +2,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test check figures clean
+.PHONY: help demo test check bench figures clean
 
 help:
 	@echo "make demo     set up, then derive, train and sample on the built-in photographs (runs/demo)"
 	@echo "make test     set up, then lint, check types and run every test"
+	@echo "make bench    print the performance table and write it to runs/bench, about ten minutes"
 	@echo "make figures  draw what lies in figures/ again, about a minute"
 	@echo "make clean    remove the environment and all caches"
 
@@ -27,6 +28,9 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	$(BIN)/ssd bench all -o runs/bench
 
 figures: $(VENV)/.installed
 	set -e; for script in $(filter-out figures/style.py,$(wildcard figures/*.py)); do \

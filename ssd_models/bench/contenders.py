@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from theory.costs import BLOCKS_PER_LEVEL, PAPER_MULTIPLIERS, paper_architecture
-from theory.errors import InputError
+from theory.errors import InputError, reason
 
 from ..flexi_unet import FlexiUNet
 
@@ -37,6 +37,7 @@ class Contender:
     paths: list[PathSize]
     bf16: bool  # autocast
     device: torch.device
+    channels: int = 3  # of the images
 
     def __post_init__(self) -> None:
         parameters = list(self.module.parameters())
@@ -79,8 +80,8 @@ class Contender:
         return live.peak
 
     def _batch(self, path: PathSize, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        x = torch.randn(batch, 3, path[0], path[0], device=self.device)
-        target = torch.randn(batch, 3, path[1], path[1], device=self.device)
+        x = torch.randn(batch, self.channels, path[0], path[0], device=self.device)
+        target = torch.randn(batch, self.channels, path[1], path[1], device=self.device)
         return x, target, torch.randint(1000, (batch,), device=self.device)
 
     def _autocast(self) -> torch.autocast:
@@ -150,9 +151,12 @@ def flexi_contender(
         unet.compile()
 
     def call(x: Tensor, t: Tensor, r_out: int) -> Tensor:
-        return unet(x, t, r_out).sample
+        labels = None
+        if unet.num_classes is not None:
+            labels = torch.zeros_like(t)
+        return unet(x, t, r_out, labels).sample
 
-    return Contender(name, unet, call, unet.paths, bf16, device)
+    return Contender(name, unet, call, unet.paths, bf16, device, unet.in_channels)
 
 
 def public_contender(
@@ -163,7 +167,7 @@ def public_contender(
     Raises
     ------
     InputError
-        If the folder is no such checkout, or has no network for the resolution.
+        If the folder is no such checkout, or has no network of that resolution or width.
     """
     if not (Path(folder) / "guided_diffusion" / "unet.py").is_file():
         raise InputError(
@@ -178,18 +182,23 @@ def public_contender(
         sys.path.pop(0)
     multipliers, attention = paper_architecture(resolution)
     sizes = [resolution >> level for level in range(levels)]
-    module = published.FlexiUNet(
-        resolution,
-        3,
-        base_channels,
-        3,
-        BLOCKS_PER_LEVEL,
-        tuple(resolution // r for r in attention),
-        channel_mult=tuple(map(float, multipliers)),
-        num_heads=4,
-        use_scale_shift_norm=True,
-        unet_res_layer_map={r: r for r in sizes},
-    ).to(device)
+    try:
+        module = published.FlexiUNet(
+            resolution,
+            3,
+            base_channels,
+            3,
+            BLOCKS_PER_LEVEL,
+            tuple(resolution // r for r in attention),
+            channel_mult=tuple(map(float, multipliers)),
+            num_heads=4,
+            use_scale_shift_norm=True,
+            unet_res_layer_map={r: r for r in sizes},
+        ).to(device)
+    except ValueError as error:  # its normalization needs multiples of 32 channels
+        raise InputError(
+            f"the public code has no network of {base_channels} base channels ({reason(error)})"
+        ) from error
 
     def call(x: Tensor, t: Tensor, r_out: int) -> Tensor:
         if r_out == x.shape[-1]:

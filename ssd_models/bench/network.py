@@ -3,112 +3,134 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import asdict
+from typing import Any
 
 import torch
 
-from theory.errors import InputError
-from theory.noise import NoiseSchedule
 from theory.schedules import ResolutionSchedule
 
 from ..flexi_unet import FlexiUNet
-from ..training.building import use_bf16
+from . import schedules
 from .contenders import Contender, PathSize, flexi_contender, public_contender
-from .path_costs import path_flops, path_parameters
+from .machine import describe, torch_machine
+from .path_costs import path_flops, path_name, path_parameters
+from .path_timing import (
+    Seconds,
+    compute_device,
+    contender_seconds,
+    precision,
+    precision_text,
+    preset,
+    waiting,
+)
+from .report import Column, Report, Table
 from .setting import NetworkSetting
-from .timing import Job, median_seconds, seconds_of
+from .timing import seconds_of
 
-_LEAST = 0.2  # seconds that a turn of a measurement lasts, at least
-Seconds = dict[str, dict[PathSize, float]]  # of a batch, by contender and path
+_PATH_COLUMNS = (
+    Column("path", "path", lambda path: f"{path:>8s}"),
+    Column("parameters", "parameters", lambda count: f"{count / 1e6:.2f} M"),
+    Column("gflop_per_image", "GFLOP an image", ".2f"),
+    Column("milliseconds", "ms", ".1f"),
+    Column("images_per_second", "images/s", ".1f"),
+    Column("share_of_matmul", "of matmul", ".1%"),
+    Column("peak_mebibytes", "memory", lambda size: f"{size:.0f} MiB"),
+)
+_LATENCY = Column("latency_milliseconds", "ms of one image", ".1f")
+_RATIO_COLUMNS = (
+    Column("contender", "", lambda name: f"ours over {name}"),
+    Column("mixture", "times the images/s on the mixture", ".2f"),
+    Column("geometric_mean", "in the geometric mean of its paths", ".2f"),
+    Column("paths", "paths", "d"),
+)
 
 
-def bench_unet(setting: NetworkSetting) -> None:
-    """Print parameters, FLOP, latency, throughput and memory of each path, and a chain's cost."""
-    _run(setting, training=False)
+def measure_unet(setting: NetworkSetting) -> Report:
+    """Parameters, FLOP, latency, throughput and memory of each path, and a chain's cost."""
+    return _measure(setting, training=False)
 
 
-def bench_train(setting: NetworkSetting) -> None:
-    """Print images per second and memory of a training step on each path and on the mixture."""
-    _run(setting, training=True)
+def measure_train(setting: NetworkSetting) -> Report:
+    """Images per second and memory of a training step on each path and on the mixture."""
+    return _measure(setting, training=True)
 
 
-def _run(setting: NetworkSetting, training: bool) -> None:
+def _measure(setting: NetworkSetting, training: bool) -> Report:
     setting.check()
-    schedule = _schedule(setting)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if setting.schedule is not None:
+        schedule = schedules.loaded(setting.schedule, setting.resolution)
+    else:
+        schedule = schedules.paper(setting.resolution, setting.levels)
+    device = compute_device()
     contenders = _contenders(setting, schedule, device)
     ours = contenders[0].module
     assert isinstance(ours, FlexiUNet)
     paths = sorted(ours.paths, key=lambda path: (-path[1], -path[0]))
     changes = {(b, a) for a, b in schedule.changes.values()}
     paths = [p for p in paths if p[1] in (p[0], 2 * p[0]) or p in changes]
-    print(_heading(setting, schedule, contenders, device, training))
 
-    seconds = _measure(contenders, paths, setting, training)
+    seconds = contender_seconds(contenders, paths, setting.batch, setting.repeats, training)
     flops = {path: path_flops(ours, *path, training=training) for path in paths}
     peak = _matmul_flops(device, contenders[0].bf16)
-    unit = "GFLOP an image"
-    print(
-        f"\n{'path':>10s} {'parameters':>10s} {unit:>14s} {'ms':>8s} {'images/s':>9s} "
-        f"{'of matmul':>9s} {'memory':>9s}"
-    )
-    for path in paths:
-        elapsed = seconds["ours"][path]
-        used = set(path_parameters(ours, *path))
-        count = sum(p.numel() for name, p in ours.named_parameters() if name in used)
-        memory = contenders[0].peak_memory(path, setting.batch, training)
-        rate = flops[path] * setting.batch / elapsed
-        print(
-            f"{_name(path):>10s} {count / 1e6:8.2f} M {flops[path] / 1e9:14.2f} "
-            f"{1000 * elapsed:8.1f} {setting.batch / elapsed:9.1f} {rate / peak:9.1%} "
-            f"{memory / 2**20:5.0f} MiB"
-        )
+    latency: dict[PathSize, float] = {}
     if not training:
-        latency = _measure(contenders[:1], paths, setting, False, batch=1)["ours"]
-        print(
-            "latency of one image, ms: "
-            + "  ".join(f"{_name(path)} {1000 * latency[path]:.1f}" for path in paths)
-        )
-    print(f"matrix product of the same precision: {peak / 1e12:.1f} TFLOP/s")
-    _print_comparison(contenders, seconds, schedule, setting)
+        latency = contender_seconds(contenders[:1], paths, 1, setting.repeats, False)["ours"]
+    rows = []
+    for path in paths:
+        used = set(path_parameters(ours, *path))
+        elapsed = seconds["ours"][path]
+        row = {
+            "path": path_name(path),
+            "parameters": sum(p.numel() for name, p in ours.named_parameters() if name in used),
+            "gflop_per_image": flops[path] / 1e9,
+            "milliseconds": 1000 * elapsed,
+            "images_per_second": setting.batch / elapsed,
+            "share_of_matmul": flops[path] * setting.batch / elapsed / peak,
+            "peak_mebibytes": contenders[0].peak_memory(path, setting.batch, training) / 2**20,
+        }
+        if latency:
+            row["latency_milliseconds"] = 1000 * latency[path]
+        rows.append(row)
     step = _mean(seconds["ours"], schedule) / setting.batch
-    share = schedule.chain_cost(flops) / step / peak
-    print(f"ours on the mixture: {share:.1%} of the matrix product's rate")
-
-
-def _schedule(setting: NetworkSetting) -> ResolutionSchedule:
-    if setting.schedule is not None:
-        schedule = ResolutionSchedule.load(setting.schedule)
-        if schedule.resolution != setting.resolution:
-            raise InputError(
-                f"{setting.schedule}: has resolution {schedule.resolution}, not "
-                f"{setting.resolution}; give --resolution {schedule.resolution}"
-            )
-        return schedule
-    noise = NoiseSchedule.linear(1000)
-    return ResolutionSchedule.paper(setting.resolution, setting.levels, "ConvexDecay_0.5", noise)
+    machine = torch_machine(device)
+    return Report(
+        benchmark="train" if training else "unet",
+        heading=_heading(setting, schedule, contenders[0], machine, training),
+        setting={
+            **asdict(setting),
+            "bf16": contenders[0].bf16,
+            "compile": ours.is_compiled,
+            "base_channels": ours.base_channels,
+            "changes": schedules.changes_json(schedule),
+            "machine": machine,
+        },
+        tables=[
+            Table("paths", [*_PATH_COLUMNS, *([_LATENCY] if latency else [])], rows),
+            _comparison(contenders, seconds, schedule, setting.batch),
+            Table("ratios", _RATIO_COLUMNS, _ratios(contenders, seconds, schedule)),
+        ],
+        facts={
+            "matmul_tflop_per_second": peak / 1e12,
+            "mixture_share_of_matmul": schedule.chain_cost(flops) / step / peak,
+        },
+        lines=[
+            "matrix product of the same precision: {matmul_tflop_per_second:.1f} TFLOP/s",
+            "ours on the mixture: {mixture_share_of_matmul:.1%} of the matrix product's rate",
+        ],
+    )
 
 
 def _contenders(
     setting: NetworkSetting, schedule: ResolutionSchedule, device: torch.device
 ) -> list[Contender]:
-    bf16 = use_bf16(device) if setting.bf16 is None else setting.bf16
-    compiled = device.type == "cuda" if setting.compile is None else setting.compile
-    width = {} if setting.base_channels is None else {"base_channels": setting.base_channels}
-
-    def network(levels: int) -> FlexiUNet:
-        torch.manual_seed(0)
-        name = f"{setting.network}-{setting.resolution}"
-        return FlexiUNet.from_preset(name, num_levels=levels, **width)
-
-    lowest = setting.resolution // min(schedule.levels)  # a power of two
-    levels = max(setting.levels, lowest.bit_length())
+    bf16, compiled = precision(setting, device)
+    levels = schedules.network_levels(setting.levels, [schedule])
     contenders = [
-        flexi_contender("ours", network(levels), bf16, compiled, device),
-        flexi_contender("one level (DDPM)", network(1), bf16, compiled, device),
+        flexi_contender(name, preset(setting, setting.resolution, n), bf16, compiled, device)
+        for name, n in {"ours": levels, "one level (DDPM)": 1}.items()
     ]
     if setting.public is not None:
         base = contenders[0].module.base_channels
@@ -119,59 +141,35 @@ def _contenders(
     return contenders
 
 
-def _measure(
-    contenders: list[Contender],
-    paths: list[PathSize],
-    setting: NetworkSetting,
-    training: bool,
-    batch: int | None = None,
-) -> Seconds:
-    """Median seconds of a batch, by contender and path."""
-    batch = setting.batch if batch is None else batch
-    device = contenders[0].device
-    medians: Seconds = {contender.name: {} for contender in contenders}
-    for path in paths:
-        jobs: dict[str, Job] = {
-            contender.name: partial(contender.train if training else contender.infer, path, batch)
-            for contender in contenders
-            if path in contender.paths
-        }
-        found = median_seconds(jobs, setting.repeats, _LEAST, _waiting(device))
-        for name, seconds in found.items():
-            medians[name][path] = seconds
-    return medians
-
-
-def _waiting(device: torch.device) -> Job | None:
-    return torch.cuda.synchronize if device.type == "cuda" else None
-
-
-def _print_comparison(
-    contenders: list[Contender],
-    seconds: Seconds,
-    schedule: ResolutionSchedule,
-    setting: NetworkSetting,
-) -> None:
-    """Images per second of all contenders, and how many times faster ours is."""
-    paths = list(seconds["ours"])
-    print(f"\nimages/s {'':11s}" + "".join(f"{_name(p):>9s}" for p in paths) + f"{'mixture':>9s}")
-    means = {}
+def _comparison(
+    contenders: list[Contender], seconds: Seconds, schedule: ResolutionSchedule, batch: int
+) -> Table:
+    """Images per second of all contenders on each path and on the mixture."""
+    rows = []
     for contender in contenders:
         found = seconds[contender.name]
-        cells = [f"{setting.batch / found[p]:9.1f}" if p in found else f"{'-':>9s}" for p in paths]
-        means[contender.name] = _mean(found, schedule)
-        rate = setting.batch / means[contender.name]
-        print(f"{contender.name:20s}" + "".join(cells) + f"{rate:9.1f}")
+        row: dict[str, Any] = {"contender": contender.name}
+        row |= {path_name(path): batch / elapsed for path, elapsed in found.items()}
+        rows.append({**row, "mixture": batch / _mean(found, schedule)})
+    names = [*map(path_name, seconds["ours"]), "mixture"]
+    columns = [Column("contender", "images/s"), *(Column(name, name, ".1f") for name in names)]
+    return Table("images_per_second", columns, rows)
+
+
+def _ratios(
+    contenders: list[Contender], seconds: Seconds, schedule: ResolutionSchedule
+) -> list[dict[str, Any]]:
+    """How many times as many images per second ours makes."""
+    ours, rows = seconds["ours"], []
     for contender in contenders[1:]:
         found = seconds[contender.name]
-        shared = [p for p in paths if p in found]
-        ratios = [found[p] / seconds["ours"][p] for p in shared]
-        mixture = means[contender.name] / means["ours"]
-        line = f"ours over {contender.name}: {mixture:.2f} times the images/s on the mixture"
-        if len(shared) > 1:
-            geometric = math.exp(statistics.fmean(map(math.log, ratios)))
-            line += f"; {geometric:.2f} in the geometric mean of its {len(shared)} paths"
-        print(line)
+        mixture = _mean(found, schedule) / _mean(ours, schedule)
+        row: dict[str, Any] = {"contender": contender.name, "mixture": mixture}
+        if len(found) > 1:
+            logs = [math.log(found[path] / ours[path]) for path in found]
+            row |= {"geometric_mean": math.exp(statistics.fmean(logs)), "paths": len(found)}
+        rows.append(row)
+    return rows
 
 
 def _mean(seconds: Mapping[PathSize, float], schedule: ResolutionSchedule) -> float:
@@ -187,41 +185,29 @@ def _matmul_flops(device: torch.device, bf16: bool) -> float:
     n = 8192 if device.type == "cuda" else 2048
     dtype = torch.bfloat16 if bf16 else torch.float32
     a, b = torch.randn(2, n, n, device=device, dtype=dtype)
-    times = [seconds_of(lambda: a @ b, 1, _waiting(device)) for _ in range(9)]
+    times = [seconds_of(lambda: a @ b, 1, waiting(device)) for _ in range(9)]
     return 2 * n**3 / min(times)
 
 
 def _heading(
     setting: NetworkSetting,
     schedule: ResolutionSchedule,
-    contenders: list[Contender],
-    device: torch.device,
+    ours: Contender,
+    machine: Mapping[str, Any],
     training: bool,
 ) -> str:
-    if device.type == "cuda":
-        machine = torch.cuda.get_device_name(device)
-    else:
-        machine = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
-    ours = contenders[0]
-    assert isinstance(ours.module, FlexiUNet)
-    precision = "bfloat16 autocast" if ours.bf16 else "float32"
-    compiled = ", compiled" if ours.module.is_compiled else ""
+    unet = ours.module
+    assert isinstance(unet, FlexiUNet)
     work = (
         "Training steps (forward, backward, AdamW, average of the weights)"
         if training
         else "Network calls without gradient"
     )
-    changes = ", ".join(f"{t}: {a}->{b}" for t, (a, b) in schedule.changes.items())
+    name = setting.schedule or schedule.derivation.get("criterion")
     return (
         f"{work}: {setting.network} network, {setting.resolution} px, "
-        f"{ours.module.base_channels} channels, levels "
-        f"{', '.join(map(str, ours.module.resolutions))}; batch {setting.batch}; {precision}, "
-        f"channels last{compiled}; torch {torch.__version__}, {machine}; median of "
-        f"{setting.repeats} turns.\nMixture: every step of the schedule once "
-        f"({schedule.derivation.get('name') or setting.schedule or 'ConvexDecay_0.5'}: "
-        f"{changes or 'no changes'})."
+        f"{unet.base_channels} channels, levels {', '.join(map(str, unet.resolutions))}; batch "
+        f"{setting.batch}; {precision_text(ours.bf16, unet.is_compiled)}, channels last;\n"
+        f"{describe(machine)}; median of {setting.repeats} turns.\n"
+        f"Mixture: every step of the schedule once ({name}: {schedules.changes_text(schedule)})."
     )
-
-
-def _name(path: PathSize) -> str:
-    return f"{path[0]}" if path[0] == path[1] else f"{path[0]}->{path[1]}"

@@ -21,11 +21,16 @@ def path_flops(
     Convolutions and matrix products count; normalization, activations and resizing do not.
     ``training`` adds the backward pass. Raises `theory.InputError` where a call would.
     """
-    with FlopCounterMode(display=False) as counter:
+    with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
         sample, _ = _call(unet, resolution_in, resolution_out)
         if training:
             sample.sum().backward()
     return counter.get_total_flops()
+
+
+def path_name(path: tuple[int, int]) -> str:
+    """A path as tables and logs write it: ``32``, or ``16->32`` where the resolution rises."""
+    return f"{path[0]}" if path[0] == path[1] else f"{path[0]}->{path[1]}"
 
 
 def path_parameters(unet: FlexiUNet, resolution_in: int, resolution_out: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `ssd bench unet` and `ssd bench train` measure; imports no torch."""
+"""What the benchmarks of the network measure; imports no torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from theory.errors import InputError
 
 
 @dataclass(frozen=True)
-class NetworkSetting:
-    """Network, batch, precision and schedule of a measurement."""
+class ComputeSetting:
+    """Widths, batch and precision of a measurement."""
 
     network: Literal["small", "paper"] = "small"
     """Widths; the resolution does the rest."""
-    resolution: int = 64
-    """Full resolution in pixels."""
-    levels: int = 4
-    """Number of resolutions R, R/2, R/4, …"""
     base_channels: int | None = None
     """Channels of multiplier 1, in place of the network's own."""
     batch: int = 16
@@ -26,14 +22,77 @@ class NetworkSetting:
     """Bfloat16 autocast; by default where the processor computes in it."""
     compile: bool | None = None
     """`torch.compile`; by default on GPUs."""
-    schedule: str | None = None
-    """Schedule whose steps make the mixture; by default the paper's ConvexDecay_0.5."""
-    public: str | None = None
-    """Folder of a checkout of the paper's public code, to run it (its Python code!) beside ours."""
     repeats: int = 5
     """Turns, of which the median counts."""
 
     def check(self) -> None:
         """Refuse numbers that cannot be measured with `InputError`."""
-        if min(self.resolution, self.levels, self.batch, self.repeats) < 1:
-            raise InputError("bench: resolution, levels, batch and repeats must be at least 1")
+        if min(self.batch, self.repeats) < 1:
+            raise InputError("bench: batch and repeats must be at least 1")
+
+
+@dataclass(frozen=True)
+class NetworkSetting(ComputeSetting):
+    """One network with several levels, and the schedule that uses it."""
+
+    resolution: int = 64
+    """Full resolution in pixels."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    schedule: str | None = None
+    """Schedule whose steps make the mixture; by default the paper's ConvexDecay_0.5."""
+    public: str | None = None
+    """Folder of a checkout of the paper's public code, to run it (its Python code!) beside ours."""
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be measured with `InputError`."""
+        super().check()
+        if min(self.resolution, self.levels) < 1:
+            raise InputError("bench: resolution and levels must be at least 1")
+
+
+@dataclass(frozen=True)
+class SamplingSetting(NetworkSetting):
+    """Chains that sample with one network."""
+
+    schedule: str | None = None
+    """Schedule in the place of the derived one."""
+    exponent: float = 2.0
+    """Fall-off of the power law that the derived schedule is derived on; 2: near photographs."""
+    calls: tuple[int, ...] = (50, 20)
+    """Network calls of the second-order sampler. The ancestral one makes all 1000."""
+    timed: int = 40
+    """Of the ancestral steps, so many are timed, evenly in t, and the time is scaled."""
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be measured with `InputError`."""
+        super().check()
+        if not all(1 <= calls <= 1000 for calls in (*self.calls, self.timed)):
+            raise InputError("bench sampling: --calls and --timed must lie between 1 and 1000")
+        if self.public is not None and self.network != "paper":
+            raise InputError(
+                "bench sampling: the public code has the paper's network; give --network paper "
+                "(and --base-channels 64, say) for the same beside it"
+            )
+
+
+@dataclass(frozen=True)
+class GrowthSetting(ComputeSetting):
+    """Resolutions and data on which costs are compared; widths and batch are of what is timed."""
+
+    batch: int = 4
+    """Images."""
+    resolutions: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Full resolutions in pixels, of which the FLOP of the paper's networks are counted."""
+    measure: tuple[int, ...] = ()
+    """Full resolutions at which networks of the widths above are timed as well."""
+    exponent: float = 2.0
+    """Fall-off of the power law that schedules are derived on; 2: near photographs."""
+    spectrum: str | None = None
+    """File written by `ssd spectrum` in its place; resolutions above its own are left out."""
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be measured with `InputError`."""
+        super().check()
+        if not self.resolutions or min(self.resolutions + self.measure) < 2:
+            raise InputError("bench growth: --resolutions and --measure need 2 pixels at least")

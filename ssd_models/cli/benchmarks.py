@@ -1,4 +1,4 @@
-"""`ssd bench …`."""
+"""`ssd bench …`: errors that the oracle knows exactly; `performance` has what takes time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from tyro.conf import Positional, subcommand
 
 from theory.errors import InputError
 
-from ..bench.setting import NetworkSetting
+from .options import ReportOutput
+from .performance import (
+    BenchAll,
+    BenchGrowth,
+    BenchPosterior,
+    BenchSampling,
+    BenchSpectrum,
+    BenchTrain,
+    BenchUnet,
+)
 
 
 @dataclass(frozen=True)
@@ -27,14 +36,16 @@ class BenchSchedules:
     """Network calls of the plans with few."""
     steps: int = 1000
     """Number of diffusion steps T."""
+    output: ReportOutput = None
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench.theory_benches import bench_schedules
+        from ..bench.oracle_schedules import compare
+        from ..bench.report import publish
 
         if not self.spectra:
             raise InputError("ssd bench schedules: name at least one spectrum file")
-        bench_schedules(self.spectra, self.levels, self.calls, self.steps)
+        publish(lambda: compare(self.spectra, self.levels, self.calls, self.steps), self.output)
 
 
 @dataclass(frozen=True)
@@ -56,33 +67,15 @@ class BenchPareto:
     """Of the deterministic solver."""
     steps: int = 1000
     """Number of diffusion steps T."""
+    output: ReportOutput = None
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench.theory_benches import bench_pareto
+        from ..bench.oracle_schedules import pareto
+        from ..bench.report import publish
 
-        bench_pareto(self.spectrum, self.levels, self.calls, self.costs, self.order, self.steps)
-
-
-@dataclass(frozen=True)
-class BenchSpectrum:
-    """Compare the throughput of measuring a spectrum with that of the DCT alone.
-
-    Example: ssd bench spectrum --resolution 64
-    """
-
-    resolution: int = 64
-    """Side of the images in pixels."""
-    batches: int = 4
-    """Batches of 1024 images."""
-    repeats: int = 5
-    """Times of which the median counts."""
-
-    def run(self) -> None:
-        """Run the command."""
-        from ..bench.theory_benches import bench_spectrum
-
-        bench_spectrum(self.resolution, self.batches, self.repeats)
+        options = (self.levels, self.calls, self.costs, self.order, self.steps)
+        publish(lambda: pareto(self.spectrum, *options), self.output)
 
 
 @dataclass(frozen=True)
@@ -100,71 +93,17 @@ class BenchSamplers:
     """Of the derived schedule: largest snr in the discarded band."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
+    output: ReportOutput = None
 
     def run(self) -> None:
         """Run the command."""
-        from ..bench.sampling import bench_samplers
+        from ..bench.oracle_samplers import measure_samplers
+        from ..bench.report import publish
 
         if not self.spectra:
             raise InputError("ssd bench samplers: name at least one spectrum file")
-        bench_samplers(self.spectra, self.calls, self.tolerance, self.levels)
-
-
-@dataclass(frozen=True)
-class BenchPosterior:
-    """Compare exact posterior noise at a change of resolution with Lanczos iterations per image.
-
-    Example: ssd bench posterior
-    """
-
-    operator: Literal["box", "dct", "bilinear", "lanczos"] = "bilinear"
-    """How the change downsamples."""
-    small: int = 32
-    """Side of the smaller state in pixels; the larger has twice that."""
-    batch: int = 64
-    """Images."""
-    channels: int = 3
-    """Of each image."""
-    iterations: int = 40
-    """Of Lanczos, at most."""
-    repeats: int = 7
-    """Times of which the median counts."""
-
-    def run(self) -> None:
-        """Run the command."""
-        from ..bench.sampling import bench_posterior
-
-        bench_posterior(
-            self.operator, self.small, self.batch, self.channels, self.iterations, self.repeats
-        )
-
-
-@dataclass(frozen=True)
-class BenchUnet(NetworkSetting):
-    """Measure each path of the network: parameters, FLOP, latency, throughput, memory.
-
-    Example: ssd bench unet --network paper --resolution 64
-    """
-
-    def run(self) -> None:
-        """Run the command."""
-        from ..bench.network import bench_unet
-
-        bench_unet(self)
-
-
-@dataclass(frozen=True)
-class BenchTrain(NetworkSetting):
-    """Measure a training step on each path, beside the one-level (DDPM) network of that width.
-
-    Example: ssd bench train --network paper --base-channels 64 --schedule schedule.json
-    """
-
-    def run(self) -> None:
-        """Run the command."""
-        from ..bench.network import bench_train
-
-        bench_train(self)
+        options = (self.calls, self.tolerance, self.levels)
+        publish(lambda: measure_samplers(self.spectra, *options), self.output)
 
 
 @dataclass(frozen=True)
@@ -179,6 +118,9 @@ class BenchCommand:
         | Annotated[BenchPosterior, subcommand("posterior")]
         | Annotated[BenchUnet, subcommand("unet")]
         | Annotated[BenchTrain, subcommand("train")]
+        | Annotated[BenchSampling, subcommand("sampling")]
+        | Annotated[BenchGrowth, subcommand("growth")]
+        | Annotated[BenchAll, subcommand("all")]
     )
 
     def run(self) -> None:

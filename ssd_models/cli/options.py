@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..data.unusable import Skipped
 
 Output = Annotated[str, arg(aliases=["-o"])]
+ReportOutput = Annotated[
+    str | None,
+    arg(aliases=["-o"], help="JSON file for the same numbers, with their setting."),
+]
 Data = Annotated[str, arg(help=DATA_HELP)]
 OptionalData = Annotated[
     str | None,

@@ -126,7 +126,8 @@ class Comparison:
 
     def _check_folder(self) -> None:
         path = self.folder / _IDENTITY_FILE
-        text = yaml.safe_dump({**self.config.identity(), "data": self.data}, sort_keys=False)
+        identity = {**self.config.identity(), "data": Path(self.data).name}
+        text = yaml.safe_dump(identity, sort_keys=False)
         if path.is_file():
             if path.read_text() != text:
                 raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from theory.spacing import select_steps
 from ..bench.machine import describe, torch_machine
 from ..bench.path_costs import path_flops
 from ..bench.path_timing import compute_device, path_seconds, precision
+from ..bench.sampling_speed import path_calls
 from ..bench.setting import ComputeSetting
 from ..flexi_unet import FlexiUNet
 from ..training.config import TrainConfig
@@ -34,11 +34,7 @@ def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[P
 
 def sampling_calls(schedule: ResolutionSchedule, calls: int) -> dict[Path, int]:
     """Network calls on each path of a chain of about ``calls`` calls, see `sampler_steps`."""
-    sides = schedule.resolutions[sampler_steps(schedule, calls)].tolist()
-    found: dict[Path, int] = {}
-    for path in pairwise([*sides, schedule.resolution]):
-        found[path] = found.get(path, 0) + 1
-    return found
+    return path_calls(schedule, sampler_steps(schedule, calls))
 
 
 def sampler_steps(schedule: ResolutionSchedule, calls: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Costs of paths as `ssd bench unet` and `ssd bench train` measure and print them."""
 
+import json
 import re
 import time
 
@@ -36,10 +37,16 @@ def test_live_tensors_are_counted_while_they_live():
 
 
 @pytest.mark.parametrize("kind", ["unet", "train"])
-def test_every_path_is_measured_beside_the_one_level_network(kind, capsys):
-    main(["bench", kind, *QUICK])
+def test_every_path_is_measured_beside_the_one_level_network(kind, tmp_path, capsys):
+    main(["bench", kind, *QUICK, "-o", str(tmp_path / "r.json")])
     text = capsys.readouterr().out
     table = rows(text)
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written["setting"]["bf16"] is False
+    for row in written["results"]["paths"]:
+        printed = f"{row['milliseconds']:.1f}", f"{row['images_per_second']:.1f}"
+        assert table[row["path"]][3:5] == list(printed)
+    assert f"{written['results']['ratios'][0]['mixture']:.2f}" in text
     assert {"16", "8->16", "8"} <= table.keys()
     flops = {path: float(table[path][2]) for path in ("16", "8->16", "8")}
     assert flops["16"] > flops["8->16"] > flops["8"] > 0

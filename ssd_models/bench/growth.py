@@ -1,0 +1,229 @@
+"""`ssd bench growth`: how the cost of a chain grows with resolution and falls with levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from theory.comparison import PAPER
+from theory.costs import paper_architecture
+from theory.errors import InputError
+from theory.schedules import ResolutionSchedule
+from theory.spectrum import Spectrum
+
+from ..flexi_unet import FlexiUNet
+from . import schedules
+from .contenders import PathSize
+from .machine import describe, torch_machine
+from .path_costs import path_flops
+from .path_timing import compute_device, path_seconds, precision, precision_text, preset
+from .report import Column, Report, Table
+from .setting import GrowthSetting
+
+_SIZES = (Column("resolution", "px", lambda size: f"{size:3d}"), Column("levels", "levels", "d"))
+_LEVEL_COLUMNS = (
+    *_SIZES,
+    Column("public_gflop", "public, paper's", ".1f"),
+    Column("public_saving", "saving", ".2f"),
+    Column("paper_gflop", "ours, paper's", ".1f"),
+    Column("paper_saving", "saving", ".2f"),
+    Column("derived_gflop", "ours, derived", ".1f"),
+    Column("derived_saving", "saving", ".2f"),
+)
+_GROWTH_COLUMNS = (
+    *_SIZES,
+    Column("one_level_gflop", "one level", ".1f"),
+    Column("one_level_growth", "growth", ".2f"),
+    Column("paper_gflop", "paper's", ".1f"),
+    Column("paper_growth", "growth", ".2f"),
+    Column("derived_gflop", "derived", ".1f"),
+    Column("derived_growth", "growth", ".2f"),
+)
+_TIMED_COLUMNS = (
+    *_SIZES,
+    Column("paper_gflop", "paper's, GFLOP", ".2f"),
+    Column("paper_gflop_saving", "saving", ".2f"),
+    Column("paper_milliseconds", "ms", ".2f"),
+    Column("paper_saving", "saving", ".2f"),
+    Column("derived_gflop", "derived, GFLOP", ".2f"),
+    Column("derived_gflop_saving", "saving", ".2f"),
+    Column("derived_milliseconds", "ms", ".2f"),
+    Column("derived_saving", "saving", ".2f"),
+)
+
+
+@dataclass(frozen=True)
+class _Chains:
+    """The schedules of a resolution by number of levels, from one level to as many as it has."""
+
+    resolution: int
+    paper: Mapping[int, ResolutionSchedule]
+    derived: Mapping[int, ResolutionSchedule]
+
+    @classmethod
+    def of(cls, resolution: int, exponent: float, spectrum: Spectrum | None) -> _Chains:
+        if spectrum is None:
+            data = schedules.photograph_like(resolution, exponent)
+        else:
+            data = spectrum.at_resolution(resolution)
+        numbers = range(1, len(paper_architecture(resolution)[0]) + 1)
+        return cls(
+            resolution,
+            {levels: schedules.paper(resolution, levels) for levels in numbers},
+            {levels: schedules.derived(data, levels) for levels in numbers},
+        )
+
+    @property
+    def paths(self) -> list[PathSize]:
+        """All that any of the schedules uses."""
+        chains = [*self.paper.values(), *self.derived.values()]
+        found = {
+            path
+            for chain in chains
+            for path in zip(
+                chain.resolutions.tolist(), chain.output_resolutions.tolist(), strict=True
+            )
+        }
+        return sorted(found, reverse=True)
+
+
+def measure_growth(setting: GrowthSetting) -> Report:
+    """FLOP an image of mean calls by resolution and levels, and seconds where asked for."""
+    setting.check()
+    spectrum = None if setting.spectrum is None else Spectrum.load(setting.spectrum)
+    largest = None if spectrum is None else spectrum.resolution
+    counted, timed = (
+        [
+            _Chains.of(size, setting.exponent, spectrum)
+            for size in sorted(set(sizes))
+            if largest is None or size <= largest
+        ]
+        for sizes in (setting.resolutions, setting.measure)
+    )
+    if not counted:
+        raise InputError(
+            f"{setting.spectrum}: has {largest} px; give --resolutions of at most that"
+        )
+    device = compute_device()
+    bf16, compiled = precision(setting, device)
+    rows = [row for chains in counted for row in _counted(chains)]
+    tables = [
+        Table(
+            "levels", _LEVEL_COLUMNS, rows, "GFLOP an image of a mean call, by network and schedule"
+        ),
+        Table(
+            "resolutions",
+            _GROWTH_COLUMNS,
+            _growth(rows),
+            "The same of ours at the most levels, and how many times the resolution before",
+        ),
+    ]
+    if timed:
+        measured = [row for chains in timed for row in _timed(chains, setting)]
+        caption = (
+            f"{setting.network} network, an image of a mean call; batch {setting.batch}, "
+            f"{precision_text(bf16, compiled)}, median of {setting.repeats} turns"
+        )
+        tables.append(Table("timed", _TIMED_COLUMNS, measured, caption))
+    machine = torch_machine(device)
+    source = setting.spectrum or f"a power law of exponent {setting.exponent:g}"
+    return Report(
+        benchmark="growth",
+        heading=(
+            "Mean call of 1000 ancestral steps by resolution and number of levels; saving: over "
+            f"one level. {describe(machine)}.\nPaper's: {PAPER}; {schedules.DERIVED} on {source}. "
+            "FLOP, 2 per multiply-add, of the paper's widths.\nThe public network runs "
+            "whole at a change into full resolution and never runs the last decoder block of a\n"
+            "level; ours runs that block (costlier calls), and changes into full resolution "
+            "without the largest encoder level."
+        ),
+        setting={
+            **asdict(setting),
+            "bf16": bf16,
+            "compile": compiled,
+            "changes": {
+                f"{chains.resolution}": {
+                    "paper": schedules.changes_json(chains.paper[max(chains.paper)]),
+                    "derived": schedules.changes_json(chains.derived[max(chains.derived)]),
+                }
+                for chains in counted
+            },
+            "machine": machine,
+        },
+        tables=tables,
+    )
+
+
+def _counted(chains: _Chains) -> list[dict[str, Any]]:
+    """FLOP of the public network and of ours, of the paper's widths, by number of levels."""
+    tables = {}
+    for variant in ("paper", "default"):
+        with torch.device("meta"):
+            unet = FlexiUNet.from_preset(f"paper-{chains.resolution}", variant=variant)
+        tables[variant] = {path: path_flops(unet, *path) / 1e9 for path in chains.paths}
+    full = (chains.resolution, chains.resolution)
+    rows = []
+    for levels in chains.paper:
+        public = chains.paper[levels].chain_cost(tables["paper"])
+        row = {
+            "resolution": chains.resolution,
+            "levels": levels,
+            "public_gflop": public,
+            "public_saving": tables["paper"][full] / public,
+        }
+        for name, chain in (("paper", chains.paper), ("derived", chains.derived)):
+            cost = chain[levels].chain_cost(tables["default"])
+            row |= {f"{name}_gflop": cost, f"{name}_saving": tables["default"][full] / cost}
+        rows.append(row)
+    return rows
+
+
+def _growth(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One level and the most levels of each resolution, over the resolution before."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        if row["levels"] == 1:
+            found.append({"one_level_gflop": row["paper_gflop"]})
+        found[-1] |= {key: row[key] for key in ("resolution", "levels")}
+        found[-1] |= {key: row[key] for key in ("paper_gflop", "derived_gflop")}
+    for before, after in pairwise(found):
+        for name in ("one_level", "paper", "derived"):
+            after[f"{name}_growth"] = after[f"{name}_gflop"] / before[f"{name}_gflop"]
+    return found
+
+
+def _timed(chains: _Chains, setting: GrowthSetting) -> list[dict[str, Any]]:
+    """FLOP and milliseconds an image of a network of the setting's widths."""
+    device = compute_device()
+    bf16, compiled = precision(setting, device)
+    unet = preset(setting, chains.resolution)
+    flops = {path: path_flops(unet, *path) / 1e9 for path in chains.paths}
+    seconds = path_seconds(
+        unet,
+        chains.paths,
+        setting.batch,
+        setting.repeats,
+        bf16=bf16,
+        compile=compiled,
+        device=device,
+    )
+    milliseconds = {path: 1000 * elapsed / setting.batch for path, elapsed in seconds.items()}
+    full = (chains.resolution, chains.resolution)
+    rows = []
+    for levels in chains.paper:
+        row: dict[str, Any] = {"resolution": chains.resolution, "levels": levels}
+        for name, chain in (("paper", chains.paper), ("derived", chains.derived)):
+            cost = chain[levels].chain_cost(flops)
+            elapsed = chain[levels].chain_cost(milliseconds)
+            row |= {
+                f"{name}_gflop": cost,
+                f"{name}_gflop_saving": flops[full] / cost,
+                f"{name}_milliseconds": elapsed,
+                f"{name}_saving": milliseconds[full] / elapsed,
+            }
+        rows.append(row)
+    return rows

@@ -1,0 +1,71 @@
+"""The schedules that benchmarks compare: one level (DDPM), the paper's, and a derived one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from theory.comparison import PAPER
+from theory.derive import derive_schedule
+from theory.errors import InputError
+from theory.noise import NoiseSchedule
+from theory.schedules import ResolutionSchedule, halved_levels
+from theory.spectrum import Spectrum
+
+ONE_LEVEL = "one level (DDPM)"
+PAPERS = "paper's schedule, its noise"
+_TOLERANCE = 0.1
+DERIVED = f"derived, snr <= {_TOLERANCE:g}"
+
+# A pixel of the built-in photographs has a variance of 0.24 in each of three channels, nearly all
+# of it in one colour component. Falling off with 1/|k|², that much derives the changes 351, 486,
+# 606 at 64 px, where the photographs' own spectrum derives 365, 515, 628.
+_PIXEL_VARIANCE = 0.7
+
+
+def one_level(resolution: int) -> ResolutionSchedule:
+    """DDPM: all 1000 steps at full resolution."""
+    return ResolutionSchedule.full_resolution(resolution, NoiseSchedule.linear())
+
+
+def paper(resolution: int, levels: int) -> ResolutionSchedule:
+    """The paper's own choice, with its noise."""
+    return ResolutionSchedule.paper(resolution, levels, PAPER, NoiseSchedule.linear())
+
+
+def derived(spectrum: Spectrum, levels: int) -> ResolutionSchedule:
+    """Smallest resolutions with snr at most 0.1 in what they discard, matched noise."""
+    sizes = halved_levels(spectrum.resolution, levels)
+    return derive_schedule(spectrum, NoiseSchedule.linear(), sizes, tolerance=_TOLERANCE)
+
+
+def photograph_like(resolution: int, exponent: float) -> Spectrum:
+    """Power law with the power of photographs in their brightest colour component."""
+    return Spectrum.power_law(resolution, exponent, _PIXEL_VARIANCE)
+
+
+def loaded(path: str, resolution: int) -> ResolutionSchedule:
+    """Schedule of a file; `InputError` if it has another resolution."""
+    schedule = ResolutionSchedule.load(path)
+    if schedule.resolution != resolution:
+        raise InputError(
+            f"{path}: has resolution {schedule.resolution}, not {resolution}; give --resolution "
+            f"{schedule.resolution}"
+        )
+    return schedule
+
+
+def network_levels(levels: int, chains: Iterable[ResolutionSchedule]) -> int:
+    """Levels R, R/2, … that a network for those schedules needs, ``levels`` at least."""
+    lowest = (chain.resolution // min(chain.levels) for chain in chains)  # powers of two
+    return max(levels, *(factor.bit_length() for factor in lowest))
+
+
+def changes_text(schedule: ResolutionSchedule) -> str:
+    """Where it changes, such as ``438: 64->32, 750: 32->16``."""
+    changes = schedule.changes.items()
+    return ", ".join(f"{t}: {a}->{b}" for t, (a, b) in changes) or "no changes"
+
+
+def changes_json(schedule: ResolutionSchedule) -> dict[str, list[int]]:
+    """The same as a JSON value."""
+    return {str(t): list(sides) for t, sides in schedule.changes.items()}
