@@ -49,3 +49,9 @@ def save_table(
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a Markdown table; the first row is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

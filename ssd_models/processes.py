@@ -35,6 +35,14 @@ def check_all_found(found: int) -> None:
         )
 
 
+def part_ways() -> None:
+    """End what `gathered` began, so that processes may end at different times."""
+    if num_processes() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=True).destroy_process_group()
+
+
 def gathered(objects: list[T]) -> list[T]:
     """Objects of all processes, in their order, on each of them; waits for all."""
     if num_processes() == 1:

@@ -68,8 +68,10 @@ class EvaluateCommand:
         from theory.posterior import check_eta
 
         check_eta(self.eta)
-        if min(self.number, self.batch) < 1 or self.seed < 0 or (self.steps or 1) < 1:
-            raise InputError("-n, --steps and --batch must be at least 1, --seed at least 0")
+        if self.number < 20:
+            raise InputError(f"-n {self.number}: needs at least 20 generated images")
+        if self.batch < 1 or self.seed < 0 or (self.steps is not None and self.steps < 1):
+            raise InputError("--steps and --batch must be at least 1, --seed at least 0")
         where = Path(self.what)
         is_run = (where / "config.yaml").is_file()
         output = Path(self.output or (where / EVALUATION_FILE if is_run else EVALUATION_FILE))
@@ -100,9 +102,9 @@ class EvaluateCommand:
         if process_index():
             return {}
         training = real.training
-        result = evaluate_images(samples, training, training, real.held_out, self.seed)
+        result = evaluate_images(samples, training, training, real.held_out, self.seed, True)
         result |= {"model": str(run), "data": real.name, "sampling": setting}
-        result["denoising"] = self._denoising(pipeline, real.held_out)
+        result |= self._denoising(pipeline, real.held_out)
         return result | self._inception(samples, training)
 
     def _of_model(self, model: Path) -> dict[str, Any]:
@@ -126,7 +128,7 @@ class EvaluateCommand:
 
         if process_index():
             return {}
-        result = evaluate_images(samples, real, seed=self.seed)
+        result = evaluate_images(samples, real, seed=self.seed, progress=True)
         return result | {"data": str(self.data)} | self._inception(samples, real)
 
     def _real(self, resolution: int) -> np.ndarray:
@@ -140,10 +142,13 @@ class EvaluateCommand:
         from ..generating import own_device
         from ..pipeline import ScaleSpacePipeline
 
+        if not model.is_dir():  # nor is it sought on the hub
+            raise InputError(f"{model}: the run has no model yet; go on with `ssd train --resume`")
         return ScaleSpacePipeline.from_pretrained(model).to(own_device())
 
     def _sample(self, pipeline: Any) -> tuple[np.ndarray, dict[str, Any]]:
         from ..generating import generate
+        from ..processes import part_ways
 
         images = generate(
             pipeline,
@@ -158,6 +163,7 @@ class EvaluateCommand:
             max_batch=self.batch,
             progress=process_index() == 0,
         )
+        part_ways()  # the first process measures by itself
         return images, {
             "calls": len(pipeline.scheduler.timesteps),
             "eta": self.eta,
@@ -174,21 +180,31 @@ class EvaluateCommand:
 
         return use_bf16(own_device()) if self.bf16 is None else self.bf16
 
-    def _denoising(self, pipeline: Any, held_out: np.ndarray) -> list[dict[str, Any]]:
-        from ..metrics.denoising import level_errors
+    def _denoising(self, pipeline: Any, held_out: np.ndarray) -> dict[str, Any]:
+        from ..gaussian import LARGEST_DENSE
+        from ..metrics.denoising import change_errors, level_errors
 
-        return level_errors(pipeline, held_out, self.seed, self.batch, self._bf16())
+        setting = (self.seed, self.batch, self._bf16())
+        found = {"denoising": level_errors(pipeline, held_out, *setting, progress=True)}
+        schedule = pipeline.scheduler.schedule
+        exact = schedule.operator == "dct" or max((0, *schedule.levels[1:])) <= LARGEST_DENSE
+        if pipeline.spectrum is not None and exact:
+            found["changes"] = change_errors(pipeline, held_out, *setting)
+        return found
 
     def _check_inception(self) -> None:
-        if self.inception not in (None, "download"):
-            from ..metrics.inception import check_weights
+        if self.inception is not None:
+            from ..metrics.inception import check_inception
 
-            check_weights(Path(self.inception))
+            check_inception(self._weights())
 
     def _inception(self, samples: np.ndarray, real: np.ndarray) -> dict[str, Any]:
         if self.inception is None:
             return {}
         from ..metrics.inception import inception_metrics
 
-        weights = None if self.inception == "download" else self.inception
-        return {"inception": inception_metrics(samples, real, weights)}
+        found = inception_metrics(samples, real, self._weights(), None, self.seed, True)
+        return {"inception": found}
+
+    def _weights(self) -> str | None:
+        return None if self.inception == "download" else self.inception

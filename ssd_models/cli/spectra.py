@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from theory.errors import InputError
 
-from ..processes import process_index
+from ..processes import part_ways, process_index
 from .options import Data, Limit, Output, Resolution, Seed, SkipBad, report_skipped
 
 
@@ -52,6 +52,7 @@ class SpectrumCommand:
             progress=process_index() == 0,
             skipped=skipped,
         )
+        part_ways()
         if process_index():
             return
         report_skipped(skipped, spectrum.count)

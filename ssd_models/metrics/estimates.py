@@ -9,6 +9,8 @@ import numpy as np
 
 from theory.errors import InputError
 
+from .threads import mapped
+
 GROUPS = 10  # of images; a standard error is itself uncertain by about 1/√(2 · 9) of its value
 
 
@@ -56,7 +58,7 @@ def jackknife(
     Parameters
     ----------
     statistic : function of two arrays of rows
-        Returns a number, or an array of one shape.
+        Returns a number, or an array of one shape; called from several threads.
     sampled : (N, ...) array
     reference : (M, ...) array
     groups : int
@@ -78,16 +80,17 @@ def jackknife(
     both come from one distribution, the more so the fewer they are, so only distances of equal
     counts compare.
     """
-    if groups < 2 or groups > 256:
-        raise InputError(f"groups {groups}: give 2 to 256")
+    if not 2 <= groups <= 255:
+        raise InputError(f"groups {groups}: give 2 to 255")
     if min(len(sampled), len(reference)) < groups:
         raise InputError(
             f"jackknife: needs at least {groups} images of each kind, got {len(sampled)} and "
             f"{len(reference)}"
         )
     one, other = image_groups(len(sampled), groups), image_groups(len(reference), groups)
-    replicates = [statistic(sampled[one != g], reference[other != g]) for g in range(groups)]
-    return Estimate(
-        np.asarray(statistic(sampled, reference), dtype=np.float64),
-        np.asarray(replicates, dtype=np.float64),
-    )
+
+    def without(group: int) -> np.ndarray | float:
+        return statistic(sampled[one != group], reference[other != group])
+
+    values = np.asarray(mapped(without, range(groups + 1)), dtype=np.float64)
+    return Estimate(values[groups], values[:groups])  # the last call leaves out nothing

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from theory.errors import InputError
 
@@ -17,7 +19,7 @@ from .octaves import octave_decibels_estimate
 from .sliced_wasserstein import pyramid_sides, sliced_wasserstein
 
 LEAST = 20  # images of each kind
-_REFERENCE, _BASELINE = range(2)  # streams of random numbers
+_REFERENCE, _BASELINE, _SAMPLED = range(3)  # streams of random numbers
 
 
 def evaluate_images(
@@ -26,6 +28,7 @@ def evaluate_images(
     training: ImageArray | None = None,
     held_out: np.ndarray | None = None,
     seed: int = 0,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Measure generated images against real ones.
 
@@ -42,13 +45,15 @@ def evaluate_images(
         For `memorization`: what the generating network was trained on, and what it never saw.
     seed : int
         Of the choice, and of patches and directions.
+    progress : bool
+        Show a bar on standard error.
 
     Returns
     -------
     dict
         Plain numbers: ``counts``, ``seed``, ``metrics`` and ``baseline``, by the name of the metric
         its ``value``, ``standard_error`` and ``interval`` (95 %), each a number, a list over
-        octaves or an object.
+        octaves or an object; None for a number that is not finite.
 
     Raises
     ------
@@ -63,19 +68,25 @@ def evaluate_images(
     count = min(len(sampled), len(reference))
     real = _chosen(reference, count, [seed, _REFERENCE])
     check_pair(sampled, real, LEAST)
-    metrics = distances(sampled[:count], real, seed)
+    own = sampled if len(sampled) == count else _chosen(sampled, count, [seed, _SAMPLED])
     counts = {"sampled": count, "reference": count}
-    if training is not None and held_out is not None:
-        found = memorization(sampled[:count], held_out, training)
-        metrics["memorization"] = _named(found, NAMES)
-        counts |= {"training": len(training), "held_out": len(held_out)}
     half = min(count, len(reference) // 2)
-    both = _chosen(reference, 2 * half, [seed, _BASELINE])
+    with tqdm(total=3, desc="measure", unit="step", disable=not progress) as bar:
+        metrics = distances(own, real, seed)
+        bar.update()
+        if training is not None and held_out is not None:
+            found = memorization(own, held_out, training)
+            metrics["memorization"] = _named(found, NAMES)
+            counts |= {"training": len(training), "held_out": len(held_out)}
+        bar.update()
+        both = _chosen(reference, 2 * half, [seed, _BASELINE])
+        baseline = distances(both[::2], both[1::2], seed)
+        bar.update()
     return {
         "counts": {**counts, "baseline": half},
         "seed": seed,
         "metrics": metrics,
-        "baseline": distances(both[::2], both[1::2], seed),
+        "baseline": baseline,
     }
 
 
@@ -90,16 +101,24 @@ def distances(sampled: np.ndarray, real: np.ndarray, seed: int = 0) -> dict[str,
 
 
 def table(result: dict[str, Any]) -> str:
-    """The numbers of `evaluate_images` for reading, with 95 % intervals."""
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in
-                       result["counts"].items())  # fmt: skip
-    lines = [f"images: {counts}; seed {result['seed']}", ""]
-    lines.append(f"{'metric':34s} {'value':>9s} {'95 % interval':>21s} {'real/real':>10s}")
+    """The numbers of `evaluate_images` for reading, with 95 % intervals.
+
+    Errors of denoising and Inception metrics are shown where ``denoising``, ``changes``
+    (`ssd_models.metrics.denoising`) and ``inception`` were added to them.
+    """
+    counts = result["counts"]
+    shown = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    lines = [f"images: {shown}; seed {result['seed']}"]
+    if counts["baseline"] < counts["sampled"]:
+        lines.append(
+            f"real/real: of {counts['baseline']} images each, fewer than compared, so too large"
+        )
+    lines += ["", f"{'metric':34s} {'value':>9s} {'95 % interval':>21s} {'real/real':>10s}"]
     for name, estimate in result["metrics"].items():
         base = result["baseline"].get(name)
-        for label, value, low, high, real in _rows(name, estimate, base):
-            shown = "" if real is None else f"{real:10.3f}"
-            lines.append(f"{label:34s} {value:9.3f} {low:10.3f} {high:10.3f} {shown}".rstrip())
+        for label, *cells, real in _rows(name, estimate, base):
+            value, low, high, other = ("-" if v is None else f"{v:.3f}" for v in (*cells, real))
+            lines.append(f"{label:34s} {value:>9s} {low:>10s} {high:>10s} {other:>10s}")
     if rows := result.get("denoising"):
         lines += [
             "",
@@ -114,6 +133,15 @@ def table(result: dict[str, Any]) -> str:
                 f"{row['step']:6d} {row['level']:6d} {row['error']:10.3g} "
                 f"{1.96 * row['standard_error']:10.2g} {linear}".rstrip()
             )
+    if rows := result.get("changes"):
+        lines += [
+            "",
+            "error at changes over the best linear one's, all frequencies and the new octave",
+        ]
+        for row in rows:
+            parts = (row["all"], row["new_octave"])
+            cells = [f"{p['over_linear']:.3f} ± {1.96 * p['standard_error']:.3f}" for p in parts]
+            lines.append(f"{row['step']:6d} {row['from']} -> {row['to']}: {', '.join(cells)}")
     if found := result.get("inception"):
         lines += ["", "inception: " + ", ".join(f"{k} {v}" for k, v in found.items())]
     return "\n".join(lines)
@@ -149,20 +177,27 @@ def _chosen(images: ImageArray, count: int, seed: list[int]) -> np.ndarray:
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
     return {
-        "value": estimate.value.tolist(),
-        "standard_error": estimate.standard_error.tolist(),
-        "interval": estimate.interval.tolist(),
+        "value": _finite(estimate.value.tolist()),
+        "standard_error": _finite(estimate.standard_error.tolist()),
+        "interval": _finite(estimate.interval.tolist()),
     }
 
 
 def _named(estimate: Estimate, names: list[str] | tuple[str, ...]) -> dict[str, Any]:
     """`_plain` with the entries of a vector by name."""
 
-    def by_name(values: np.ndarray) -> dict[str, float]:
-        return dict(zip(names, values.tolist(), strict=True))
+    def by_name(values: np.ndarray) -> dict[str, Any]:
+        return dict(zip(names, _finite(values.tolist()), strict=True))
 
     return {
         "value": by_name(estimate.value),
         "standard_error": by_name(estimate.standard_error),
         "interval": [by_name(end) for end in estimate.interval],
     }
+
+
+def _finite(values: Any) -> Any:
+    """Numbers, or lists of them, with None for infinity and NaN, which JSON does not have."""
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return values if math.isfinite(values) else None

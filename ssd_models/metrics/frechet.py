@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import eigh
+import torch
+from torch import Tensor
 
 from theory.errors import InputError
 
@@ -30,20 +31,18 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     InputError
         If shapes do not fit.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise InputError(
             f"features: have shapes {a.shape} and {b.shape}; give (N, D) and (M, D) with at least "
             "two rows"
         )
-    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
-    covariance_a, covariance_b = _covariance(a - mean_a), _covariance(b - mean_b)
-    values, vectors = eigh(covariance_a)
-    root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T
-    cross = eigh(root @ covariance_b @ root, eigvals_only=True)
-    apart = np.sum((mean_a - mean_b) ** 2)
-    traces = np.trace(covariance_a) + np.trace(covariance_b)
-    return max(float(apart + traces - 2 * np.sqrt(cross.clip(min=0)).sum()), 0.0)
+    (mean_a, covariance_a), (mean_b, covariance_b) = _moments(a), _moments(b)
+    values, vectors = torch.linalg.eigh(covariance_a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ covariance_b @ root).clamp(min=0)
+    apart = (mean_a - mean_b).square().sum()
+    traces = covariance_a.trace() + covariance_b.trace()
+    return max(float(apart + traces - 2 * cross.sqrt().sum()), 0.0)
 
 
 def frechet_scattering(
@@ -79,5 +78,9 @@ def frechet_of_features(
     return jackknife(frechet_distance, sampled / unit, reference / unit, groups)
 
 
-def _covariance(centred: np.ndarray) -> np.ndarray:
-    return centred.T @ centred / (len(centred) - 1)
+def _moments(features: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and covariance (D, D) in float64."""
+    rows = torch.from_numpy(features.astype(np.float64))
+    mean = rows.mean(dim=0)
+    centred = rows - mean
+    return mean, centred.T @ centred / (len(rows) - 1)

@@ -1,14 +1,16 @@
-"""FID, KID, precision and recall by torch-fidelity, where its weights may be had."""
+"""FID, KID, precision and recall of Inception features by torch-fidelity, an optional extra."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from theory.errors import InputError, reason
@@ -16,6 +18,7 @@ from theory.errors import InputError, reason
 from .checks import check_pair
 
 INSTALL = 'pip install "scale-space-diffusion[metrics]"'
+_NETWORK = "inception-v3-compat"
 _NAMES = {  # torch-fidelity's, and ours
     "frechet_inception_distance": "fid",
     "kernel_inception_distance_mean": "kid",
@@ -35,7 +38,7 @@ class _Images(Dataset):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index: int) -> Tensor:
         image = torch.from_numpy(np.ascontiguousarray(self._images[index]))
         return image.permute(2, 0, 1).expand(3, -1, -1).contiguous()
 
@@ -45,8 +48,13 @@ def inception_metrics(
     reference: np.ndarray,
     weights: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """FID (Heusel et al. 2017), KID (Bińkowski et al. 2018), precision and recall.
+
+    All of the same Inception features; the paper of the latter two (Kynkäänniemi et al. 2019) has
+    those of VGG16, later work Inception's.
 
     Parameters
     ----------
@@ -56,7 +64,12 @@ def inception_metrics(
         Local file of torch-fidelity's Inception network, as its download; without one
         torch-fidelity downloads it.
     cache : folder, optional
-        Of statistics of reference images, by their digest; torch-fidelity's own by default.
+        Of features of reference images, by digests of these and of the weights; torch-fidelity's
+        own by default. It reads them back as pickles: give no folder that others write to.
+    seed : int
+        Of the subsets for KID.
+    progress : bool
+        Say on standard error what is done.
 
     Returns
     -------
@@ -67,44 +80,87 @@ def inception_metrics(
     Raises
     ------
     InputError
-        If torch-fidelity cannot be used, the weights are no tensors, or images do not fit.
+        If torch-fidelity cannot be used, the weights are none of this network, or images do not
+        fit.
     """
     check_pair(sampled, reference, 4)
-    if weights is not None:
-        check_weights(Path(weights))
-    try:
-        import torch_fidelity
-    except (ImportError, RuntimeError) as error:  # torchvision of another torch: RuntimeError
-        raise InputError(
-            f"inception metrics: torch-fidelity cannot be used ({reason(error)}); {INSTALL}"
-        ) from None
-    digest = hashlib.sha256(np.ascontiguousarray(reference).tobytes()).hexdigest()[:16]
-    found = torch_fidelity.calculate_metrics(
-        input1=_Images(sampled),
-        input2=_Images(reference),
-        input2_cache_name=f"{digest}-{Path(weights).name if weights else 'own'}",
-        cache_root=None if cache is None else str(cache),
-        feature_extractor_weights_path=None if weights is None else str(weights),
-        cuda=torch.cuda.is_available(),
-        fid=True,
-        kid=True,
-        prc=True,
-        kid_subset_size=min(_SUBSET, len(sampled), len(reference)),
-        verbose=False,
-    )
+    state = check_inception(weights)
+    import torch_fidelity
+
+    key = hashlib.sha256(repr(reference.shape).encode())
+    key.update(np.ascontiguousarray(reference).tobytes())
+    key.update(b"" if weights is None else Path(weights).read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        own = None
+        if state is not None:  # torch-fidelity unpickles without restraint: it gets our own file
+            own = str(Path(folder, "weights.pth"))
+            torch.save(state, own)
+        try:
+            found = torch_fidelity.calculate_metrics(
+                input1=_Images(sampled),
+                input2=_Images(reference),
+                input2_cache_name=key.hexdigest()[:32],
+                cache_root=None if cache is None else str(cache),
+                feature_extractor=_NETWORK,
+                feature_extractor_weights_path=own,
+                cuda=torch.cuda.is_available(),
+                fid=True,
+                kid=True,
+                prc=True,
+                kid_subset_size=min(_SUBSET, len(sampled), len(reference)),
+                rng_seed=seed,
+                save_cpu_ram=True,  # distances in parts, not all at once
+                verbose=progress,
+            )
+        except RuntimeError as error:
+            if state is None or "state_dict" not in str(error):
+                raise
+            raise InputError(
+                f"{weights}: are the weights of another network ({reason(error, 100)} …); give "
+                "torch-fidelity's, or `download`"
+            ) from None
     return {
         **{ours: float(found[name]) for name, ours in _NAMES.items()},
         "counts": {"sampled": len(sampled), "reference": len(reference)},
     }
 
 
-def check_weights(path: Path) -> None:
-    """Refuse a file that holds anything but tensors: torch-fidelity would run code from it."""
+def check_inception(weights: str | os.PathLike[str] | None = None) -> dict[str, Tensor] | None:
+    """Refuse weights and installations that cannot be used, before long work is spent.
+
+    Returns
+    -------
+    dict or None
+        The file's tensors, without weights None.
+
+    Raises
+    ------
+    InputError
+        If a file holds anything but tensors, as code in it would be run, or torch-fidelity or the
+        torchvision that it needs cannot be imported.
+    """
+    state = None if weights is None else _tensors(Path(weights))
+    try:
+        import torch_fidelity  # noqa: F401
+    except (ImportError, RuntimeError) as error:  # a torchvision of another torch: RuntimeError
+        raise InputError(
+            f"inception metrics: torch-fidelity cannot be used ({reason(error)}); {INSTALL}"
+        ) from None
+    return state
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; give one, or `download`")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # as many kinds as there are files that are none
-        raise InputError(f"{path}: is no file of weights ({reason(error)})") from None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{path}: holds something else than named tensors")
+        raise InputError(
+            f"{path}: is no file of weights ({reason(error)}); give torch-fidelity's, or `download`"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(
+            f"{path}: holds something else than named tensors; give torch-fidelity's weights, or "
+            "`download`"
+        )
+    return state

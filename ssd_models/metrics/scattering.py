@@ -9,7 +9,6 @@ with that library's.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -17,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
-from theory.cores import available_cores
 from theory.errors import InputError
 
 from .checks import check_images
+from .threads import mapped
 
 ANGLES = 4  # L directions, π/L apart
 SMALLEST = 16  # pixels
@@ -83,15 +82,7 @@ def scattering_features(images: np.ndarray) -> np.ndarray:
         parts = [zero, adaptive_avg_pool2d(one.flatten(1, 2), 2), two.mean(dim=(2, 3))]
         return torch.cat([part.flatten(1) for part in parts], dim=1).numpy()
 
-    # Threads of one batch each share a cache better than the threads of each small transform.
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(
-            available_cores(), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            return np.concatenate(list(pool.map(of_batch, range(0, len(images), _BATCH))))
-    finally:
-        torch.set_num_threads(before)  # threads that others start would have one too
+    return np.concatenate(mapped(of_batch, range(0, len(images), _BATCH)))
 
 
 def scattering(x: Tensor, scales: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -61,5 +61,8 @@ def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImage
     source = open_images(where, schedule.resolution, limit=config.limit, seed=config.seed)
     out = held_out(source.names(), config.held_out)
     if not out.any():
-        raise InputError(f"{run}: holds out none of the {len(out)} images of {where}")
+        raise InputError(
+            f"{run}: holds out none of the {len(out)} images of {where}; train with --held-out, or "
+            f"evaluate {folder / 'model'} with --data"
+        )
     return RunImages(where, source.random_access(progress=True), out)

@@ -465,6 +465,25 @@ def _():
     write("run/model/config.json", "{")
 
 
+plain("nothing to evaluate", "evaluate nowhere --data images", "no such run, model or images")
+plain("a run without held-out images", "evaluate run", "holds out none of the 12 images")
+plain("too few images to evaluate", "evaluate images --data images", "needs at least 20 generated")
+
+
+@case("a run to evaluate without its model", "evaluate run", "run/model: the run has no model yet")
+def _():
+    shutil.rmtree("run/model")
+
+
+@case(
+    "code in weights",
+    "evaluate run --inception weights.pth",
+    "weights.pth: is no file of weights",
+)
+def _():
+    torch.save({"state": Attack()}, "weights.pth")
+
+
 @case("a public checkpoint with code in it", "import-official c.pt -o out --levels 2", "c.pt")
 def _():
     with open("c.pt", "wb") as file:

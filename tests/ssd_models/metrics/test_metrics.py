@@ -1,5 +1,8 @@
 """Distances between sets of images: nothing between two halves, and more the more is changed."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +30,7 @@ from ssd_models.metrics.sliced_wasserstein import (
     sliced_wasserstein,
     slices,
 )
+from ssd_models.metrics.threads import mapped
 from theory import Spectrum
 from theory.oracle import octave_decibels
 
@@ -185,53 +189,81 @@ def test_frechet_distance_is_that_of_gaussians():
     assert frechet_distance(signs, scaled) == pytest.approx(4 + 1 + 1 + 16, rel=1e-9)
 
 
-def test_a_wave_has_the_scattering_that_its_filters_say():
-    """A complex wave is scaled by each wavelet's transfer function, and its modulus is flat."""
-    scales = 3
-    size = SIZE + 2 * 2**scales  # with the borders that are added
-    row, column = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
-    down, across = 6, 10  # cycles over the padded size
-    wave = np.exp(2j * np.pi * (down * row + across * column) / size)
-    for scale in range(scales):
-        transfer = wavelets(size, 0, scale)[:, down, across].numpy()
-        for angle in range(ANGLES):
-            filtered = np.fft.ifft2(np.fft.fft2(wave) * wavelets(size, 0, scale)[angle].numpy())
-            np.testing.assert_allclose(np.abs(filtered), abs(transfer[angle]), atol=1e-5)
-    assert (wavelets(size, 0, 0)[:, 0, 0].abs() < 1e-6).all()  # no mean
-    assert low_pass(size, 0, scales)[0, 0] == pytest.approx(1)
+def test_a_wave_has_the_scattering_of_morlet_wavelets():
+    """Half the transfer function, whose closed form is the literature's; moduli of waves are flat.
+
+    A cosine about the first and the last pixel goes on over the reflected borders as it is.
+    """
+    scales, cycles = 3, 14
+    frequency = np.pi * cycles / (SIZE - 1)
+    wave = np.cos(frequency * np.arange(SIZE))
+    for image, along in ((np.tile(wave, (SIZE, 1)), 2), (np.tile(wave[:, None], SIZE), 0)):
+        zero, one, two = scattering(torch.from_numpy(image)[None, None].float(), scales)
+        for scale in (0, 1):
+            deviation, centre = 0.8 * 2**scale, 0.75 * np.pi / 2**scale
+
+            def gaussian(distance, deviation=deviation):
+                return np.exp(-((deviation * distance) ** 2) / 2)
+
+            mean = gaussian(centre) * gaussian(frequency)
+            expected = (gaussian(frequency - centre) - mean) / 2
+            found = one[0, 0, scale * ANGLES + along, 1:-1, 1:-1]
+            np.testing.assert_allclose(found, expected, rtol=0.03)
+            assert expected > 0.15
+        assert zero[..., 1:-1, 1:-1].abs().max() < 1e-3
+        assert two[..., 1:-1, 1:-1].max() < 0.03
 
 
-def test_one_coefficient_by_convolution():
+def morlet(scale, angle):
+    """The wavelet as the literature writes it, on pixels: a wave less its mean in a Gaussian."""
+    deviation, centre = 0.8 * 2**scale, 0.75 * np.pi / 2**scale
+    reach = np.arange(-20, 21)
+    row, column = np.meshgrid(reach, reach, indexing="ij")
+    window = np.exp(-(row**2 + column**2) / (2 * deviation**2)) / (2 * np.pi * deviation**2)
+    wave = window * np.exp(1j * centre * (row * np.cos(angle) + column * np.sin(angle)))
+    return wave - wave.sum() / window.sum() * window
+
+
+def test_coefficients_by_convolution():
     image = np.random.default_rng(7).normal(size=(SIZE, SIZE)).astype(np.float32)
-    scales, scale, angle = 3, 1, 2
-    step = 2**scales
+    image = ndimage.gaussian_filter(image, 0.5)
+    scales, step = 3, 8
+    zero, one, two = (part[0].numpy() for part in scattering(torch.tensor(image)[None, None], 3))
+
+    def convolved(values, kernel):
+        parts = [ndimage.convolve(values, part, mode="wrap") for part in (kernel.real, kernel.imag)]
+        return np.hypot(*parts)
+
+    def averaged(values):
+        low = ndimage.gaussian_filter(values, 0.8 * 2 ** (scales - 1), mode="wrap", truncate=8)
+        return low[step:-step:step, step:-step:step]
+
     padded = np.pad(image, step, mode="reflect")
-    size = len(padded)
-    wave, low = (  # around the middle of an odd number of pixels; what is cut off is next to zero
-        np.fft.fftshift(np.fft.ifft2(transfer.numpy()))[1:, 1:]
-        for transfer in (wavelets(size, 0, scale)[angle], low_pass(size, 0, scales))
-    )
-    parts = [ndimage.convolve(padded, part, mode="wrap") for part in (wave.real, wave.imag)]
-    averaged = ndimage.convolve(np.hypot(*parts), low.real, mode="wrap")
-    expected = averaged[step:-step:step, step:-step:step]
-    _, one, _ = scattering(torch.from_numpy(image)[None, None], scales)
-    np.testing.assert_allclose(one[0, 0, scale * ANGLES + angle], expected, rtol=3e-2)
+    np.testing.assert_allclose(zero[0], averaged(padded), atol=1e-3)
+    for scale, allowed in ((1, 3e-2), (0, 1e-5)):  # pixels that are left out alias a little
+        first = convolved(padded, morlet(scale, np.pi / 2))
+        np.testing.assert_allclose(one[0, scale * ANGLES + 2], averaged(first), rtol=allowed)
+    second = averaged(convolved(first, morlet(1, np.pi / 4)))
+    place = 2 * ANGLES + 1  # of the scales 0, 1: angles π/2, then π/4
+    np.testing.assert_allclose(two[place], second, rtol=3e-2)
 
 
 def test_scattering_contracts_and_has_its_size():
     rng = np.random.default_rng(8)
     images = rng.integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
-    threads = torch.get_num_threads()
-    features = scattering_features(images)
-    assert torch.get_num_threads() == threads
-    assert features.shape == (24, 240)
+    assert scattering_features(images).shape == (24, 240)
     assert scattering_features(images[:, ::2, ::2, :1]).shape == (24, 16 + 2 * 4 * 4 + 16)
-    step = 2**3
-    x = torch.from_numpy(rng.normal(size=(2, 1, SIZE, SIZE))).float()
-    coefficients = [part.flatten(1) for part in scattering(x, 3)]
-    apart = torch.cat(coefficients, dim=1).diff(dim=0).norm()
-    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (step, step), (step, step)), mode="reflect")
-    assert apart < np.linalg.norm(np.diff(padded, axis=0))
+    scales, step = 3, 2**3
+    power = low_pass(SIZE + 2 * step, 0, scales) ** 2
+    for scale in range(scales):  # of real images, whose frequencies come in pairs ω, −ω
+        squares = (wavelets(SIZE + 2 * step, 0, scale) ** 2).sum(dim=0)
+        power += (squares + squares.flip(0, 1).roll((1, 1), (0, 1))) / 2
+    assert 0.1 < power.min() < power.max() < 1 + 1e-5  # Littlewood-Paley: no frequency is lost
+    x = torch.from_numpy(rng.normal(size=(SIZE, SIZE))).float()
+    for y in (x + 0.5, x.flip(0), torch.from_numpy(rng.normal(size=(SIZE, SIZE))).float()):
+        parts = [part.flatten(1) for part in scattering(torch.stack([x, y])[:, None], scales)]
+        apart = torch.cat(parts, dim=1).diff(dim=0).norm() * step  # a point stands for 64 pixels
+        assert apart < np.linalg.norm(np.pad(x - y, step, mode="reflect"))
     assert "cannot be used; reduce them" in refusal(
         lambda: scattering_features(images[:, :30, :30])
     )
@@ -269,7 +301,30 @@ def test_evaluation_names_counts_and_errors(photos):
     assert "60 sampled, 60 reference" in shown
     again = distances(worse, photos[60:120], seed=1)
     assert list(again) == ["frechet_scattering", "sliced_wasserstein", "octave_decibels"]
+    flat = evaluate_images(np.full_like(worse, 7), photos[:100], seed=1)
+    assert flat["counts"]["baseline"] == 50
+    assert flat["metrics"]["octave_decibels"]["value"] == [None] * 5  # no power: minus infinity
+    json.dumps(flat, allow_nan=False)
+    assert "of 50 images each, fewer than compared" in table(flat)
     few = refusal(lambda: evaluate_images(worse[:10], photos))
     assert "needs at least 20 generated and 40 real images, got 10" in few
     other = refusal(lambda: evaluate_images(to_uint8(to_float(worse))[:, ::2, ::2], photos))
     assert "have 16 px and 3 channels, the reference images 32 px" in other
+
+
+def test_of_more_samples_than_real_images_some_are_taken_at_random(photos):
+    """Not the first ones, which may all be of one class."""
+    ordered = np.concatenate([photos[:50], np.zeros_like(photos[:150])])
+    power = evaluate_images(ordered, photos[300:350])["metrics"]["octave_decibels"]["value"]
+    assert max(power[1:]) < -3
+
+
+def test_work_in_threads_leaves_those_of_others_alone():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert mapped(lambda i: (i, torch.get_num_threads()), range(3)) == [(0, 1), (1, 1), (2, 1)]
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

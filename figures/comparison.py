@@ -1,0 +1,276 @@
+"""Networks trained on different schedules, side by side: tables and a figure from stored results.
+
+    python figures/comparison.py [RESULTS.json ...]
+
+For each file that `ssd compare` wrote (by default those in results/) it writes tables beside it,
+NAME.md, and comparison_NAME.png, .pdf and .csv beside this script.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from style import COLOURS, HERE, markdown_table, new_figure, save, save_table
+
+RESULTS = HERE.parent / "results"
+Results = dict[str, Any]
+
+
+def main(*paths: str) -> None:
+    """Render every file."""
+    for path in map(Path, paths or sorted(map(str, RESULTS.glob("*.json")))):
+        results = json.loads(path.read_text())
+        path.with_suffix(".md").write_text(tables(results))
+        draw(results, f"comparison_{path.stem}")
+
+
+def tables(results: Results) -> str:
+    """All tables of a comparison as Markdown."""
+    last, config = _last(results), results["config"]
+    images = last[0]["step"] * config["train"].get("batch_size", 32)
+    seeds = ", ".join(str(seed) for seed in sorted({stage["seed"] for stage in last}))
+    parts = [
+        f"{results['data']}, {results['images']:,} images at {config['resolution']} px; "
+        f"{config['train'].get('network', 'small')} network "
+        f"({results['arms'][last[0]['arm']]['parameters'] / 1e6:.2f} M parameters), {images:,} "
+        f"images seen by each arm, seed {seeds}. Intervals: 95 %, over samples.",
+        *(_quality(results, calls) for calls in _judged_calls(last)),
+        _growth(results),
+        _costs(results),
+        _changes(results),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _quality(results: Results, calls: str) -> str:
+    stages = [stage for stage in _last(results) if calls in stage["judged"]]
+    one = stages[0]["judged"][calls]
+    rows = [
+        ["arm", "Fréchet", "SWD", "nearest", "dB per octave, lowest first", "by the oracle"],
+    ]
+    for stage in stages:
+        judged = stage["judged"][calls]
+        metrics = judged["metrics"]
+        octaves = metrics["octave_decibels"]
+        rows.append(
+            [
+                _label(results, stage),
+                _spread(metrics["frechet_scattering"], 1),
+                _spread(metrics["sliced_wasserstein"], 1, "mean"),
+                _spread(metrics["memorization"], 2, "ratio"),
+                " ".join(f"{value:+.1f}" for value in octaves["value"])
+                + f" (± {1.96 * max(octaves['standard_error']):.1f})",
+                " ".join(f"{value:+.1f}" for value in judged["oracle"]["octave_decibels"]),
+            ]
+        )
+    base = one.get("baseline", {})
+    if base:
+        rows.append(
+            [
+                "*real against real*",
+                _spread(base["frechet_scattering"], 1),
+                _spread(base["sliced_wasserstein"], 1, "mean"),
+                "1",
+                " ".join(f"{value:+.1f}" for value in base["octave_decibels"]["value"]),
+                "",
+            ]
+        )
+    count = one["counts"]["sampled"]
+    return f"**{calls} calls**, {one['sampler']}, {count} samples.\n\n" + markdown_table(rows)
+
+
+def _growth(results: Results) -> str:
+    """Fréchet distance at each milestone, and what it cost to train up to there."""
+    calls = next(iter(results["config"]["calls"]))
+    steps = sorted({stage["step"] for stage in results["stages"]})
+    if len(steps) < 2:
+        return ""
+    batch = results["config"]["train"].get("batch_size", 32)
+    rows = [["arm", *(f"{step * batch:,} images" for step in steps)]]
+    for seed in sorted({stage["seed"] for stage in results["stages"]}):
+        for arm in results["arms"]:
+            cells = []
+            for step in steps:
+                found = [
+                    s
+                    for s in results["stages"]
+                    if (s["arm"], s["seed"], s["step"]) == (arm, seed, step)
+                ]
+                if not found:
+                    cells.append("")
+                    continue
+                each = results["arms"][arm]["training_flops_per_image"]
+                cost = each * step * batch / 1e15
+                metrics = found[0]["judged"][str(calls)]["metrics"]
+                cells.append(f"{_spread(metrics['frechet_scattering'], 1)} ({cost:.2f})")
+            rows.append([results["arms"][arm]["label"], *cells])
+    return (
+        f"**Fréchet distance as training goes on**, {calls} calls; in brackets the PFLOP of "
+        "training up to there.\n\n" + markdown_table(rows)
+    )
+
+
+def _costs(results: Results) -> str:
+    calls = list(results["config"]["calls"])
+    seconds = results.get("seconds", {})
+    rows = [["arm", "training, GFLOP an image", *(f"{n} calls, GFLOP an image" for n in calls)]]
+    if seconds:
+        rows[0] += ["training, s per 1000 images", *(f"{n} calls, s an image" for n in calls)]
+    full = next(iter(results["arms"].values()))
+    for arm, entry in results["arms"].items():
+        cells = [(entry["training_flops_per_image"], full["training_flops_per_image"])]
+        cells += [
+            (entry["sampling_flops_per_image"][n], full["sampling_flops_per_image"][n])
+            for n in calls
+        ]
+        row = [entry["label"], *(f"{a / 1e9:.4g} ({a / b:.2f})" for a, b in cells)]
+        if seconds:
+            own, first = seconds["arms"][arm], seconds["arms"][next(iter(results["arms"]))]
+            pairs = [(1000 * own["training"], 1000 * first["training"])]
+            pairs += [(own["sampling"][n], first["sampling"][n]) for n in calls]
+            row += [f"{a:.3g} ({a / b:.2f})" for a, b in pairs]
+        rows.append(row)
+    text = "**Cost**, in brackets over the first arm's."
+    if seconds:
+        text += f" Seconds: {seconds['setting']}."
+    return text + "\n\n" + markdown_table(rows)
+
+
+def _changes(results: Results) -> str:
+    """Errors at changes, and bits that changes lose."""
+    full = [s for s in _last(results) if "information" in s and not s["changes"]]
+    lost = full[0]["information"]["losses"] if full else {}
+    rows = [["arm", "change", "error over linear", "in the new octave", "bits lost, Gaussian",
+             "bits lost, found"]]  # fmt: skip
+    for stage in _last(results):
+        for i, change in enumerate(stage["changes"]):
+            loss = lost[stage["arm"]][i] if stage["arm"] in lost else None
+            rows.append(
+                [
+                    _label(results, stage),
+                    f"{change['from']}→{change['to']} at {change['step']}",
+                    *(
+                        f"{change[band]['over_linear']:.2f} ± "
+                        f"{1.96 * change[band]['standard_error']:.2f}"
+                        for band in ("all", "new_octave")
+                    ),
+                    *(f"{loss[kind]:.1f}" if loss else "" for kind in ("gaussian", "found")),
+                ]
+            )
+    if len(rows) == 1:
+        return ""
+    return (
+        "**At changes of resolution**: squared error of the network on held-out images over the "
+        "best linear denoiser's; bits per image that the change discards, for Gaussian data and as "
+        "the network of full resolution finds them.\n\n" + markdown_table(rows)
+    )
+
+
+def draw(results: Results, name: str) -> None:
+    """Draw distance over training cost, power per octave, and information found."""
+    told = any("information" in stage for stage in _last(results))
+    figure = new_figure(7.0, 2.9)
+    left, middle, *more = figure.subplots(1, 3 if told else 2)
+    calls = str(next(iter(results["config"]["calls"])))
+    batch = results["config"]["train"].get("batch_size", 32)
+    rows: list[list[Any]] = []
+    for (arm, entry), colour in zip(results["arms"].items(), COLOURS, strict=False):
+        stages = [s for s in results["stages"] if s["arm"] == arm and calls in s["judged"]]
+        if not stages:
+            continue
+        for seed in sorted({s["seed"] for s in stages}):
+            own = [s for s in stages if s["seed"] == seed]
+            cost = [entry["training_flops_per_image"] * s["step"] * batch / 1e15 for s in own]
+            found = [s["judged"][calls]["metrics"]["frechet_scattering"] for s in own]
+            left.errorbar(
+                cost,
+                [f["value"] for f in found],
+                [1.96 * f["standard_error"] for f in found],
+                color=colour,
+                marker="o",
+                ms=2.5,
+                lw=1,
+                label=entry["label"] if seed == own[0]["seed"] else None,
+            )
+            rows += [
+                ["frechet", arm, seed, s["step"], f"{c:.6g}", f"{f['value']:.6g}",
+                 f"{f['standard_error']:.6g}"]
+                for s, c, f in zip(own, cost, found, strict=True)
+            ]  # fmt: skip
+        judged = max(stages, key=lambda s: s["step"])["judged"][calls]
+        octaves = judged["metrics"]["octave_decibels"]
+        at = range(1, len(octaves["value"]) + 1)
+        middle.errorbar(
+            at,
+            octaves["value"],
+            [1.96 * e for e in octaves["standard_error"]],
+            color=colour,
+            marker="o",
+            ms=2.5,
+            lw=1,
+        )
+        middle.plot(at, judged["oracle"]["octave_decibels"], ":", color=colour, lw=1)
+        rows += [
+            ["decibel", arm, "", i, "", f"{v:.6g}", f"{e:.6g}"]
+            for i, v, e in zip(at, octaves["value"], octaves["standard_error"], strict=True)
+        ]
+    left.set(xscale="log", xlabel="training, PFLOP", ylabel="Fréchet distance, scattering")
+    figure.legend(loc="outside lower center", ncols=3)
+    middle.axhline(0, color="#666666", lw=0.6)
+    middle.set(xlabel="octave of frequency, lowest first", ylabel="samples over data, dB")
+    middle.set_title("network (solid), oracle (dotted)")
+    for right in more:
+        _draw_information(right, results, rows)
+    save(figure, name)
+    save_table(name, ["what", "arm", "seed", "at", "pflop", "value", "standard_error"], rows)
+
+
+def _draw_information(axes: Any, results: Results, rows: list[list[Any]]) -> None:
+    arms = list(results["arms"])
+    for stage in _last(results):
+        if "information" not in stage:
+            continue
+        found = stage["information"]
+        share = [sum(a) / sum(b) for a, b in zip(found["bits"], found["bound"], strict=True)]
+        axes.semilogx(found["snr"], share, color=COLOURS[arms.index(stage["arm"])], lw=1)
+        rows += [
+            ["information", stage["arm"], stage["seed"], f"{snr:.6g}", "", f"{s:.6g}", ""]
+            for snr, s in zip(found["snr"], share, strict=True)
+        ]
+    axes.axhline(1, color="#666666", lw=0.6)
+    axes.set(xlabel="snr of the full resolution", ylabel="bits found over Gaussian bound")
+    axes.set_ylim(0.5, 1.5)
+
+
+def _last(results: Results) -> list[dict[str, Any]]:
+    """Stages of the last milestone that every arm has reached."""
+    arms = {stage["arm"] for stage in results["stages"]}
+    steps = sorted({stage["step"] for stage in results["stages"]})
+    complete = [
+        step for step in steps if {s["arm"] for s in results["stages"] if s["step"] == step} == arms
+    ]
+    return [stage for stage in results["stages"] if stage["step"] == complete[-1]]
+
+
+def _judged_calls(stages: list[dict[str, Any]]) -> Iterator[str]:
+    yield from dict.fromkeys(calls for stage in stages for calls in stage["judged"])
+
+
+def _label(results: Results, stage: dict[str, Any]) -> str:
+    several = len({s["seed"] for s in results["stages"]}) > 1
+    return results["arms"][stage["arm"]]["label"] + (f", seed {stage['seed']}" if several else "")
+
+
+def _spread(estimate: dict[str, Any], digits: int, key: str | None = None) -> str:
+    value, error = estimate["value"], estimate["standard_error"]
+    if key is not None:
+        value, error = value[key], error[key]
+    return f"{value:.{digits}f} ± {1.96 * error:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
