@@ -37,7 +37,9 @@ def tables(results: Results) -> str:
         f"{results['data']}, {results['images']:,} images at {config['resolution']} px; "
         f"{config['train'].get('network', 'small')} network "
         f"({results['arms'][last[0]['arm']]['parameters'] / 1e6:.2f} M parameters), {images:,} "
-        f"images seen by each arm, seed {seeds}. Intervals: 95 %, over samples.",
+        f"images seen by each arm, seed {seeds}. Intervals: 95 %, over samples. SWD: mean over "
+        "levels, times 1000; nearest: median distance to the nearest training image over that of "
+        "held-out images.",
         *(_quality(results, calls) for calls in _judged_calls(last)),
         _growth(results),
         _costs(results),

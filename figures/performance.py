@@ -18,7 +18,9 @@ RESULTS = HERE.parent / "results"
 
 
 def main() -> None:
-    """Render all of them."""
+    """Render all of them, if there are any."""
+    if not _reports():
+        return
     parts = ["# Performance\n\nEach part was measured in one run, with jobs taking turns: "
              "compare within a table. `make bench` measures again."]  # fmt: skip
     parts += [section(json.loads(path.read_text())) for path in _reports()]
