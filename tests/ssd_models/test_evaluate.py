@@ -10,12 +10,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import command_refusal, refusal
+from helpers import command_refusal, gaussian_images, refusal
 
 from ssd_models.cli import main
-from ssd_models.data.opening import to_uint8
 from ssd_models.flexi_unet import FlexiUNet
-from ssd_models.gaussian import GaussianDenoiser, GaussianField
+from ssd_models.gaussian import GaussianDenoiser
 from ssd_models.generating import BLOCK, generate
 from ssd_models.metrics.denoising import change_errors, denoising_errors, level_errors
 from ssd_models.metrics.inception import inception_metrics
@@ -35,17 +34,11 @@ def pipeline():
     return ScaleSpacePipeline(unet, SCHEDULE, SPECTRUM)
 
 
-def gaussian_images(count):
-    generator = torch.Generator().manual_seed(0)
-    images = GaussianField(SPECTRUM).draw(count, generator, torch.empty(0))
-    return to_uint8(images.clamp(-1, 1).permute(0, 2, 3, 1).numpy())
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("evaluate")
-    np.savez(path / "images.npz", images=gaussian_images(200))
-    np.savez(path / "others.npz", images=gaussian_images(260)[200:])
+    np.savez(path / "images.npz", images=gaussian_images(SPECTRUM, 200))
+    np.savez(path / "others.npz", images=gaussian_images(SPECTRUM, 260)[200:])
     SCHEDULE.save(path / "schedule.json")
     tiny = ["--steps", "4", "--batch-size", "4", "--base-channels", "8", "--bf16", "False"]
     where = ["--data", str(path / "images.npz"), "--schedule", str(path / "schedule.json")]
@@ -54,7 +47,7 @@ def folder(tmp_path_factory):
 
 
 def test_the_exact_denoiser_errs_as_theory_says():
-    pipe, images = pipeline(), gaussian_images(150)
+    pipe, images = pipeline(), gaussian_images(SPECTRUM, 150)
     exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
     steps = [900, 500, 100]
     found = denoising_errors(pipe, images, steps, denoise=exact)
@@ -76,7 +69,7 @@ def test_the_exact_denoiser_errs_as_theory_says():
 
 
 def test_errors_by_level_and_at_changes():
-    pipe, images = pipeline(), gaussian_images(40)
+    pipe, images = pipeline(), gaussian_images(SPECTRUM, 40)
     rows = level_errors(pipe, images, per_level=3)
     assert [row["level"] for row in rows] == [16] * 3 + [8] * 3
     assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
@@ -191,7 +184,7 @@ class _Code:
 
 
 def test_weights_with_code_are_refused_before_anything_loads_them(tmp_path):
-    images = gaussian_images(8)
+    images = gaussian_images(SPECTRUM, 8)
     (tmp_path / "code.pth").write_bytes(pickle.dumps(_Code(), protocol=2))
     assert "is no file of weights" in refusal(
         lambda: inception_metrics(images, images, tmp_path / "code.pth")
@@ -214,7 +207,7 @@ def fidelity():
 @pytest.mark.skipif(fidelity() is not None, reason="torch-fidelity is installed")
 def test_inception_metrics_name_what_to_install(folder, capsys, monkeypatch):
     monkeypatch.setattr("ssd_models.generating.generate", lambda *_, **__: 1 / 0)
-    images = gaussian_images(8)
+    images = gaussian_images(SPECTRUM, 8)
     said = refusal(lambda: inception_metrics(images, images))
     assert said.endswith('pip install "scale-space-diffusion[metrics]"')
     command = ["evaluate", str(folder / "run"), "--inception", "download"]
@@ -247,7 +240,7 @@ def random_weights(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(fidelity() is None, reason="torch-fidelity is not installed")
 def test_inception_metrics_of_random_weights(random_weights, tmp_path):
-    images, weights = gaussian_images(60), tmp_path / "weights.pth"
+    images, weights = gaussian_images(SPECTRUM, 60), tmp_path / "weights.pth"
     torch.save(random_weights(0), weights)
     near = inception_metrics(images[:30], images[30:], weights, tmp_path / "cache")
     far = inception_metrics(images[:30] // 2, images[30:], weights, tmp_path / "cache")

@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import command_refusal
+from helpers import command_refusal, gaussian_images
 
 from ssd_models.cli import main
-from ssd_models.data.opening import to_uint8
 from ssd_models.flexi_unet import FlexiUNet
-from ssd_models.gaussian import GaussianDenoiser, GaussianField
+from ssd_models.gaussian import GaussianDenoiser
 from ssd_models.information import information_steps, measure_information
 from ssd_models.pipeline import ScaleSpacePipeline
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
@@ -28,12 +27,6 @@ def pipeline(schedule, spectrum=SPECTRUM):
     return ScaleSpacePipeline(unet, schedule, spectrum)
 
 
-def gaussian_images(count):
-    generator = torch.Generator().manual_seed(0)
-    images = GaussianField(SPECTRUM).draw(count, generator, torch.empty(0))
-    return to_uint8(images.clamp(-1, 1).permute(0, 2, 3, 1).numpy())
-
-
 @pytest.mark.parametrize("operator", ["dct", "box"])
 @pytest.mark.parametrize("mode", ["matched", "paper"])
 def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch):
@@ -44,7 +37,7 @@ def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch)
     exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
     # Without the linear denoiser's error taken off, what is measured is the exact one's by itself.
     monkeypatch.setattr("ssd_models.information._linear_errors", lambda *_: None)
-    found = measure_information(pipe, gaussian_images(200), 40, denoise=exact)
+    found = measure_information(pipe, gaussian_images(SPECTRUM, 200), 40, denoise=exact)
     seen = found.snr < 100  # beyond, the rounding of pixels to 8 bits shows
     total, error = found.bits.sum(axis=1)[seen], found.standard_error[seen]
     bound = found.bound.sum(axis=1)[seen]
@@ -58,7 +51,7 @@ def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch)
 def test_a_denoiser_that_errs_more_finds_more_than_there_is():
     """An untrained network's error is above the mmse: what it 'finds' is above the bound."""
     schedule = ResolutionSchedule.full_resolution(SIZE, NOISE)
-    found = measure_information(pipeline(schedule), gaussian_images(40), 12)
+    found = measure_information(pipeline(schedule), gaussian_images(SPECTRUM, 40), 12)
     there = found.snr > 0.5  # before, both know little
     assert (found.bits.sum(axis=1)[there] > 1.2 * found.bound.sum(axis=1)[there]).all()
 
@@ -73,14 +66,14 @@ def test_steps():
     with pytest.raises(InputError, match="needs at least 2"):
         information_steps(schedule, 1)
     with pytest.raises(InputError, match="has no spectrum"):
-        measure_information(pipeline(schedule, None), gaussian_images(4))
+        measure_information(pipeline(schedule, None), gaussian_images(SPECTRUM, 4))
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Two runs, one of them at full resolution, of a few steps."""
     folder = tmp_path_factory.mktemp("runs")
-    np.savez(folder / "images.npz", images=gaussian_images(120))
+    np.savez(folder / "images.npz", images=gaussian_images(SPECTRUM, 120))
     derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3).save(folder / "derived.json")
     ResolutionSchedule.full_resolution(SIZE, NOISE).save(folder / "full.json")
     tiny = [

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+import torch
 
 from ssd_models.cli import main
-from theory import InputError
+from ssd_models.data.opening import to_uint8
+from ssd_models.gaussian import GaussianField
+from theory import InputError, Spectrum
 
 
 def refusal(run: Callable[[], object]) -> str:
@@ -40,3 +44,10 @@ def in_threads(work: Callable[[int], object], count: int = 4) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def gaussian_images(spectrum: Spectrum, count: int) -> np.ndarray:
+    """Images of a Gaussian field, uint8 (N, R, R, C), always the same ones."""
+    generator = torch.Generator().manual_seed(0)
+    images = GaussianField(spectrum).draw(count, generator, torch.empty(0))
+    return to_uint8(images.clamp(-1, 1).permute(0, 2, 3, 1).numpy())
