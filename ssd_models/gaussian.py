@@ -16,6 +16,7 @@ from torch import Tensor
 
 from theory.errors import InputError
 from theory.operators import dct_basis
+from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
 from .process import ScaleSpaceProcess, standard_normal
@@ -75,6 +76,11 @@ class GaussianField:
     def colours(self, like: Tensor) -> Tensor:
         """Colour components in the images' channels, (C, C), one a column."""
         return self._constant("colours", lambda: self.spectrum.colour_basis, like)
+
+
+def has_exact_denoiser(schedule: ResolutionSchedule) -> bool:
+    """Whether `GaussianDenoiser` takes every state of a schedule, none of them being too large."""
+    return schedule.operator == "dct" or max((0, *schedule.levels[1:])) <= LARGEST_DENSE
 
 
 class GaussianDenoiser:

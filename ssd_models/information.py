@@ -11,7 +11,7 @@ from theory.measured_information import MeasuredInformation, measured_informatio
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
-from .gaussian import LARGEST_DENSE, GaussianDenoiser
+from .gaussian import GaussianDenoiser, has_exact_denoiser
 from .metrics.denoising import denoising_errors
 from .pipeline import ScaleSpacePipeline
 from .samplers import Denoiser
@@ -91,9 +91,7 @@ def _linear_errors(
     progress: bool,
 ) -> list[np.ndarray] | None:
     """Errors of the best linear denoiser on the same states; None where its filter is too large."""
-    schedule = pipeline.scheduler.schedule
-    mixing = [r for r in schedule.levels[1:] if schedule.operator != "dct"]
-    if max(mixing, default=0) > LARGEST_DENSE:
+    if not has_exact_denoiser(pipeline.scheduler.schedule):
         return None
     wiener = GaussianDenoiser(spectrum, pipeline.scheduler.process)
     return denoising_errors(

@@ -181,14 +181,12 @@ class EvaluateCommand:
         return use_bf16(own_device()) if self.bf16 is None else self.bf16
 
     def _denoising(self, pipeline: Any, held_out: np.ndarray) -> dict[str, Any]:
-        from ..gaussian import LARGEST_DENSE
+        from ..gaussian import has_exact_denoiser
         from ..metrics.denoising import change_errors, level_errors
 
         setting = (self.seed, self.batch, self._bf16())
         found = {"denoising": level_errors(pipeline, held_out, *setting, progress=True)}
-        schedule = pipeline.scheduler.schedule
-        exact = schedule.operator == "dct" or max((0, *schedule.levels[1:])) <= LARGEST_DENSE
-        if pipeline.spectrum is not None and exact:
+        if pipeline.spectrum is not None and has_exact_denoiser(pipeline.scheduler.schedule):
             found["changes"] = change_errors(pipeline, held_out, *setting)
         return found
 

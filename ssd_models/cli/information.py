@@ -86,8 +86,7 @@ class InformationCommand:
         print(f"\n{output}: {len(measured.steps)} steps on {measured.count} held-out images")
 
     def _measure(self, run: str) -> tuple[Any, Any]:
-        import torch
-
+        from ..generating import own_device
         from ..information import measure_information
         from ..pipeline import ScaleSpacePipeline
         from ..training.building import use_bf16
@@ -95,7 +94,7 @@ class InformationCommand:
 
         images = run_images(run, self.data).held_out
         chosen = images[:: max(len(images) // self.number, 1)][: self.number]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = own_device()
         pipeline = ScaleSpacePipeline.from_pretrained(Path(run) / "model").to(device)
         measured = measure_information(
             pipeline,

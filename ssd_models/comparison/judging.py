@@ -69,7 +69,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         "oracle": _predicted(schedule, spectrum, steps, eta, order),
     }
     save_grid(images[:_SHOWN], comparison.folder / "samples" / f"{stage.name}-calls{calls}.png")
-    _write(path, result)
+    write_json(path, result)
     return result
 
 
@@ -90,7 +90,7 @@ def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, An
     if not path.is_file():
         pipeline, bf16 = _load(comparison, stage)
         images = comparison.images[np.flatnonzero(_held_out(comparison))]
-        _write(path, change_errors(pipeline, images, bf16=bf16))
+        write_json(path, change_errors(pipeline, images, bf16=bf16))
     return json.loads(path.read_text())
 
 
@@ -113,6 +113,7 @@ def _held_out(comparison: Comparison) -> np.ndarray:
     return held_out(comparison.names, share)
 
 
-def _write(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write what was measured, complete or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")

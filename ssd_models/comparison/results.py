@@ -9,13 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from theory.files import atomic_path
 from theory.measured_information import losses_at_changes
 
 from ..training.building import build_unet
 from .arms import Comparison, Stage
 from .costs import flops, mean_cost, sampling_calls, seconds, training_shares
-from .judging import errors_at_changes, information, judge
+from .judging import errors_at_changes, information, judge, write_json
 
 FORMAT = "scale-space-comparison/1"
 _SECONDS = "seconds.json"
@@ -53,8 +52,7 @@ def run_comparison(
 
 def save_results(comparison: Comparison) -> None:
     """Write ``results.json`` from what has been measured so far."""
-    with atomic_path(comparison.folder / "results.json") as temporary:
-        temporary.write_text(json.dumps(collect(comparison), indent=1) + "\n")
+    write_json(comparison.folder / "results.json", collect(comparison))
 
 
 def collect(comparison: Comparison) -> dict[str, Any]:
@@ -98,9 +96,7 @@ def _seconds(comparison: Comparison) -> None:
         arm: build_unet(training, comparison.schedules[arm], channels)
         for arm, training in configs.items()
     }
-    found = seconds(unets, comparison.schedules, configs, config.calls)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(path, seconds(unets, comparison.schedules, configs, config.calls))
 
 
 def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
