@@ -26,7 +26,7 @@ _TURNS = 7  # of a timing
 
 def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[Path, float]:
     """Share of the training images that each path takes."""
-    sampler = PathSampler(schedule, config.change_fraction, config.constant_pixels)
+    sampler = PathSampler.of(config, schedule)
     images = {(p.r_in, p.r_out): p.probability * p.images for p in sampler.paths}
     total = sum(images.values())
     return {path: count / total for path, count in images.items()}

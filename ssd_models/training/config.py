@@ -37,7 +37,9 @@ class TrainConfig:
     ema_decay: float = 0.9999  # reached as min(decay, (1 + n) / (10 + n))
     snr_clip: float = 5.0  # loss weight min(snr of the full resolution, clip)
     change_fraction: float = 0.05  # share of batches at the steps that change resolution
-    reweight_changes: bool = True  # weigh those back to their share of the steps
+    level_shares: Literal["steps", "pixels"] = "steps"  # batches of a level: by its steps, or
+    # steps times pixels, so that small levels take fewer
+    reweight_paths: bool = True  # weigh changes and levels back to their share of the steps
     bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
     compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
     gradient_checkpointing: bool = False  # less memory, a second forward pass
@@ -62,8 +64,10 @@ class TrainConfig:
         for name in ("base_channels", "limit"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} {value}: must be positive")
-        if self.time_input not in ("step", "logsnr"):
-            raise InputError(f"time_input {self.time_input!r}: choose from step, logsnr")
+        choices = {"time_input": ("step", "logsnr"), "level_shares": ("steps", "pixels")}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise InputError(f"{name} {value!r}: choose from {', '.join(allowed)}")
         for name in ("seed", "warmup_steps", "weight_decay", "validate_every", "sample_every"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")

@@ -13,6 +13,7 @@ from theory.schedules import ResolutionSchedule
 
 from ..embedding import TimeInput, time_values
 from ..process import ScaleSpaceProcess
+from .config import TrainConfig
 
 MOST_IMAGES = 16  # how many times more images a small path's batch holds, at most
 
@@ -41,11 +42,14 @@ class PathSampler:
     ----------
     schedule : ResolutionSchedule
     change_fraction : float
-        Share of training steps at changes of resolution, each of one change; the others take each
-        step that keeps its resolution with the same probability.
+        Share of training steps at changes of resolution, each of one change.
     constant_pixels : bool
         Batches of small paths hold more images, so that each has as many pixels as one at full
         resolution, up to 16 times the images. How often a path is taken stays.
+    level_shares : {"steps", "pixels"}
+        How the other training steps choose their level: in proportion to its number of diffusion
+        steps, so that each of these is as likely, or to that number times its pixels, which
+        trains full resolution more often.
 
     Notes
     -----
@@ -55,7 +59,11 @@ class PathSampler:
     """
 
     def __init__(
-        self, schedule: ResolutionSchedule, change_fraction: float, constant_pixels: bool = False
+        self,
+        schedule: ResolutionSchedule,
+        change_fraction: float,
+        constant_pixels: bool = False,
+        level_shares: str = "steps",
     ):
         t = np.arange(schedule.num_steps)
         changes = np.array(list(schedule.changes), dtype=np.int64)
@@ -64,25 +72,33 @@ class PathSampler:
         if not len(changes) or not len(kept):
             fraction = float(len(changes) > 0)
         resolutions, outputs = schedule.resolutions, schedule.output_resolutions
-        groups = [
-            (kept[resolutions[kept] == r], (1 - fraction) / len(kept)) for r in schedule.levels
-        ]
+        sizes = {r: kept[resolutions[kept] == r] for r in schedule.levels}
+        shares = {
+            r: len(steps) * (r**2 if level_shares == "pixels" else 1.0)
+            for r, steps in sizes.items()
+        }
+        total = sum(shares.values())
+        groups = [(sizes[r], (1 - fraction) * shares[r] / total) for r in sizes if shares[r]]
         groups += [(np.array([change]), fraction / len(changes)) for change in changes]
         self.paths = []
-        for steps, chance in groups:
-            if len(steps):
-                r_in, r_out = int(resolutions[steps[0]]), int(outputs[steps[0]])
-                ratio = (schedule.resolution // max(r_in, r_out)) ** 2
-                self.paths.append(
-                    TrainingPath(
-                        r_in=r_in,
-                        r_out=r_out,
-                        steps=steps,
-                        probability=chance * len(steps),
-                        share=len(steps) / len(t),
-                        images=min(ratio, MOST_IMAGES) if constant_pixels else 1,
-                    )
+        for steps, probability in groups:
+            r_in, r_out = int(resolutions[steps[0]]), int(outputs[steps[0]])
+            ratio = (schedule.resolution // max(r_in, r_out)) ** 2
+            self.paths.append(
+                TrainingPath(
+                    r_in=r_in,
+                    r_out=r_out,
+                    steps=steps,
+                    probability=probability,
+                    share=len(steps) / len(t),
+                    images=min(ratio, MOST_IMAGES) if constant_pixels else 1,
                 )
+            )
+
+    @classmethod
+    def of(cls, config: TrainConfig, schedule: ResolutionSchedule) -> PathSampler:
+        """With a training run's options."""
+        return cls(schedule, config.change_fraction, config.constant_pixels, config.level_shares)
 
     def choose(self, rng: np.random.Generator) -> TrainingPath:
         """Draw a path; steps on it are then ``rng.choice(path.steps, n)``."""

@@ -109,7 +109,7 @@ class Trainer:
         names = names or [f"image {i}" for i in range(len(images))]
         out = held_out(names, config.held_out)
         self.process = ScaleSpaceProcess(schedule)
-        self.paths = PathSampler(schedule, config.change_fraction, config.constant_pixels)
+        self.paths = PathSampler.of(config, schedule)
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),  # else processes would not find each other
             kwargs_handlers=[
@@ -208,7 +208,7 @@ class Trainer:
             while self.step < config.steps and reason is None:
                 batches = next(following)
                 path, images = batches[0].path, self.batches.size(batches[0].path)
-                weight = self.paths.weight(path) if config.reweight_changes else 1.0
+                weight = self.paths.weight(path) if config.reweight_paths else 1.0
                 records.add(path, self.learner.step(batches, self.batches, weight), weight, images)
                 self.images_seen += images
                 self.step += 1

@@ -25,7 +25,7 @@ CLASSES = Classes(np.arange(50) % 7, tuple("abcdefg"))
 
 def batches_of(config=CONFIG, process=0, processes=1, chosen=None):
     chosen = np.arange(len(IMAGES)) if chosen is None else chosen
-    paths = PathSampler(SCHEDULE, config.change_fraction, config.constant_pixels)
+    paths = PathSampler.of(config, SCHEDULE)
     return Batches(IMAGES, chosen, CLASSES, paths, config, process, processes)
 
 

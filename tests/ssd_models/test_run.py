@@ -221,7 +221,7 @@ def test_the_learning_rate_warms_up_and_decays(tmp_path):
 
 
 def test_what_is_logged(tmp_path):
-    config = replace(TINY, steps=40, log_every=20, change_fraction=0.5, reweight_changes=True)
+    config = replace(TINY, steps=40, log_every=20, change_fraction=0.5, reweight_paths=True)
     run = tmp_path / "run"
     done = trainer(run, config)
     done.train(progress=False)

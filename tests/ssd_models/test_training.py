@@ -60,6 +60,23 @@ def test_paths_share_a_resolution_and_cover_all_steps():
     assert sum(path.probability for path in sampler.paths) == pytest.approx(1)
 
 
+def test_shares_of_levels_can_follow_their_pixels():
+    sampler = PathSampler(SCHEDULE, 0.2, level_shares="pixels")
+    paths = {path.name: path for path in sampler.paths}
+    steps = {"16": 40, "8": 59}  # and the change between them
+    pixels = {"16": 256, "8": 64}
+    total = sum(steps[name] * pixels[name] for name in steps)
+    for name in steps:
+        expected = 0.8 * steps[name] * pixels[name] / total
+        assert paths[name].probability == pytest.approx(expected)
+        assert paths[name].probability * sampler.weight(paths[name]) == pytest.approx(
+            steps[name] / 100
+        )
+    assert paths["8->16"].probability == pytest.approx(0.2)
+    with pytest.raises(InputError, match="level_shares 'area': choose from steps, pixels"):
+        TrainConfig(level_shares="area").check()
+
+
 def test_loss_is_the_weighted_error_of_the_prediction():
     process = ScaleSpaceProcess(SCHEDULE)
     x0 = torch.rand(3, 3, 16, 16) * 2 - 1
@@ -141,7 +158,7 @@ def test_it_learns_flat_colours(tmp_path):
             "learning_rate": 2e-3,
             "ema_decay": 0.98,
             "checkpoint_every": 300,
-            "reweight_changes": False,  # so short a training has to learn the one change too
+            "reweight_paths": False,  # so short a training has to learn the one change too
         }
     )
     trainer = Trainer(images(256), SCHEDULE, tmp_path / "run", config)
