@@ -2,13 +2,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test check bench figures clean
+# All but packages' own files, whose public names are imported on first use.
+MODULES = $(subst /,.,$(basename $(wildcard $(patsubst %,%/[a-z]*.py,theory ssd_models ssd_models/*))))
+
+.PHONY: help demo test check docs bench figures clean
 
 help:
 	@echo "make demo     set up, then derive, train and sample on the built-in photographs (runs/demo)"
 	@echo "make test     set up, then lint, check types and run every test"
+	@echo "make docs     build the API reference from the docstrings (build/docs)"
 	@echo "make bench    print the performance table and write it to runs/bench, about ten minutes"
-	@echo "make figures  draw what lies in figures/ again, about a minute"
+	@echo "make figures  draw what lies in figures/ again, about two minutes"
 	@echo "make clean    remove the environment and all caches"
 
 # The stamp is younger than pyproject.toml exactly while the environment fits it.
@@ -21,7 +25,7 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/ssd demo -o runs/demo
 
-test: check
+test: check docs
 	$(BIN)/pytest
 
 check: $(VENV)/.installed
@@ -29,11 +33,14 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed
+	$(BIN)/pdoc --docformat numpy --math -o build/docs $(MODULES)
+
 bench: $(VENV)/.installed
 	$(BIN)/ssd bench all -o runs/bench
 
 figures: $(VENV)/.installed
-	set -e; for script in $(filter-out figures/style.py,$(wildcard figures/*.py)); do \
+	set -e; for script in $(filter-out figures/style.py figures/measured.py,$(wildcard figures/*.py)); do \
 		echo $$script; $(BIN)/python $$script; done
 
 clean:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from style import COLOURS, HERE, markdown_table, new_figure, save, save_table
+from style import COLOURS, FOLDER, markdown_table, new_figure, save, save_table
 
-RESULTS = HERE.parent / "results"
+RESULTS = FOLDER.parent / "results"
 Results = dict[str, Any]
 
 

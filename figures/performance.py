@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from style import HERE, markdown_table
+from style import FOLDER, markdown_table
 
-RESULTS = HERE.parent / "results"
+RESULTS = FOLDER.parent / "results"
 
 
 def main() -> None:

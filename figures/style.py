@@ -1,17 +1,19 @@
-"""One look for all figures: column width, readable type, colours safe for colour blindness."""
+"""One look for all figures: column widths, readable type, colours safe for colour blindness."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
-COLUMN = 3.4  # inches: one column of a paper
+COLUMN, PAGE = 3.4, 7.0  # inches: one column of a paper, and both
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
-HERE = Path(__file__).parent
+FULL, PAPER, MATCHED, DERIVED = "#666666", "#D55E00", "#E69F00", "#0072B2"  # kinds of schedules
+FOLDER = Path(__file__).parent  # where figures and their numbers are written
 
 
 def new_figure(width: float = COLUMN, height: float = 2.5) -> Figure:
@@ -33,22 +35,27 @@ def new_figure(width: float = COLUMN, height: float = 2.5) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Figure, name: str, folder: Path = HERE) -> None:
+def save(figure: Figure, name: str) -> None:
     """Write ``name``.png and ``name``.pdf."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=200)
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    figure.savefig(FOLDER / f"{name}.png", dpi=200)
+    figure.savefig(FOLDER / f"{name}.pdf", metadata={"CreationDate": None})
 
 
-def save_table(
-    name: str, header: Sequence[str], rows: Iterable[Sequence[Any]], folder: Path = HERE
-) -> None:
-    """Write ``name``.csv: the numbers that the figure draws."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{name}.csv", "w", newline="") as file:
+def save_table(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write ``name``.csv: the numbers that the figure draws, to six digits."""
+    with open(FOLDER / f"{name}.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
+
+
+def save_curves(name: str, curves: Mapping[str, np.ndarray], every: int = 20) -> None:
+    """Write ``name``.csv of curves over the steps of a chain: each ``every``-th, and the last."""
+    steps = len(next(iter(curves.values())))
+    shown = sorted({*range(0, steps, every), steps - 1})
+    rows = ([t, *(float(values[t]) for values in curves.values())] for t in shown)
+    save_table(name, ["t", *curves], rows)
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -101,10 +102,15 @@ class EvaluateCommand:
         samples, setting = self._sample(pipeline)
         if process_index():
             return {}
-        training = real.training
-        result = evaluate_images(samples, training, training, real.held_out, self.seed, True)
+        training, held_out = real.training, None
+        if lacking := real.lacking():
+            print(f"ssd: note: {lacking}. Left out: memorization, errors", file=sys.stderr)
+        else:
+            held_out = real.held_out
+        result = evaluate_images(samples, training, training, held_out, self.seed, True)
         result |= {"model": str(run), "data": real.name, "sampling": setting}
-        result |= self._denoising(pipeline, real.held_out)
+        if held_out is not None:
+            result |= self._denoising(pipeline, held_out)
         return result | self._inception(samples, training)
 
     def _of_model(self, model: Path) -> dict[str, Any]:

@@ -92,7 +92,10 @@ class InformationCommand:
         from ..training.building import use_bf16
         from ..training.run_data import run_images
 
-        images = run_images(run, self.data).held_out
+        real = run_images(run, self.data)
+        if lacking := real.lacking():
+            raise InputError(lacking)
+        images = real.held_out
         chosen = images[:: max(len(images) // self.number, 1)][: self.number]
         device = own_device()
         pipeline = ScaleSpacePipeline.from_pretrained(Path(run) / "model").to(device)

@@ -16,11 +16,14 @@ from .batches import ImageArray
 from .config import CONFIG_FILE, TrainConfig, read_config
 from .splits import held_out
 
+LEAST_HELD_OUT = 10  # images that errors are measured on
+
 
 @dataclass(frozen=True, eq=False)
 class RunImages:
     """All images of a run and which of them it never saw."""
 
+    run: str
     name: str  # of the data
     images: ImageArray  # uint8 (N, R, R, C)
     out: np.ndarray  # (N,) bool
@@ -29,6 +32,15 @@ class RunImages:
     def held_out(self) -> np.ndarray:
         """The held-out images, (M, R, R, C)."""
         return self.images[np.flatnonzero(self.out)]
+
+    def lacking(self) -> str | None:
+        """Why nothing can be measured on held-out images, and what to do; None if it can."""
+        if (count := int(self.out.sum())) >= LEAST_HELD_OUT:
+            return None
+        return (
+            f"{self.run}: holds out {count or 'none'} of the {len(self.out)} images of "
+            f"{self.name}, measuring on them needs {LEAST_HELD_OUT}; train with a larger --held-out"
+        )
 
     @property
     def training(self) -> np.ndarray:
@@ -49,7 +61,7 @@ def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImage
     Raises
     ------
     InputError
-        If it is no run directory, the data cannot be used, or none are held out.
+        If it is no run directory, or the data cannot be used.
     """
     folder = Path(run)
     if not (folder / CONFIG_FILE).is_file():
@@ -60,9 +72,4 @@ def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImage
     schedule = ResolutionSchedule.load(folder / "schedule.json")
     source = open_images(where, schedule.resolution, limit=config.limit, seed=config.seed)
     out = held_out(source.names(), config.held_out)
-    if not out.any():
-        raise InputError(
-            f"{run}: holds out none of the {len(out)} images of {where}; train with --held-out, or "
-            f"evaluate {folder / 'model'} with --data"
-        )
-    return RunImages(where, source.random_access(progress=True), out)
+    return RunImages(str(run), where, source.random_access(progress=True), out)

@@ -466,7 +466,7 @@ def _():
 
 
 plain("nothing to evaluate", "evaluate nowhere --data images", "no such run, model or images")
-plain("a run without held-out images", "evaluate run", "holds out none of the 12 images")
+plain("a run without held-out images", "information run", "holds out none of the 12 images")
 plain("too few images to evaluate", "evaluate images --data images", "needs at least 20 generated")
 
 

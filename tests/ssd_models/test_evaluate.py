@@ -258,3 +258,18 @@ def test_inception_metrics_of_random_weights(random_weights, tmp_path):
     torch.save({"a": torch.zeros(2)}, weights)
     said = refusal(lambda: inception_metrics(images[:30], images[30:], weights, tmp_path / "cache"))
     assert "are the weights of another network" in said
+
+
+def test_a_run_that_holds_out_too_little_is_judged_by_its_samples(folder, capsys):
+    run = str(folder / "nothing-held-out")
+    data = [line for line in (folder / "run/config.yaml").read_text().splitlines()]
+    images = next(line for line in data if line.startswith("data: ")).removeprefix("data: ")
+    schedule = ["--schedule", str(folder / "run/schedule.json")]
+    tiny = ["--steps", "2", "--batch-size", "2", "--base-channels", "8", "--held-out", "0"]
+    main(["train", "--data", images, *schedule, "-o", run, *tiny])
+    main(["evaluate", run, "-n", "24", "--steps", "4"])
+    assert "holds out none of the 200 images" in capsys.readouterr().err
+    result = json.loads((folder / "nothing-held-out/evaluation.json").read_text())
+    assert {"frechet_scattering", "sliced_wasserstein"} <= set(result["metrics"])
+    assert "memorization" not in result["metrics"]
+    assert "denoising" not in result

@@ -1,0 +1,74 @@
+"""How the cost of a chain grows with resolution, and falls with the number of levels.
+
+    python figures/cost_growth.py
+
+FLOP are counted anew, of the paper's widths and on data whose power falls as photographs' does.
+Times are those that ``make bench`` measured and `results/bench/growth.json` keeps, of the small
+network; time falls less than FLOP where small images leave a machine idle.
+"""
+
+from __future__ import annotations
+
+import json
+
+from style import COLOURS, DERIVED, FOLDER, FULL, PAGE, PAPER, new_figure, save, save_table
+
+from ssd_models.bench.growth import measure_growth
+from ssd_models.bench.setting import GrowthSetting
+
+MEASURED = FOLDER.parent / "results" / "bench" / "growth.json"
+
+
+def main() -> None:
+    """Count, read and draw."""
+    rows = measure_growth(GrowthSetting()).tables[0].rows
+    tables = json.loads(MEASURED.read_text())["tables"]
+    timed = next(table for table in tables if table["name"] == "timed")["rows"]
+    figure = new_figure(PAGE, 2.8)
+    left, right = figure.subplots(1, 2)
+    most = {row["resolution"]: row for row in rows}  # the last of each has the most levels
+    one = {row["resolution"]: row["paper_gflop"] for row in rows if row["levels"] == 1}
+    sizes = sorted(most)
+    for label, values, colour, mark in (
+        ("one level", [one[size] for size in sizes], FULL, "s-"),
+        ("paper's schedule", [most[size]["paper_gflop"] for size in sizes], PAPER, "o-"),
+        ("derived, snr ≤ 0.1", [most[size]["derived_gflop"] for size in sizes], DERIVED, "o-"),
+    ):
+        left.loglog(sizes, values, mark, color=colour, ms=4, label=label)
+    left.set_xscale("log", base=2)
+    left.set(xticks=sizes, xticklabels=sizes, xlabel="resolution, pixels")
+    left.set(title="mean call, most levels", ylabel="GFLOP an image")
+    left.legend()
+    for size, colour in zip(sizes, COLOURS, strict=False):
+        own = [row for row in rows if row["resolution"] == size]
+        levels = [row["levels"] for row in own]
+        label = f"{size} px"
+        right.plot(
+            levels, [row["derived_saving"] for row in own], "o-", color=colour, ms=3, label=label
+        )
+        right.plot(levels, [row["paper_saving"] for row in own], ":", color=colour)
+    for size in sorted({row["resolution"] for row in timed}):
+        own = [row for row in timed if row["resolution"] == size]
+        right.plot(
+            [row["levels"] for row in own],
+            [row["derived_saving"] for row in own],
+            "x--",
+            color="black",
+            ms=4,
+            label=f"{size} px, time",
+        )
+    right.set(title="derived (solid), paper's (dotted)", xlabel="levels", ylabel="times cheaper")
+    right.legend(loc="upper left")
+    save(figure, "cost_growth")
+    header = [name for name in rows[0]]
+    table = [["FLOP", *(row[name] for name in header)] for row in rows]
+    names = ("paper_gflop", "paper_saving", "derived_gflop", "derived_saving")
+    table += [
+        ["time", row["resolution"], row["levels"], "", "", *(row[name] for name in names)]
+        for row in timed
+    ]
+    save_table("cost_growth", ["measure", *header], table)
+
+
+if __name__ == "__main__":
+    main()

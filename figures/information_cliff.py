@@ -1,0 +1,46 @@
+"""The information cliff: what states hold where a schedule changes its resolution.
+
+    python figures/information_cliff.py [DATA]
+
+Averaging blocks of a state averages its noise too. Whoever puts the noise back falls down a cliff
+at every change; matched noise loses only what the new resolution cannot show.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from measured import LEVELS, NOISE, PAPER, SIZE, spectrum
+from style import DERIVED, FULL, MATCHED, new_figure, save, save_curves
+from style import PAPER as ORANGE
+
+from theory.derive import derive_schedule
+from theory.information import gaussian_information, schedule_information
+from theory.schedules import ResolutionSchedule
+
+
+def main(data: str = "photos") -> None:
+    """Compute and draw."""
+    power = spectrum(data)
+    paper = ResolutionSchedule.paper(SIZE, 4, PAPER, NOISE)
+    same = ResolutionSchedule.from_noise(paper.resolutions, NOISE, levels=LEVELS)
+    curves = {
+        "full resolution": np.asarray(gaussian_information(power, NOISE.snr)),
+        "paper": schedule_information(power, paper),
+        "paper's changes, matched noise": schedule_information(power, same),
+        "derived, matched noise": schedule_information(power, derive_schedule(power, NOISE)),
+    }
+    styles = ((FULL, "-"), (ORANGE, "-"), (MATCHED, "--"), (DERIVED, "-"))
+    figure = new_figure()
+    axes = figure.subplots()
+    for (name, values), (colour, style) in zip(curves.items(), styles, strict=True):
+        axes.semilogy(values, style, color=colour, label=name)
+    axes.set(xlabel="step t", ylabel="information, bits per image, at most", xlim=(0, len(NOISE)))
+    axes.legend(loc="lower left")
+    save(figure, "information_cliff")
+    save_curves("information_cliff", curves)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

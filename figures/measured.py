@@ -1,0 +1,47 @@
+"""What most figures start from: images of one dataset and their spectrum."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from skimage.data import astronaut
+
+from ssd_models.data.opening import open_images, to_float
+from theory.noise import NoiseSchedule
+from theory.spectrum import Spectrum
+
+SIZE, COUNT = 64, 4096
+LEVELS = (64, 32, 16, 8)
+NOISE = NoiseSchedule.linear(1000)
+PAPER = "ConvexDecay_0.5"  # the paper's own choice
+NAMED_SCHEDULES = (
+    "equal",
+    "ConvexDecay_0.25",
+    PAPER,
+    "ConvexDecay_2",
+    "SigmoidLikeDecay_2",
+    "TanhLikeDecay_2",
+)
+
+
+@cache
+def images(data: str = "photos") -> np.ndarray:
+    """Images of a dataset as ``(N, 64, 64, 3)`` uint8, at most 4096 of them."""
+    return open_images(data, SIZE, limit=COUNT).load()
+
+
+@cache
+def shown(data: str = "photos") -> np.ndarray:
+    """One image to look at, ``(64, 64, 3)`` in [-1, 1]: a whole photograph of the built-in ones."""
+    if data != "photos":
+        return to_float(images(data)[0])
+    whole = astronaut()[:, :, :3]  # 512 px
+    factor = len(whole) // SIZE
+    return to_float(whole.reshape(SIZE, factor, SIZE, factor, 3).mean((1, 3)).round().astype("u1"))
+
+
+@cache
+def spectrum(data: str = "photos") -> Spectrum:
+    """Spectrum of `images`."""
+    return Spectrum.from_images(to_float(images(data)))

@@ -1,0 +1,72 @@
+"""Power that a perfect denoiser gives up, octave by octave, on each schedule.
+
+    python figures/oracle_octaves.py [DATA]
+
+Exact for Gaussian data: what is lost here is lost by the schedule and the sampler, not the network.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from measured import LEVELS, NOISE, PAPER, SIZE, spectrum
+from style import COLOURS, DERIVED, FULL, MATCHED, PAGE, new_figure, save, save_table
+from style import PAPER as ORANGE
+
+from theory.derive import derive_schedule
+from theory.oracle import oracle_report
+from theory.schedules import ResolutionSchedule
+from theory.spacing import select_steps
+
+CALLS = 25
+
+
+def main(data: str = "photos") -> None:
+    """Compute and draw."""
+    power = spectrum(data)
+    paper = ResolutionSchedule.paper(SIZE, len(LEVELS), PAPER, NOISE)
+    schedules = {
+        "full resolution": (ResolutionSchedule.full_resolution(SIZE, NOISE), FULL, "s-"),
+        "paper": (paper, ORANGE, "o-"),
+        "paper's changes, matched noise": (
+            ResolutionSchedule.from_noise(paper.resolutions, NOISE, levels=LEVELS),
+            MATCHED,
+            "d--",
+        ),
+        "derived, snr ≤ 0.1": (derive_schedule(power, NOISE), DERIVED, "o-"),
+        "derived, snr ≤ 1": (derive_schedule(power, NOISE, tolerance=1.0), COLOURS[5], "^-"),
+    }
+    samplers = {
+        f"{len(NOISE)} ancestral steps": (None, 1.0, 1),
+        f"{CALLS} second-order steps": (CALLS, 0.0, 2),
+    }
+    figure = new_figure(PAGE, 3.6)
+    rows = []
+    for axes, (title, (calls, eta, order)) in zip(
+        figure.subplots(1, 2, sharey=True), samplers.items(), strict=True
+    ):
+        for name, (schedule, colour, style) in schedules.items():
+            steps = None if calls is None else select_steps(schedule, calls)
+            report = oracle_report(schedule, power, steps, eta, order=order)
+            octaves = np.arange(1, len(report.octave_db) + 1)
+            label = f"{name}: {report.relative_w2:.1e}"
+            axes.plot(octaves, report.octave_db, style, color=colour, ms=3.5, label=label)
+            rows.append([title, name, report.relative_w2, *map(float, report.octave_db)])
+        axes.axhline(0, color="black", lw=0.5)
+        axes.set(title=title, xlabel="octave, lowest frequencies first", xticks=octaves)
+        axes.legend(
+            title="relative W2²",
+            title_fontsize=7,
+            alignment="left",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+        )
+    figure.axes[0].set_ylabel("power over the data's, dB")
+    save(figure, "oracle_octaves")
+    header = ["sampler", "schedule", "relative_w2", *(f"octave_{o}_db" for o in octaves)]
+    save_table("oracle_octaves", header, rows)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,50 @@
+"""Share of the state in which signal outweighs noise, beside the share of area that is computed.
+
+    python figures/signal_dominated.py [DATA]
+
+The paper motivates small states by counting pixels in which signal outweighs noise. Its schedule
+keeps far more area than that, and the count says nothing of what averaging recovers.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from measured import NOISE, PAPER, SIZE, images, spectrum
+from style import COLOURS, DERIVED, FULL, new_figure, save, save_curves
+from style import PAPER as ORANGE
+
+from ssd_models.data.opening import to_float
+from theory.derive import derive_schedule
+from theory.information import signal_dominated_fraction
+from theory.schedules import ResolutionSchedule
+
+
+def main(data: str = "photos") -> None:
+    """Measure and draw."""
+    power = spectrum(data)
+    paper = ResolutionSchedule.paper(SIZE, 4, PAPER, NOISE)
+    derived = derive_schedule(power, NOISE)
+    curves = {
+        "pixels": signal_dominated_fraction(to_float(images(data)), NOISE.snr),
+        "DCT coefficients": signal_dominated_fraction(power, NOISE.snr, "coefficients"),
+        "area, paper's schedule": (paper.resolutions / SIZE) ** 2,
+        "area, derived": (derived.resolutions / SIZE) ** 2,
+    }
+    figure = new_figure()
+    axes = figure.subplots()
+    t = np.arange(len(NOISE))
+    for (name, values), colour in zip(
+        curves.items(), (FULL, COLOURS[2], ORANGE, DERIVED), strict=True
+    ):
+        style = "--" if name.startswith("area") else "-"
+        axes.plot(t, values, style, color=colour, label=name, drawstyle="steps-post")
+    axes.set(xlabel="step t", ylabel="share", ylim=(0, 1.03), xlim=(0, len(NOISE)))
+    axes.legend()
+    save(figure, "signal_dominated")
+    save_curves("signal_dominated", curves)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

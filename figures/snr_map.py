@@ -1,0 +1,56 @@
+"""Signal over noise of every frequency at every step, and the staircases that follow from it.
+
+python figures/snr_map.py [DATA]
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from measured import NOISE, PAPER, SIZE, spectrum
+from style import PAPER as ORANGE
+from style import new_figure, save, save_curves
+
+from theory.derive import derive_schedule
+from theory.schedules import ResolutionSchedule
+from theory.spectrum import Spectrum, band_power
+
+
+def main(data: str = "photos") -> None:
+    """Compute and draw."""
+    figure = new_figure(height=3.0)
+    axes = figure.subplots()
+    curves, drawn = draw(axes, spectrum(data))
+    axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    figure.colorbar(drawn, ax=axes, label="signal over noise, dB")
+    save(figure, "snr_map")
+    save_curves("snr_map", curves)
+
+
+def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
+    """Draw the map; returns the curves that it holds, and what a colour bar needs."""
+    shells = band_power(power.power)
+    decibels = 10 * np.log10(np.maximum(shells[:, None] * NOISE.snr, 1e-12))  # (R, T)
+    derived = derive_schedule(power, NOISE)
+    paper = ResolutionSchedule.paper(SIZE, 4, PAPER, NOISE)
+    edges = np.arange(len(NOISE) + 1)
+    drawn = axes.pcolormesh(
+        edges, np.arange(SIZE + 1), decibels, cmap="RdBu_r", vmin=-40, vmax=40, rasterized=True
+    )
+    steps, middle = np.arange(len(NOISE)), np.arange(SIZE) + 0.5
+    for level, style in ((0, "-"), (-10, ":")):
+        line = {"linewidths": 0.7, "linestyles": style}
+        axes.contour(steps, middle, decibels, levels=[level], colors="black", **line)
+        axes.plot([], [], style, color="black", lw=0.7, label=f"{level} dB")
+    axes.stairs(derived.resolutions, edges, color="black", lw=1.8, label="derived, snr ≤ 0.1")
+    axes.stairs(paper.resolutions, edges, color=ORANGE, lw=1.8, ls="--", label="the paper's")
+    axes.set(xlabel="step t", ylabel="frequency, DCT index", ylim=(0, SIZE + 0.5))
+    curves = {f"db_at_{k}": decibels[k] for k in (0, 1, 2, 4, 8, 16, 32, 63)}
+    resolutions = {"derived_pixels": derived.resolutions, "paper_pixels": paper.resolutions}
+    return {**curves, **resolutions}, drawn
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
