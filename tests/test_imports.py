@@ -3,11 +3,49 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("theory", "ssd_models")
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def imported(name, everywhere=False):
+    """Modules of the two packages that a module imports: as it loads, or ``everywhere``."""
+    path = FILES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+
+    def visit(nodes):
+        for node in nodes:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                continue
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not everywhere:
+                continue
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
+                for alias in node.names:
+                    full = f"{base}.{alias.name}"
+                    found.add(full if full in FILES else base)
+            visit(ast.iter_child_nodes(node))
+
+    visit(ast.parse(path.read_text()).body)
+    return {other for other in found if other in FILES and other != name}
+
+
+def room(name):
+    """The folder of a module."""
+    return ".".join(FILES[name].relative_to(ROOT).parent.parts)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "theory").glob("*.py")), ids=lambda p: p.name)
@@ -19,6 +57,22 @@ def test_theory_imports_neither_torch_nor_models(path):
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
         assert not [n for n in names if n.split(".")[0] in ("torch", "ssd_models", "accelerate")]
+
+
+def test_modules_import_each_other_in_no_circle():
+    order = list(TopologicalSorter({name: imported(name) for name in FILES}).static_order())
+    assert order.index("theory.spectrum") < order.index("ssd_models.process")
+
+
+def test_rooms_depend_on_each_other_in_no_circle():
+    """Whatever a function imports when it runs counts as well."""
+    rooms = {}
+    for name in FILES:
+        others = {room(other) for other in imported(name, everywhere=True)} - {room(name)}
+        rooms.setdefault(room(name), set()).update(others)
+    order = list(TopologicalSorter(rooms).static_order())
+    assert order[0] == "theory"
+    assert order[-1] == "ssd_models.cli"
 
 
 def test_public_names_exist_and_theory_runs_without_torch():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import tyro
 from tyro.conf import OmitArgPrefixes, subcommand
@@ -45,28 +45,41 @@ class DemoCommand:
         from theory.files import check_new_folder
 
         check_new_folder(self.output)  # before torch is imported
-        from ..demo import demo
+        from .demo import demo
 
         demo(self.output, self.steps, self.seed)
 
 
 _MERGE = "spectrum-merge"  # reached as `spectrum merge`; a folder of that name as ./merge
 
-Command = (
-    Annotated[SpectrumCommand, subcommand("spectrum")]
-    | Annotated[MergeCommand, subcommand(_MERGE)]
-    | Annotated[DeriveCommand, subcommand("derive")]
-    | Annotated[ScheduleCommand, subcommand("schedule")]
-    | Annotated[PrepareCommand, subcommand("prepare")]
-    | Annotated[TrainCommand, subcommand("train")]
-    | Annotated[SampleCommand, subcommand("sample")]
-    | Annotated[EvaluateCommand, subcommand("evaluate")]
-    | Annotated[InformationCommand, subcommand("information")]
-    | Annotated[CompareCommand, subcommand("compare")]
-    | Annotated[ImportOfficialCommand, subcommand("import-official")]
-    | Annotated[BenchCommand, subcommand("bench")]
-    | Annotated[DemoCommand, subcommand("demo")]
-)
+_COMMANDS: dict[str, type] = {
+    "spectrum": SpectrumCommand,
+    _MERGE: MergeCommand,
+    "derive": DeriveCommand,
+    "schedule": ScheduleCommand,
+    "prepare": PrepareCommand,
+    "train": TrainCommand,
+    "sample": SampleCommand,
+    "evaluate": EvaluateCommand,
+    "information": InformationCommand,
+    "compare": CompareCommand,
+    "import-official": ImportOfficialCommand,
+    "bench": BenchCommand,
+    "demo": DemoCommand,
+}
+_DESCRIPTION = """Derive when a diffusion chain may run small; train and sample on that.
+
+From a folder of images to samples: `ssd spectrum FOLDER`, `ssd derive --report schedule.png`,
+`ssd train`, `ssd sample`. `ssd COMMAND --help` has an example of each."""
+
+
+def _commands(in_full: bool) -> Any:
+    """One type for all commands, described in full or, to list them, by their first sentence."""
+    kinds = []
+    for name, kind in _COMMANDS.items():
+        summary = None if in_full else (kind.__doc__ or "").split("\n\n")[0]
+        kinds.append(Annotated[kind, subcommand(name, description=summary)])
+    return Union[tuple(kinds)]  # noqa: UP007
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -79,11 +92,9 @@ def main(arguments: list[str] | None = None) -> None:
         named = arguments[0] if arguments and arguments[0].isidentifier() else ""
         with parsing(f"ssd {named}".strip()):
             command: Any = tyro.cli(
-                Command,
+                _commands(in_full=bool(arguments) and not arguments[0].startswith("-")),
                 prog="ssd",
-                description=(
-                    "Derive when a diffusion chain may run small; train and sample on that."
-                ),
+                description=_DESCRIPTION,
                 args=arguments,
                 config=(OmitArgPrefixes,),  # flags in pairs: what a run has on can be turned off
             )

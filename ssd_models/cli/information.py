@@ -87,7 +87,7 @@ class InformationCommand:
 
     def _measure(self, run: str) -> tuple[Any, Any]:
         from ..generating import own_device
-        from ..information import measure_information
+        from ..metrics.information import measure_information
         from ..pipeline import ScaleSpacePipeline
         from ..training.building import use_bf16
         from ..training.run_data import run_images

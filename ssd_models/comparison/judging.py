@@ -16,9 +16,9 @@ from theory.oracle import oracle_report
 from theory.spectrum import Spectrum
 
 from ..generating import generate, own_device
-from ..information import measure_information
 from ..metrics.denoising import change_errors
 from ..metrics.evaluation import evaluate_images
+from ..metrics.information import measure_information
 from ..pictures import save_grid
 from ..pipeline import SPECTRUM_FILE, ScaleSpacePipeline
 from ..training.building import use_bf16

@@ -20,13 +20,13 @@ from theory.schedules import ResolutionSchedule
 from theory.spacing import select_steps
 from theory.spectrum import Spectrum, band_power
 
-from .bench.timing import median_seconds
-from .data.opening import open_images, to_float
-from .pictures import save_grid
-from .pipeline import ScaleSpacePipeline
-from .training.building import build_unet, use_bf16
-from .training.config import TrainConfig
-from .training.trainer import Trainer
+from ..bench.timing import median_seconds
+from ..data.opening import open_images, to_float
+from ..pictures import save_grid
+from ..pipeline import ScaleSpacePipeline
+from ..training.building import build_unet, use_bf16
+from ..training.config import TrainConfig
+from ..training.trainer import Trainer
 
 RESOLUTION = 32
 LEVELS = (32, 16, 8)

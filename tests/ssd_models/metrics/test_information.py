@@ -10,7 +10,7 @@ from helpers import command_refusal, gaussian_images
 from ssd_models.cli import main
 from ssd_models.flexi_unet import FlexiUNet
 from ssd_models.gaussian import GaussianDenoiser
-from ssd_models.information import information_steps, measure_information
+from ssd_models.metrics.information import information_steps, measure_information
 from ssd_models.pipeline import ScaleSpacePipeline
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory.information import schedule_information
@@ -36,7 +36,7 @@ def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch)
     pipe = pipeline(schedule)
     exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
     # Without the linear denoiser's error taken off, what is measured is the exact one's by itself.
-    monkeypatch.setattr("ssd_models.information._linear_errors", lambda *_: None)
+    monkeypatch.setattr("ssd_models.metrics.information._linear_errors", lambda *_: None)
     found = measure_information(pipe, gaussian_images(SPECTRUM, 200), 40, denoise=exact)
     seen = found.snr < 100  # beyond, the rounding of pixels to 8 bits shows
     total, error = found.bits.sum(axis=1)[seen], found.standard_error[seen]

@@ -11,11 +11,11 @@ from theory.measured_information import MeasuredInformation, measured_informatio
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
-from .gaussian import GaussianDenoiser, has_exact_denoiser
-from .metrics.denoising import denoising_errors
-from .pipeline import ScaleSpacePipeline
-from .samplers import Denoiser
-from .training.batches import ImageArray
+from ..gaussian import GaussianDenoiser, has_exact_denoiser
+from ..pipeline import ScaleSpacePipeline
+from ..samplers import Denoiser
+from ..training.batches import ImageArray
+from .denoising import denoising_errors
 
 
 def measure_information(
