@@ -22,7 +22,7 @@ Results = dict[str, Any]
 
 def main(*paths: str) -> None:
     """Render every file."""
-    for path in map(Path, paths or sorted(map(str, RESULTS.glob("*.json")))):
+    for path in map(Path, paths or sorted(map(str, RESULTS.glob("faces*.json")))):
         results = json.loads(path.read_text())
         path.with_suffix(".md").write_text(tables(results))
         draw(results, f"comparison_{path.stem}")
@@ -44,6 +44,7 @@ def tables(results: Results) -> str:
         _growth(results),
         _costs(results),
         _changes(results),
+        _full_resolution(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -143,14 +144,14 @@ def _costs(results: Results) -> str:
 
 
 def _changes(results: Results) -> str:
-    """Errors at changes, and bits that changes lose."""
+    """Errors at changes, and bits that changes lose where that was measured."""
     full = [s for s in _last(results) if "information" in s and not s["changes"]]
     lost = full[0]["information"]["losses"] if full else {}
-    rows = [["arm", "change", "error over linear", "in the new octave", "bits lost, Gaussian",
-             "bits lost, found"]]  # fmt: skip
+    rows = [["arm", "change", "error over linear", "in the new octave"]]
+    if lost:
+        rows[0] += ["bits lost, Gaussian", "bits lost, found"]
     for stage in _last(results):
         for i, change in enumerate(stage["changes"]):
-            loss = lost[stage["arm"]][i] if stage["arm"] in lost else None
             rows.append(
                 [
                     _label(results, stage),
@@ -160,15 +161,37 @@ def _changes(results: Results) -> str:
                         f"{1.96 * change[band]['standard_error']:.2f}"
                         for band in ("all", "new_octave")
                     ),
-                    *(f"{loss[kind]:.1f}" if loss else "" for kind in ("gaussian", "found")),
                 ]
             )
+            if lost:
+                loss = lost[stage["arm"]][i] if stage["arm"] in lost else None
+                rows[-1] += [f"{loss[kind]:.1f}" if loss else "" for kind in ("gaussian", "found")]
     if len(rows) == 1:
         return ""
+    bits = (
+        "; bits per image that the change discards, for Gaussian data and as the network of full "
+        "resolution finds them"
+    )
     return (
         "**At changes of resolution**: squared error of the network on held-out images over the "
-        "best linear denoiser's; bits per image that the change discards, for Gaussian data and as "
-        "the network of full resolution finds them.\n\n" + markdown_table(rows)
+        f"best linear denoiser's{bits if lost else ''}.\n\n" + markdown_table(rows)
+    )
+
+
+def _full_resolution(results: Results) -> str:
+    """Errors where states are as large as images, by signal-to-noise ratio."""
+    stages = [stage for stage in _last(results) if stage.get("full_resolution")]
+    if not stages:
+        return ""
+    ratios = sorted({row["snr"] for s in stages for row in s["full_resolution"]}, reverse=True)
+    rows = [["arm", *(f"snr {snr:g}" for snr in ratios)]]
+    for stage in stages:
+        found = {row["snr"]: row["error"] / row["linear"] for row in stage["full_resolution"]}
+        cells = [f"{found[snr]:.3f}" if snr in found else "" for snr in ratios]
+        rows.append([_label(results, stage), *cells])
+    return (
+        "**At full resolution**: squared error of the network on held-out images over the best "
+        "linear denoiser's, by the signal-to-noise ratio of the state.\n\n" + markdown_table(rows)
     )
 
 
@@ -220,7 +243,7 @@ def draw(results: Results, name: str) -> None:
             ["decibel", arm, "", i, "", f"{v:.6g}", f"{e:.6g}"]
             for i, v, e in zip(at, octaves["value"], octaves["standard_error"], strict=True)
         ]
-    left.set(xscale="log", xlabel="training, PFLOP", ylabel="Fréchet distance, scattering")
+    left.set(xlabel="training, PFLOP", ylabel="Fréchet distance, scattering", xlim=(0, None))
     figure.legend(loc="outside lower center", ncols=3)
     middle.axhline(0, color="#666666", lw=0.6)
     middle.set(xlabel="octave of frequency, lowest first", ylabel="samples over data, dB")

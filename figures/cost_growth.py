@@ -22,8 +22,7 @@ MEASURED = FOLDER.parent / "results" / "bench" / "growth.json"
 def main() -> None:
     """Count, read and draw."""
     rows = measure_growth(GrowthSetting()).tables[0].rows
-    tables = json.loads(MEASURED.read_text())["tables"]
-    timed = next(table for table in tables if table["name"] == "timed")["rows"]
+    timed = json.loads(MEASURED.read_text())["results"]["timed"]
     figure = new_figure(PAGE, 2.8)
     left, right = figure.subplots(1, 2)
     most = {row["resolution"]: row for row in rows}  # the last of each has the most levels
@@ -47,27 +46,23 @@ def main() -> None:
             levels, [row["derived_saving"] for row in own], "o-", color=colour, ms=3, label=label
         )
         right.plot(levels, [row["paper_saving"] for row in own], ":", color=colour)
-    for size in sorted({row["resolution"] for row in timed}):
+    for size, colour in zip(sizes, COLOURS, strict=False):
         own = [row for row in timed if row["resolution"] == size]
-        right.plot(
-            [row["levels"] for row in own],
-            [row["derived_saving"] for row in own],
-            "x--",
-            color="black",
-            ms=4,
-            label=f"{size} px, time",
-        )
-    right.set(title="derived (solid), paper's (dotted)", xlabel="levels", ylabel="times cheaper")
-    right.legend(loc="upper left")
+        levels, savings = [row["levels"] for row in own], [row["derived_saving"] for row in own]
+        right.plot(levels, savings, "x--", color=colour, ms=4)
+    right.plot([], [], "x--", color="black", ms=4, label="time")
+    right.plot([], [], ":", color="black", label="paper's")
+    right.set(title="derived schedules over one level", xlabel="levels", ylabel="times cheaper")
+    right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, "cost_growth")
     header = [name for name in rows[0]]
     table = [["FLOP", *(row[name] for name in header)] for row in rows]
-    names = ("paper_gflop", "paper_saving", "derived_gflop", "derived_saving")
+    times = ("paper_milliseconds", "paper_saving", "derived_milliseconds", "derived_saving")
     table += [
-        ["time", row["resolution"], row["levels"], "", "", *(row[name] for name in names)]
+        ["milliseconds", row["resolution"], row["levels"], "", "", *(row[name] for name in times)]
         for row in timed
     ]
-    save_table("cost_growth", ["measure", *header], table)
+    save_table("cost_growth", ["measure", *(name.removesuffix("_gflop") for name in header)], table)
 
 
 if __name__ == "__main__":

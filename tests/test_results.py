@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-COMPARISONS = sorted(RESULTS.glob("*.json"))
+COMPARISONS = sorted(RESULTS.glob("faces*.json"))
 BENCHMARKS = sorted((RESULTS / "bench").glob("*.json"))
 
 

@@ -16,7 +16,7 @@ from theory.oracle import oracle_report
 from theory.spectrum import Spectrum
 
 from ..generating import generate, own_device
-from ..metrics.denoising import change_errors
+from ..metrics.denoising import change_errors, level_errors
 from ..metrics.evaluation import evaluate_images
 from ..metrics.information import measure_information
 from ..pictures import save_grid
@@ -27,6 +27,7 @@ from .arms import Comparison, Stage
 from .costs import sampler_steps
 
 _SHOWN = 64  # samples of a grid
+SNRS = (1000, 100, 30, 10, 3, 1)  # of the steps at which networks of full resolution are compared
 
 
 def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[str, Any]:
@@ -91,6 +92,29 @@ def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, An
         pipeline, bf16 = _load(comparison, stage)
         images = comparison.images[np.flatnonzero(_held_out(comparison))]
         write_json(path, change_errors(pipeline, images, bf16=bf16))
+    return json.loads(path.read_text())
+
+
+def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict[str, Any]]:
+    """Errors on held-out images at the steps of `SNRS`, unless that is done.
+
+    Rows are those of `ssd_models.metrics.denoising.level_errors` and their ``snr``. Noise at which
+    the arm's states are smaller is left out.
+    """
+    path = comparison.folder / "judged" / f"{stage.name}-full-resolution.json"
+    if not path.is_file():
+        schedule = comparison.schedules[stage.arm]
+        full = np.flatnonzero(schedule.output_resolutions == schedule.resolution)
+        full = np.setdiff1d(full, list(schedule.changes))
+        steps = {
+            int(full[np.abs(np.log(schedule.base_snr[full] / snr)).argmin()]): snr
+            for snr in SNRS
+            if schedule.base_snr[full[-1]] <= snr
+        }
+        pipeline, bf16 = _load(comparison, stage)
+        images = comparison.images[np.flatnonzero(_held_out(comparison))]
+        rows = level_errors(pipeline, images, bf16=bf16, steps=list(steps))
+        write_json(path, [{"snr": steps[row["step"]], **row} for row in rows])
     return json.loads(path.read_text())
 
 

@@ -14,7 +14,13 @@ from theory.measured_information import losses_at_changes
 from ..training.building import build_unet
 from .arms import Comparison, Stage
 from .costs import flops, mean_cost, sampling_calls, seconds, training_shares
-from .judging import errors_at_changes, information, judge, write_json
+from .judging import (
+    errors_at_changes,
+    errors_at_full_resolution,
+    information,
+    judge,
+    write_json,
+)
 
 FORMAT = "scale-space-comparison/1"
 _SECONDS = "seconds.json"
@@ -40,6 +46,7 @@ def run_comparison(
         if stage.step == config.milestones[-1]:
             information(comparison, stage)
         errors_at_changes(comparison, stage)
+        errors_at_full_resolution(comparison, stage)
         done += 1
         say(f"{stage.name}: judged")
         save_results(comparison)
@@ -67,6 +74,7 @@ def collect(comparison: Comparison) -> dict[str, Any]:
                 **asdict(stage),
                 "judged": judged,
                 "changes": errors_at_changes(comparison, stage),
+                "full_resolution": errors_at_full_resolution(comparison, stage),
             }
             if (folder / f"{stage.name}-information.json").is_file():
                 entry["information"] = _information(comparison, stage)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from theory.errors import InputError
 from theory.mmse import gaussian_mmse
 from theory.operators import dct_basis
+from theory.schedules import ResolutionSchedule
 
 from ..gaussian import GaussianDenoiser
 from ..pipeline import ScaleSpacePipeline
@@ -136,8 +137,9 @@ def level_errors(
     bf16: bool = False,
     progress: bool = False,
     per_level: int = 6,
+    steps: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Error at steps spread over each level, beside that of the best linear denoiser.
+    """Error at some steps, or spread over each level, beside that of the best linear denoiser.
 
     Parameters
     ----------
@@ -149,6 +151,8 @@ def level_errors(
         See `denoising_errors`.
     per_level : int
         Steps of each level, even in t; those at changes of resolution are left to `change_errors`.
+    steps : sequence of int, optional
+        To measure in place of those.
 
     Returns
     -------
@@ -157,13 +161,8 @@ def level_errors(
         its ``standard_error`` over images, and ``linear``, the linear denoiser's expected error.
     """
     schedule = pipeline.scheduler.schedule
-    kept = np.setdiff1d(np.arange(schedule.num_steps), list(schedule.changes))
-    steps: list[int] = []
-    for level in schedule.levels:
-        of_level = kept[schedule.resolutions[kept] == level]
-        places = np.linspace(0, len(of_level) - 1, min(per_level, len(of_level)))
-        steps += of_level[np.unique(places.round().astype(int))].tolist()
-    found = denoising_errors(pipeline, images, sorted(steps), seed, batch, bf16, "state", progress)
+    chosen = _spread(schedule, per_level) if steps is None else list(steps)
+    found = denoising_errors(pipeline, images, sorted(chosen), seed, batch, bf16, "state", progress)
     rows = []
     for t, level, total in zip(found.steps, found.r_in, found.totals.T, strict=True):
         values = int(level) ** 2 * images.shape[-1]
@@ -178,6 +177,17 @@ def level_errors(
             row["linear"] = float(gaussian_mmse(spectrum, schedule.snr[t])) / values
         rows.append(row)
     return rows
+
+
+def _spread(schedule: ResolutionSchedule, per_level: int) -> list[int]:
+    """Steps of each level, even in t, that do not change the resolution."""
+    kept = np.setdiff1d(np.arange(schedule.num_steps), list(schedule.changes))
+    steps: list[int] = []
+    for level in schedule.levels:
+        of_level = kept[schedule.resolutions[kept] == level]
+        places = np.linspace(0, len(of_level) - 1, min(per_level, len(of_level)))
+        steps += of_level[np.unique(places.round().astype(int))].tolist()
+    return steps
 
 
 def change_errors(

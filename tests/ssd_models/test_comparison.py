@@ -64,6 +64,8 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
     assert list(last["judged"]) == ["4", "3"]
     assert last["changes"][0]["to"] == 16
     assert last["changes"][0]["all"]["over_linear"] > 1  # six steps teach little
+    assert [row["snr"] for row in last["full_resolution"]]
+    assert all(row["error"] > row["linear"] for row in last["full_resolution"])
     assert set(results["stages"][3]["information"]["losses"]) == {"paper", "derived"}
     assert set(last["information"]["losses"]) == {"derived"}
     assert results["config"]["arms"]["derived"]["train"] == {"snr_clip": 20.0}
