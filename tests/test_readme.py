@@ -137,12 +137,12 @@ def test_what_a_page_names_exists(page, capsys):
         assert name in extras["optional-dependencies"]
     for code in re.findall(r"`([^`\n]+)`", text):
         words = code.split()
+        if words in (["ssd"], ["make"]):
+            continue
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", makefile, re.M), code
         elif words[0] == "ssd":
             command = [word for word in words[1:3] if re.fullmatch(r"[a-z-]+", word)]
-            if words[1] in ("bench", "schedule"):
-                assert len(command) == 2, code
             options = re.findall(r"(?<!\S)--[\w-]+", code)
             shown = command_help(command[: 2 if words[1] in ("bench", "schedule") else 1], capsys)
             assert all(option in shown for option in options), code
