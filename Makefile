@@ -11,7 +11,7 @@ help:
 	@echo "make demo     set up, then derive, train and sample on the built-in photographs (runs/demo)"
 	@echo "make test     set up, then lint, check types and run every test"
 	@echo "make docs     build the API reference from the docstrings (build/docs)"
-	@echo "make bench    print the performance table and write it to runs/bench, about ten minutes"
+	@echo "make bench    print the performance table and write it to runs/bench, about five minutes"
 	@echo "make figures  draw what lies in figures/ again, about two minutes"
 	@echo "make clean    remove the environment and all caches"
 

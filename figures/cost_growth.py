@@ -46,7 +46,6 @@ def main() -> None:
             levels, [row["derived_saving"] for row in own], "o-", color=colour, ms=3, label=label
         )
         right.plot(levels, [row["paper_saving"] for row in own], ":", color=colour)
-    for size, colour in zip(sizes, COLOURS, strict=False):
         own = [row for row in timed if row["resolution"] == size]
         levels, savings = [row["levels"] for row in own], [row["derived_saving"] for row in own]
         right.plot(levels, savings, "x--", color=colour, ms=4)
@@ -55,7 +54,7 @@ def main() -> None:
     right.set(title="derived schedules over one level", xlabel="levels", ylabel="times cheaper")
     right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, "cost_growth")
-    header = [name for name in rows[0]]
+    header = list(rows[0])
     table = [["FLOP", *(row[name] for name in header)] for row in rows]
     times = ("paper_milliseconds", "paper_saving", "derived_milliseconds", "derived_saving")
     table += [

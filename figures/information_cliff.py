@@ -11,27 +11,23 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from measured import LEVELS, NOISE, PAPER, SIZE, spectrum
-from style import DERIVED, FULL, MATCHED, new_figure, save, save_curves
-from style import PAPER as ORANGE
+from measured import NOISE, PAPER_CHAIN, SAME_CHANGES, spectrum
+from style import DERIVED, FULL, MATCHED, PAPER, new_figure, save, save_curves
 
 from theory.derive import derive_schedule
 from theory.information import gaussian_information, schedule_information
-from theory.schedules import ResolutionSchedule
 
 
 def main(data: str = "photos") -> None:
     """Compute and draw."""
     power = spectrum(data)
-    paper = ResolutionSchedule.paper(SIZE, 4, PAPER, NOISE)
-    same = ResolutionSchedule.from_noise(paper.resolutions, NOISE, levels=LEVELS)
     curves = {
         "full resolution": np.asarray(gaussian_information(power, NOISE.snr)),
-        "paper": schedule_information(power, paper),
-        "paper's changes, matched noise": schedule_information(power, same),
+        "paper": schedule_information(power, PAPER_CHAIN),
+        "paper's changes, matched noise": schedule_information(power, SAME_CHANGES),
         "derived, matched noise": schedule_information(power, derive_schedule(power, NOISE)),
     }
-    styles = ((FULL, "-"), (ORANGE, "-"), (MATCHED, "--"), (DERIVED, "-"))
+    styles = ((FULL, "-"), (PAPER, "-"), (MATCHED, "--"), (DERIVED, "-"))
     figure = new_figure()
     axes = figure.subplots()
     for (name, values), (colour, style) in zip(curves.items(), styles, strict=True):

@@ -8,13 +8,14 @@ import numpy as np
 from skimage.data import astronaut
 
 from ssd_models.data.opening import open_images, to_float
+from theory.comparison import PAPER
 from theory.noise import NoiseSchedule
+from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
 SIZE, COUNT = 64, 4096
 LEVELS = (64, 32, 16, 8)
 NOISE = NoiseSchedule.linear(1000)
-PAPER = "ConvexDecay_0.5"  # the paper's own choice
 NAMED_SCHEDULES = (
     "equal",
     "ConvexDecay_0.25",
@@ -23,6 +24,10 @@ NAMED_SCHEDULES = (
     "SigmoidLikeDecay_2",
     "TanhLikeDecay_2",
 )
+
+PAPER_CHAIN = ResolutionSchedule.paper(SIZE, len(LEVELS), PAPER, NOISE)
+SAME_CHANGES = ResolutionSchedule.from_noise(PAPER_CHAIN.resolutions, NOISE, levels=LEVELS)
+"""The paper's own choice, and its changes with matched noise."""
 
 
 @cache

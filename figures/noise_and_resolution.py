@@ -18,7 +18,7 @@ from style import COLUMN, DERIVED, new_figure, save, save_table
 from theory.derive import derive_schedule
 from theory.discarded import discarded_information
 from theory.information import gaussian_information
-from theory.operators import resize_matrix
+from theory.scale_space import resized_stack
 
 STEPS = (0, 100, 250, 365, 520, 640)
 
@@ -60,8 +60,8 @@ def averaged(x0: np.ndarray, noise: np.ndarray, t: int, resolution: int) -> np.n
 
     ``x0`` and ``noise`` are ``(64, 64, 3)``.
     """
-    matrix = resize_matrix("box", SIZE, resolution)
-    signal, drawn = (np.einsum("ij,jkc,lk->ilc", matrix, x, matrix) for x in (x0, noise))
+    sizes = [(resolution, resolution)]
+    signal, drawn = (resized_stack(x, sizes, "box")[0] for x in (x0, noise))
     left = NOISE.sigma[t] * resolution / SIZE  # noise that averaging leaves
     state = NOISE.alpha[t] * signal + NOISE.sigma[t] * drawn
     return state / np.hypot(NOISE.alpha[t], left)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from measured import LEVELS, NOISE, PAPER, SIZE, spectrum
-from style import COLOURS, DERIVED, FULL, MATCHED, PAGE, new_figure, save, save_table
-from style import PAPER as ORANGE
+from measured import NOISE, PAPER_CHAIN, SAME_CHANGES, SIZE, spectrum
+from style import COLOURS, DERIVED, FULL, MATCHED, PAGE, PAPER, new_figure, save, save_table
 
 from theory.derive import derive_schedule
 from theory.oracle import oracle_report
@@ -25,12 +24,11 @@ CALLS = 25
 def main(data: str = "photos") -> None:
     """Compute and draw."""
     power = spectrum(data)
-    paper = ResolutionSchedule.paper(SIZE, len(LEVELS), PAPER, NOISE)
     schedules = {
         "full resolution": (ResolutionSchedule.full_resolution(SIZE, NOISE), FULL, "s-"),
-        "paper": (paper, ORANGE, "o-"),
+        "paper": (PAPER_CHAIN, PAPER, "o-"),
         "paper's changes, matched noise": (
-            ResolutionSchedule.from_noise(paper.resolutions, NOISE, levels=LEVELS),
+            SAME_CHANGES,
             MATCHED,
             "d--",
         ),

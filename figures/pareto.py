@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from measured import LEVELS, NAMED_SCHEDULES, NOISE, PAPER, SIZE, spectrum
+from measured import LEVELS, NAMED_SCHEDULES, NOISE, SIZE, spectrum
 from style import COLOURS, DERIVED, FULL, MATCHED, PAGE, new_figure, save, save_table
 from style import PAPER as ORANGE
 
+from theory.comparison import PAPER
 from theory.costs import chain_costs
 from theory.derive import derive_schedule
 from theory.oracle import oracle_errors

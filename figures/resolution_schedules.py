@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from measured import LEVELS, NAMED_SCHEDULES, NOISE, PAPER, SIZE, spectrum
+from measured import LEVELS, NAMED_SCHEDULES, NOISE, SIZE, spectrum
 from style import COLOURS, PAGE, new_figure, save, save_curves
 
+from theory.comparison import PAPER
 from theory.derive import derive_schedule, matched_resolution
 from theory.schedules import ResolutionSchedule
 

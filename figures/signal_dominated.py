@@ -11,32 +11,29 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from measured import NOISE, PAPER, SIZE, images, spectrum
-from style import COLOURS, DERIVED, FULL, new_figure, save, save_curves
-from style import PAPER as ORANGE
+from measured import NOISE, PAPER_CHAIN, SIZE, images, spectrum
+from style import COLOURS, DERIVED, FULL, PAPER, new_figure, save, save_curves
 
 from ssd_models.data.opening import to_float
 from theory.derive import derive_schedule
 from theory.information import signal_dominated_fraction
-from theory.schedules import ResolutionSchedule
 
 
 def main(data: str = "photos") -> None:
     """Measure and draw."""
     power = spectrum(data)
-    paper = ResolutionSchedule.paper(SIZE, 4, PAPER, NOISE)
     derived = derive_schedule(power, NOISE)
     curves = {
         "pixels": signal_dominated_fraction(to_float(images(data)), NOISE.snr),
         "DCT coefficients": signal_dominated_fraction(power, NOISE.snr, "coefficients"),
-        "area, paper's schedule": (paper.resolutions / SIZE) ** 2,
+        "area, paper's schedule": (PAPER_CHAIN.resolutions / SIZE) ** 2,
         "area, derived": (derived.resolutions / SIZE) ** 2,
     }
     figure = new_figure()
     axes = figure.subplots()
     t = np.arange(len(NOISE))
     for (name, values), colour in zip(
-        curves.items(), (FULL, COLOURS[2], ORANGE, DERIVED), strict=True
+        curves.items(), (FULL, COLOURS[2], PAPER, DERIVED), strict=True
     ):
         style = "--" if name.startswith("area") else "-"
         axes.plot(t, values, style, color=colour, label=name, drawstyle="steps-post")

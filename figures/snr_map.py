@@ -9,12 +9,10 @@ import sys
 from typing import Any
 
 import numpy as np
-from measured import NOISE, PAPER, SIZE, spectrum
-from style import PAPER as ORANGE
-from style import new_figure, save, save_curves
+from measured import NOISE, PAPER_CHAIN, SIZE, spectrum
+from style import PAPER, new_figure, save, save_curves
 
 from theory.derive import derive_schedule
-from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum, band_power
 
 
@@ -34,7 +32,6 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
     shells = band_power(power.power)
     decibels = 10 * np.log10(np.maximum(shells[:, None] * NOISE.snr, 1e-12))  # (R, T)
     derived = derive_schedule(power, NOISE)
-    paper = ResolutionSchedule.paper(SIZE, 4, PAPER, NOISE)
     edges = np.arange(len(NOISE) + 1)
     drawn = axes.pcolormesh(
         edges, np.arange(SIZE + 1), decibels, cmap="RdBu_r", vmin=-40, vmax=40, rasterized=True
@@ -45,10 +42,10 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
         axes.contour(steps, middle, decibels, levels=[level], colors="black", **line)
         axes.plot([], [], style, color="black", lw=0.7, label=f"{level} dB")
     axes.stairs(derived.resolutions, edges, color="black", lw=1.8, label="derived, snr ≤ 0.1")
-    axes.stairs(paper.resolutions, edges, color=ORANGE, lw=1.8, ls="--", label="the paper's")
+    axes.stairs(PAPER_CHAIN.resolutions, edges, color=PAPER, lw=1.8, ls="--", label="the paper's")
     axes.set(xlabel="step t", ylabel="frequency, DCT index", ylim=(0, SIZE + 0.5))
     curves = {f"db_at_{k}": decibels[k] for k in (0, 1, 2, 4, 8, 16, 32, 63)}
-    resolutions = {"derived_pixels": derived.resolutions, "paper_pixels": paper.resolutions}
+    resolutions = {"derived_pixels": derived.resolutions, "paper_pixels": PAPER_CHAIN.resolutions}
     return {**curves, **resolutions}, drawn
 
 

@@ -15,7 +15,7 @@ from measured import NOISE, SIZE, images, shown, spectrum
 from style import COLOURS, PAGE, new_figure, save, save_curves
 
 from theory.information import gaussian_information
-from theory.operators import resize_matrix
+from theory.scale_space import resized_stack
 from theory.thumbnails import FORMATS, matching_thumbnail, thumbnail_bits
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -43,8 +43,7 @@ def main(data: str = "photos") -> None:
     cells = right.subplots(2, len(STEPS))
     for above, below, t in zip(*cells, STEPS, strict=True):
         side = int(np.clip(round(matching["png"][t]), 1, SIZE))
-        matrix = resize_matrix("box", SIZE, side)
-        small = np.stack([matrix @ part @ matrix.T for part in np.moveaxis(x0, -1, 0)], -1)
+        (small,) = resized_stack(x0, [(side, side)], "box")
         state = NOISE.alpha[t] * x0 + NOISE.sigma[t] * noise
         for cell, picture in ((above, state), (below, small)):
             cell.imshow(np.clip(picture / 2 + 0.5, 0, 1), interpolation="nearest")

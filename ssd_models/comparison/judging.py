@@ -104,8 +104,7 @@ def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict
     path = comparison.folder / "judged" / f"{stage.name}-full-resolution.json"
     if not path.is_file():
         schedule = comparison.schedules[stage.arm]
-        full = np.flatnonzero(schedule.output_resolutions == schedule.resolution)
-        full = np.setdiff1d(full, list(schedule.changes))
+        full = np.flatnonzero(schedule.resolutions == schedule.resolution)
         steps = {
             int(full[np.abs(np.log(schedule.base_snr[full] / snr)).argmin()]): snr
             for snr in SNRS
