@@ -3,7 +3,8 @@
     python figures/comparison.py [RESULTS.json ...]
 
 For each file that `ssd compare` wrote (by default those in results/) it writes tables beside it,
-NAME.md, and comparison_NAME.png, .pdf and .csv beside this script.
+NAME.md, and comparison_NAME.png, .pdf and .csv beside this script. Where NAME_samples.png lies
+there too (``samples.png`` of the comparison's folder), it draws comparison_NAME_samples as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from style import COLOURS, FOLDER, markdown_table, new_figure, save, save_table
+import numpy as np
+from PIL import Image
+from style import (
+    COLOURS,
+    DERIVED,
+    FOLDER,
+    FULL,
+    MATCHED,
+    PAPER,
+    markdown_table,
+    new_figure,
+    save,
+    save_table,
+)
 
 RESULTS = FOLDER.parent / "results"
 Results = dict[str, Any]
@@ -26,6 +40,8 @@ def main(*paths: str) -> None:
         results = json.loads(path.read_text())
         path.with_suffix(".md").write_text(tables(results))
         draw(results, f"comparison_{path.stem}")
+        if (strips := path.with_name(f"{path.stem}_samples.png")).is_file():
+            draw_samples(results, strips, f"comparison_{path.stem}_samples")
 
 
 def tables(results: Results) -> str:
@@ -203,7 +219,9 @@ def draw(results: Results, name: str) -> None:
     calls = str(next(iter(results["config"]["calls"])))
     batch = results["config"]["train"].get("batch_size", 32)
     rows: list[list[Any]] = []
-    for (arm, entry), colour in zip(results["arms"].items(), COLOURS, strict=False):
+    colours = _colours(results)
+    for arm, entry in results["arms"].items():
+        colour = colours[arm]
         stages = [s for s in results["stages"] if s["arm"] == arm and calls in s["judged"]]
         if not stages:
             continue
@@ -255,13 +273,13 @@ def draw(results: Results, name: str) -> None:
 
 
 def _draw_information(axes: Any, results: Results, rows: list[list[Any]]) -> None:
-    arms = list(results["arms"])
+    colours = _colours(results)
     for stage in _last(results):
         if "information" not in stage:
             continue
         found = stage["information"]
         share = [sum(a) / sum(b) for a, b in zip(found["bits"], found["bound"], strict=True)]
-        axes.semilogx(found["snr"], share, color=COLOURS[arms.index(stage["arm"])], lw=1)
+        axes.semilogx(found["snr"], share, color=colours[stage["arm"]], lw=1)
         rows += [
             ["information", stage["arm"], stage["seed"], f"{snr:.6g}", "", f"{s:.6g}", ""]
             for snr, s in zip(found["snr"], share, strict=True)
@@ -269,6 +287,34 @@ def _draw_information(axes: Any, results: Results, rows: list[list[Any]]) -> Non
     axes.axhline(1, color="#666666", lw=0.6)
     axes.set(xlabel="snr of the full resolution", ylabel="bits found over Gaussian bound")
     axes.set_ylim(0.5, 1.5)
+
+
+def draw_samples(results: Results, strips: Path, name: str) -> None:
+    """Draw a row of samples an arm, with its label, from a picture that has them row by row."""
+    pixels, arms = np.asarray(Image.open(strips)), list(results["arms"].values())
+    heights = np.linspace(0, len(pixels), len(arms) + 1).round().astype(int)
+    width = 7.0 - 1.7
+    figure = new_figure(7.0, width * len(pixels) / pixels.shape[1] + 0.1)
+    for axes, entry, top, end in zip(
+        figure.subplots(len(arms), 1), arms, heights, heights[1:], strict=False
+    ):
+        axes.imshow(pixels[top:end], interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(entry["label"].replace(", ", ",\n"), rotation=0, ha="right", va="center")
+    save(figure, name)
+
+
+def _colours(results: Results) -> dict[str, str]:
+    """Colour of each arm: its schedule's in all figures, another for more arms of a kind."""
+    kinds = {"full": FULL, "paper": PAPER, "matched": MATCHED, "derived": DERIVED}
+    spare, found = [COLOURS[5], COLOURS[2], COLOURS[3]], {}
+    for place, (arm, spec) in enumerate(results["config"]["arms"].items()):
+        kind = spec["schedule"]
+        if kind == "paper" and spec["noise"] == "matched":
+            kind = "matched"
+        found[arm] = kinds.pop(kind, None) or spare[place % len(spare)]
+    return found
 
 
 def _last(results: Results) -> list[dict[str, Any]]:

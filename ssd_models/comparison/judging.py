@@ -26,7 +26,7 @@ from ..training.splits import held_out
 from .arms import Comparison, Stage
 from .costs import sampler_steps
 
-_SHOWN = 64  # samples of a grid
+_ROWS, _COLUMNS = 4, 16  # of a grid of samples
 SNRS = (1000, 100, 30, 10, 3, 1)  # of the steps at which networks of full resolution are compared
 
 
@@ -69,9 +69,15 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         **evaluate_images(images, real, real, comparison.images[np.flatnonzero(out)], stage.seed),
         "oracle": _predicted(schedule, spectrum, steps, eta, order),
     }
-    save_grid(images[:_SHOWN], comparison.folder / "samples" / f"{stage.name}-calls{calls}.png")
+    grid = images[: _ROWS * _COLUMNS]
+    save_grid(grid, samples_path(comparison, stage, calls), _COLUMNS)
     write_json(path, result)
     return result
+
+
+def samples_path(comparison: Comparison, stage: Stage, calls: int) -> Path:
+    """Grid of the samples of a stage that is judged."""
+    return comparison.folder / "samples" / f"{stage.name}-calls{calls}.png"
 
 
 def information(comparison: Comparison, stage: Stage) -> MeasuredInformation:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from theory.files import atomic_path
 from theory.measured_information import losses_at_changes
 
 from ..training.building import build_unet
@@ -19,6 +23,7 @@ from .judging import (
     errors_at_full_resolution,
     information,
     judge,
+    samples_path,
     write_json,
 )
 
@@ -33,7 +38,8 @@ def run_comparison(
 
     The first number of calls is judged at every milestone, the others, the information that the
     networks find and their errors at changes at the last one. ``results.json`` is written anew
-    after each stage.
+    after each stage, ``samples.png`` (a row of samples an arm, all from the same noise) after each
+    milestone.
     """
     config = comparison.config
     done, started = 0, time.monotonic()
@@ -50,6 +56,8 @@ def run_comparison(
         done += 1
         say(f"{stage.name}: judged")
         save_results(comparison)
+        if stage.arm == list(config.arms)[-1]:
+            save_samples(comparison, stage)
     if done < len(list(comparison.stages())):
         return False
     _seconds(comparison)
@@ -60,6 +68,19 @@ def run_comparison(
 def save_results(comparison: Comparison) -> None:
     """Write ``results.json`` from what has been measured so far."""
     write_json(comparison.folder / "results.json", collect(comparison))
+
+
+def save_samples(comparison: Comparison, last: Stage) -> None:
+    """Write ``samples.png``: the first row of each arm's grid at the milestone of a stage."""
+    config, strips = comparison.config, []
+    for arm in config.arms:
+        path = samples_path(comparison, replace(last, arm=arm), next(iter(config.calls)))
+        if path.is_file():  # not where no image was to be judged
+            grid = np.asarray(Image.open(path))
+            strips.append(grid[: comparison.images.shape[1] + 1])  # and a white line
+    if strips:
+        with atomic_path(comparison.folder / "samples.png") as temporary:
+            Image.fromarray(np.concatenate(strips)).save(temporary, format="PNG")
 
 
 def collect(comparison: Comparison) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers import command_refusal
+from PIL import Image
 
 from ssd_models.cli import main
 from ssd_models.comparison.arms import Comparison, Stage
@@ -73,6 +74,11 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
     assert cost["ddpm"]["training"] > 0
     assert cost["ddpm"]["sampling"]["1000"] == pytest.approx(250 * cost["ddpm"]["sampling"]["4"])
     assert str(folder) not in json.dumps(results)  # nothing of the machine's folders
+    shown = np.asarray(Image.open(out / "samples.png"))
+    assert shown.shape == (3 * 17, 16 * 18 - 2, 3)
+    for place, arm in enumerate(TINY["arms"]):
+        grid = np.asarray(Image.open(out / "samples" / f"{arm}-seed0-step6-calls4.png"))
+        np.testing.assert_array_equal(shown[17 * place : 17 * place + 16], grid[:16])
     # Nothing is done twice.
     before = (out / "results.json").read_bytes()
     files = {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}
