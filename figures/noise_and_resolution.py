@@ -46,7 +46,9 @@ def main(data: str = "photos") -> None:
             cell.set_xlabel(f"{100 * kept:.0f} %", fontsize=6, labelpad=1)
             for spine in cell.spines.values():
                 spine.set(visible=used, color=DERIVED, linewidth=2.5)
-        line[0].set_ylabel(f"t = {t}\n{10 * np.log10(snr):+.0f} dB", fontsize=7)
+        line[0].set_ylabel(
+            f"t = {t}\n{10 * np.log10(snr):+.0f} dB".replace("-", "\N{MINUS SIGN}"), fontsize=7
+        )
     for cell, resolution in zip(axes[0], LEVELS, strict=True):
         cell.set_title(f"{resolution} px")
     figure.get_layout_engine().set(h_pad=0.03, w_pad=0.01, hspace=0.02, wspace=0.02)

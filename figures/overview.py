@@ -42,7 +42,7 @@ def main(data: str = "photos") -> None:
 
     axes = right.subplots()
     rows, _ = draw_chains(axes, power)
-    axes.legend(loc="center right", bbox_to_anchor=(1.04, 0.33))
+    axes.legend(loc="center right", bbox_to_anchor=(1.04, 0.36), handlelength=1.2)
     axes.set(title="what a perfect denoiser makes of 1000 steps")
     save(figure, "overview")
     save_table("overview", ["chain", "kind", "cost_full_resolution_calls", "relative_w2"], rows)

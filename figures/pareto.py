@@ -31,7 +31,7 @@ def main(data: str = "photos") -> None:
     figure = new_figure(PAGE, 3.0)
     left, right = figure.subplots(1, 2)
     rows, chosen = draw_chains(left, power)
-    left.legend(loc="center right", bbox_to_anchor=(1.02, 0.33))
+    left.legend(loc="center right", bbox_to_anchor=(1.02, 0.36), handlelength=1.2)
 
     planned = {
         "order 1": (1, "network", COLOURS[3], "v-"),

@@ -40,7 +40,9 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
     for level, style in ((0, "-"), (-10, ":")):
         line = {"linewidths": 0.7, "linestyles": style}
         axes.contour(steps, middle, decibels, levels=[level], colors="black", **line)
-        axes.plot([], [], style, color="black", lw=0.7, label=f"{level} dB")
+        axes.plot(
+            [], [], style, color="black", lw=0.7, label=f"{level} dB".replace("-", "\N{MINUS SIGN}")
+        )
     axes.stairs(derived.resolutions, edges, color="black", lw=1.8, label="derived, snr ≤ 0.1")
     axes.stairs(PAPER_CHAIN.resolutions, edges, color=PAPER, lw=1.8, ls="--", label="the paper's")
     axes.set(xlabel="step t", ylabel="frequency, DCT index", ylim=(0, SIZE + 0.5))

@@ -38,7 +38,7 @@ def main(data: str = "photos") -> None:
         ylabel="relative error of power",
         title="off the total (solid), bootstrap (dotted)",
     )
-    axes.legend(ncols=2)
+    axes.legend(ncols=2, loc="lower left")
     save(figure, "spectrum_convergence")
     save_table(
         "spectrum_convergence",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Annotated, Any, Union
 
 import tyro
@@ -12,7 +13,7 @@ from tyro.conf import OmitArgPrefixes, subcommand
 
 from theory.errors import InputError
 
-from .benchmarks import BenchCommand
+from .benchmarks import BENCHMARKS, BenchCommand
 from .comparing import CompareCommand
 from .evaluating import EvaluateCommand
 from .importing import ImportOfficialCommand
@@ -73,13 +74,22 @@ From a folder of images to samples: `ssd spectrum FOLDER`, `ssd derive --report 
 `ssd train`, `ssd sample`. `ssd COMMAND --help` has an example of each."""
 
 
-def _commands(in_full: bool) -> Any:
-    """One type for all commands, described in full or, to list them, by their first sentence."""
+def _parsed(commands: dict[str, type], prog: str, description: str, arguments: list[str]) -> Any:
+    """The command that the arguments name, as its class holds them."""
+    listed = not arguments or arguments[0].startswith("-")  # by their first sentences
     kinds = []
-    for name, kind in _COMMANDS.items():
-        summary = None if in_full else (kind.__doc__ or "").split("\n\n")[0]
+    for name, kind in commands.items():
+        summary = (kind.__doc__ or "").split("\n\n")[0] if listed else None
         kinds.append(Annotated[kind, subcommand(name, description=summary)])
-    return Union[tuple(kinds)]  # noqa: UP007
+    named = arguments[0] if arguments and arguments[0].isidentifier() else ""
+    with parsing(f"{prog} {named}".strip(), prog):
+        return tyro.cli(
+            Union[tuple(kinds)],  # noqa: UP007
+            prog=prog,
+            description=description,
+            args=arguments,
+            config=(OmitArgPrefixes,),  # flags in pairs: what a run has on can be turned off
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -89,15 +99,11 @@ def main(arguments: list[str] | None = None) -> None:
         if arguments[:2] == ["spectrum", "merge"]:
             arguments = [_MERGE, *arguments[2:]]
         overlay(arguments)
-        named = arguments[0] if arguments and arguments[0].isidentifier() else ""
-        with parsing(f"ssd {named}".strip()):
-            command: Any = tyro.cli(
-                _commands(in_full=bool(arguments) and not arguments[0].startswith("-")),
-                prog="ssd",
-                description=_DESCRIPTION,
-                args=arguments,
-                config=(OmitArgPrefixes,),  # flags in pairs: what a run has on can be turned off
-            )
+        if arguments[:1] == ["bench"]:
+            description = cleandoc(BenchCommand.__doc__ or "")
+            command = _parsed(BENCHMARKS, "ssd bench", description, arguments[1:])
+        else:
+            command = _parsed(_COMMANDS, "ssd", _DESCRIPTION, arguments)
         command.run()
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):

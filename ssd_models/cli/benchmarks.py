@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional
 
 from theory.errors import InputError
 
-from .options import ReportOutput
+from .options import ReportOutput, SpectrumFile, SpectrumFiles
 from .performance import (
     BenchAll,
     BenchGrowth,
@@ -28,7 +28,7 @@ class BenchSchedules:
     Example: ssd bench schedules faces.npz photos.npz
     """
 
-    spectra: Positional[tuple[str, ...]]
+    spectra: Positional[SpectrumFiles]
     """Files written by `ssd spectrum`; for several, transfer between them is shown too."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
@@ -55,7 +55,7 @@ class BenchPareto:
     Example: ssd bench pareto faces.npz --calls 10 25 50
     """
 
-    spectrum: Positional[str]
+    spectrum: Positional[SpectrumFile]
     """File written by `ssd spectrum`."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
@@ -85,7 +85,7 @@ class BenchSamplers:
     Example: ssd bench samplers faces.npz photos.npz
     """
 
-    spectra: Positional[tuple[str, ...]]
+    spectra: Positional[SpectrumFiles]
     """Files written by `ssd spectrum`."""
     calls: tuple[int, ...] = (10, 16, 25, 45)
     """Numbers of network calls."""
@@ -108,21 +108,21 @@ class BenchSamplers:
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Measure and compare; every figure that the README quotes comes from here."""
+    """Measure and compare; every figure that the README quotes comes from here.
 
-    action: (
-        Annotated[BenchSchedules, subcommand("schedules")]
-        | Annotated[BenchPareto, subcommand("pareto")]
-        | Annotated[BenchSpectrum, subcommand("spectrum")]
-        | Annotated[BenchSamplers, subcommand("samplers")]
-        | Annotated[BenchPosterior, subcommand("posterior")]
-        | Annotated[BenchUnet, subcommand("unet")]
-        | Annotated[BenchTrain, subcommand("train")]
-        | Annotated[BenchSampling, subcommand("sampling")]
-        | Annotated[BenchGrowth, subcommand("growth")]
-        | Annotated[BenchAll, subcommand("all")]
-    )
+    For an example of each: `ssd bench NAME --help`.
+    """
 
-    def run(self) -> None:
-        """Run the command."""
-        self.action.run()
+
+BENCHMARKS: dict[str, type] = {
+    "schedules": BenchSchedules,
+    "pareto": BenchPareto,
+    "spectrum": BenchSpectrum,
+    "samplers": BenchSamplers,
+    "posterior": BenchPosterior,
+    "unet": BenchUnet,
+    "train": BenchTrain,
+    "sampling": BenchSampling,
+    "growth": BenchGrowth,
+    "all": BenchAll,
+}

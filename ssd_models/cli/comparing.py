@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from theory.errors import InputError
 
 from ..data.forms import DATA_HELP
-from .options import Output
+from .options import File, Output
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CompareCommand:
     that is measured stands in results.json of the folder; figures/comparison.py draws it.
     """
 
-    config: Positional[str]
+    config: Positional[File]
     """YAML file: arms, network, milestones, numbers of calls; results/faces32.yaml is one."""
     data: Annotated[str, arg(help=DATA_HELP)]
     output: Output = "runs/comparison"

@@ -14,6 +14,7 @@ from theory.errors import InputError
 
 from ..data.forms import DATA_HELP
 from ..processes import process_index
+from .options import OptionalPath, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,10 +35,11 @@ class EvaluateCommand:
     GPUs: torchrun --nproc-per-node 8 -m ssd_models.cli evaluate …
     """
 
-    what: Annotated[Positional[str], arg(name="run")] = "run"
+    what: Positional[Run] = "run"
     """Run directory, model directory, or generated images in any form of data."""
     data: Annotated[
-        str | None, arg(help=f"Real images. {DATA_HELP} By default the data of the run.")
+        str | None,
+        arg(metavar="DATA", help=f"Real images. {DATA_HELP} By default the data of the run."),
     ] = None
     number: Annotated[int, arg(aliases=["-n"])] = 2048
     """Images to generate, or to take at most; distances of other numbers do not compare."""
@@ -57,10 +59,9 @@ class EvaluateCommand:
     """Images that run through the network at once."""
     bf16: bool | None = None
     """Run the network in bfloat16; by default where the processor computes in it."""
-    inception: str | None = None
-    """FID, KID, precision and recall as well: a local file of torch-fidelity's Inception weights,
-    or `download`. Needs the extra `metrics`."""
-    output: Annotated[str | None, arg(aliases=["-o"])] = None
+    inception: OptionalPath = None
+    """FID, KID, precision, recall too (extra `metrics`): Inception weights' file or `download`."""
+    output: Annotated[str | None, arg(aliases=["-o"], metavar="PATH")] = None
     """JSON file to write; by default evaluation.json, of a run in its directory."""
 
     def run(self) -> None:

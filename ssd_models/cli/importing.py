@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tyro.conf import Positional
 
-from .options import Output
+from .options import File, Output
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ImportOfficialCommand:
     Example: ssd import-official ssd_64res_celeba_4levels_ema_0.9999_1000000.pt -o celeba
     """
 
-    checkpoint: Positional[str]
+    checkpoint: Positional[File]
     """A .pt file, of raw or averaged weights; nothing but tensors is read from it."""
     output: Output = "model"
     """New model directory."""

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from theory.errors import InputError
 
 from ..data.forms import DATA_HELP
+from .options import OptionalPath, Run
 
 INFORMATION_FILE = "information.json"  # of a run directory
 
@@ -26,14 +27,14 @@ class InformationCommand:
     resolution discards. `ssd derive --from-run run` derives a schedule from the result.
     """
 
-    run_directory: Annotated[Positional[str], arg(name="run")] = "run"
+    run_directory: Positional[Run] = "run"
     """Run directory."""
     data: Annotated[
-        str | None, arg(help=f"{DATA_HELP} By default the data that the run was trained on.")
+        str | None,
+        arg(metavar="DATA", help=f"{DATA_HELP} By default the data that the run was trained on."),
     ] = None
-    full: str | None = None
-    """Run of full resolution on the same data: measured too, and asked what it finds in the bands
-    that the other's changes discard."""
+    full: Annotated[str | None, arg(metavar="RUN")] = None
+    """Run of full resolution on the same data: measured too, also in bands that changes discard."""
     number: Annotated[int, arg(aliases=["-n"])] = 256
     """Held-out images, at most."""
     steps: int = 48
@@ -44,9 +45,9 @@ class InformationCommand:
     """Images that run through the network at once."""
     bf16: bool | None = None
     """Run the network in bfloat16; by default where the processor computes in it."""
-    output: Annotated[str | None, arg(aliases=["-o"])] = None
+    output: Annotated[str | None, arg(aliases=["-o"], metavar="PATH")] = None
     """JSON file to write; by default information.json in the run directory."""
-    report: str | None = None
+    report: OptionalPath = None
     """Picture to write: bits against the bound, by octave, and lost at changes."""
 
     def run(self) -> None:

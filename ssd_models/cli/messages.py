@@ -12,7 +12,7 @@ from ..processes import num_processes, process_index
 
 
 @contextlib.contextmanager
-def parsing(command: str) -> Iterator[None]:
+def parsing(command: str, program: str) -> Iterator[None]:
     """Print tyro's boxes of several lines as one line, on exit because of wrong arguments."""
     said = io.StringIO()
     try:
@@ -22,7 +22,7 @@ def parsing(command: str) -> Iterator[None]:
         if error.code in (0, None):
             raise
         message = _condensed(said.getvalue())
-        where = "ssd" if "Available subcommands" in message else command
+        where = program if "Available subcommands" in message else command
         print_error(f"{message}; see `{where} --help`")
         sys.exit(2)
 

@@ -13,15 +13,23 @@ from ..data.forms import DATA_HELP, IMAGE_RULE
 if TYPE_CHECKING:
     from ..data.unusable import Skipped
 
-Output = Annotated[str, arg(aliases=["-o"])]
+Output = Annotated[str, arg(aliases=["-o"], metavar="PATH")]
+OptionalPath = Annotated[str | None, arg(metavar="PATH")]
+File = Annotated[str, arg(metavar="FILE")]
+Run = Annotated[str, arg(name="run", metavar="[RUN]")]
+SpectrumFile = Annotated[str, arg(metavar="SPECTRUM")]
+SpectrumFiles = Annotated[tuple[str, ...], arg(metavar="SPECTRUM [SPECTRUM ...]")]
 ReportOutput = Annotated[
     str | None,
-    arg(aliases=["-o"], help="JSON file for the same numbers, with their setting."),
+    arg(aliases=["-o"], metavar="PATH", help="JSON file for the same numbers, with their setting."),
 ]
-Data = Annotated[str, arg(help=DATA_HELP)]
+Data = Annotated[str, arg(metavar="DATA", help=DATA_HELP)]
 OptionalData = Annotated[
     str | None,
-    arg(help=f"{DATA_HELP} {IMAGE_RULE} By default the data that the schedule was derived from."),
+    arg(
+        metavar="DATA",
+        help=f"{DATA_HELP} {IMAGE_RULE} By default the data that the schedule was derived from.",
+    ),
 ]
 Resolution = Annotated[int, arg(help=f"Side in pixels. {IMAGE_RULE}")]
 Limit = Annotated[int | None, arg(help="Use that many images, chosen at random.")]

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from theory.errors import InputError
 
-from .options import Output
+from .options import OptionalPath, Output, Run
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SampleCommand:
     Example: ssd sample run -n 64 --steps 50 --eta 0 --seed 0 -o samples.png
     """
 
-    run_directory: Annotated[Positional[str], arg(name="run")] = "run"
+    run_directory: Positional[Run] = "run"
     """Run directory or model directory."""
     number: Annotated[int, arg(aliases=["-n"])] = 64
     """Number of images."""
@@ -31,8 +31,7 @@ class SampleCommand:
     order: Literal[1, 2] | None = None
     """Of the solver; by default 2 where eta is 0 and no spectral variance is drawn, else 1."""
     spacing: Literal["logsnr", "uniform", "edm", "planned"] = "logsnr"
-    """Where the steps lie. `planned`: where the oracle errs least on the training data's spectrum,
-    or as `ssd derive --calls` planned them."""
+    """Where the steps lie; `planned`: where the oracle errs least, or as `derive --calls` says."""
     changes: Literal["network", "free"] = "network"
     """At a change of resolution, call the network, or only lift the state and add noise."""
     spectral_variance: bool = False
@@ -51,7 +50,7 @@ class SampleCommand:
     """Images that run through the network at once."""
     bf16: bool = False
     """Run the network in bfloat16: faster where the processor computes in it."""
-    animation: str | None = None
+    animation: OptionalPath = None
     """A .gif or .webp to write as well: the clean predictions of up to 16 images, step by step."""
 
     def run(self) -> None:

@@ -7,11 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from theory.errors import InputError
 
-from .options import Output
+from .options import File, OptionalPath, Output
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,31 @@ class DeriveCommand:
     Example: ssd derive spectrum.npz -o schedule.json --tolerance 0.1 --report schedule.png
     """
 
-    spectrum: Positional[str] = "spectrum.npz"
+    spectrum: Annotated[Positional[str], arg(metavar="[SPECTRUM]")] = "spectrum.npz"
     """File written by `ssd spectrum`."""
-    from_run: str | None = None
-    """Run directory with what `ssd information` measured: derive from the bits that its network
-    found, in place of the spectrum's bound; criterion information or bits, spectrum of the run."""
+    from_run: Annotated[
+        str | None,
+        arg(
+            metavar="RUN",
+            help="Run directory with what `ssd information` measured: derive from the bits that "
+            "its network found, in place of the spectrum's bound; criterion information or bits, "
+            "spectrum of the run.",
+        ),
+    ] = None
     output: Output = "schedule.json"
     """File to write."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
     criterion: Literal["snr", "information", "bits", "signal-fraction", "budget"] = "snr"
     """What must be small in the discarded band; or the least error that a budget buys."""
-    tolerance: float = 0.1
-    """How small: largest snr, share of the information, bits per pixel; or, for `budget`, the mean
-    cost of a network call over a full-resolution call. `signal-fraction` takes none."""
+    tolerance: Annotated[
+        float,
+        arg(
+            help="How small: largest snr, share of the information, bits per pixel; or, for "
+            "`budget`, the mean cost of a network call over a full-resolution call. "
+            "`signal-fraction` takes none."
+        ),
+    ] = 0.1
     calls: int | None = None
     """With `budget`: plan so many network calls, resolutions and steps together."""
     changes: Literal["network", "free"] = "network"
@@ -47,7 +58,7 @@ class DeriveCommand:
     """Noise schedule of the full-resolution chain."""
     steps: int = 1000
     """Number of diffusion steps T."""
-    report: str | None = None
+    report: OptionalPath = None
     """Picture to write: spectrum, snr with the staircase, information."""
 
     def run(self) -> None:
@@ -118,7 +129,7 @@ class ScheduleShow:
     Example: ssd schedule show schedule.json
     """
 
-    file: Positional[str]
+    file: Positional[File]
     """Schedule to read."""
 
     def run(self) -> None:

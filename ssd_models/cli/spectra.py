@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from theory.errors import InputError
 
 from ..processes import part_ways, process_index
-from .options import Data, Limit, Output, Resolution, Seed, SkipBad, report_skipped
+from .options import Data, Limit, Output, Resolution, Seed, SkipBad, SpectrumFiles, report_skipped
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SpectrumCommand:
     resolution: Resolution = 64
     limit: Limit = None
     seed: Seed = 0
-    shard: str | None = None
+    shard: Annotated[str | None, arg(metavar="I/N")] = None
     """Measure part i of n only, written i/n."""
     workers: int = 1
     """Processes; a single one already uses all cores."""
@@ -67,7 +67,7 @@ class MergeCommand:
     Example: ssd spectrum merge part1.npz part2.npz -o spectrum.npz
     """
 
-    spectra: Positional[tuple[str, ...]]
+    spectra: Positional[SpectrumFiles]
     """Files written by `ssd spectrum`."""
     output: Output = "spectrum.npz"
     """File to write."""

@@ -7,13 +7,15 @@ import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import arg
 
 from theory.errors import InputError
 
 from ..processes import process_index
 from ..training.config import CONFIG_FILE, TrainConfig, read_config, train_preset
-from .options import OptionalData, Output, SkipBad, report_skipped
+from .options import File, OptionalData, OptionalPath, Output, SkipBad, report_skipped
 
 if TYPE_CHECKING:
     from ..data.source import ImageSource
@@ -38,14 +40,19 @@ class TrainCommand:
     """
 
     data: OptionalData = field(default_factory=lambda: _stored.get("data"))
-    schedule: str = "schedule.json"
+    schedule: File = "schedule.json"
     """Schedule to train on."""
     output: Output = "run"
     """Run directory to write; must be new unless --resume."""
-    preset: str | None = None
-    """The paper's settings: celeba-64, celeba-128, celeba-256 or imagenet-64 (see --data for the
-    images); --config and the options below go before it."""
-    config: str | None = None
+    preset: Annotated[
+        str | None,
+        arg(
+            metavar="NAME",
+            help="The paper's settings: celeba-64, celeba-128, celeba-256 or imagenet-64 (see "
+            "--data for the images); --config and the options below go before it.",
+        ),
+    ] = None
+    config: OptionalPath = None
     """YAML file of the options below; the command line goes before it."""
     resume: bool = False
     """Go on from the last checkpoint, with the run's own schedule and options."""
@@ -56,7 +63,7 @@ class TrainCommand:
     skip_bad: SkipBad = False
     resize: bool = False
     """Reduce images that are squares of another size than the schedule's resolution."""
-    options: TrainConfig = field(default_factory=_stored_options)
+    options: Annotated[TrainConfig, arg(name="training")] = field(default_factory=_stored_options)
 
     def run(self) -> None:
         """Run the command."""

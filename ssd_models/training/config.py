@@ -37,8 +37,7 @@ class TrainConfig:
     ema_decay: float = 0.9999  # reached as min(decay, (1 + n) / (10 + n))
     snr_clip: float = 5.0  # loss weight min(snr of the full resolution, clip)
     change_fraction: float = 0.05  # share of batches at the steps that change resolution
-    level_shares: Literal["steps", "pixels"] = "steps"  # batches of a level: by its steps, or
-    # steps times pixels, so that small levels take fewer
+    level_shares: Literal["steps", "pixels"] = "steps"  # what sets how often a level is trained
     reweight_paths: bool = True  # weigh changes and levels back to their share of the steps
     bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
     compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
