@@ -38,6 +38,7 @@ def main(data: str = "photos") -> None:
         ylabel="relative error of power",
         title="off the total (solid), bootstrap (dotted)",
     )
+    axes.set_ylim(1e-4, 0.4)
     axes.legend(ncols=2, loc="lower left")
     save(figure, "spectrum_convergence")
     save_table(

@@ -125,6 +125,8 @@ def import_official(
         As `load_official`; or if the number of levels is not known, or the folder not new.
     """
     path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a checkpoint of the public code")
     if num_levels is None:
         stated = re.search(r"(\d+)levels", path.name)
         if stated is None:

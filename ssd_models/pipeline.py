@@ -162,7 +162,10 @@ class ScaleSpacePipeline:
         if path.exists():
             for name in ("config.json", "model.safetensors", SCHEDULE_FILE):
                 if not (path / name).is_file():
-                    raise InputError(f"{path}: is not a model directory ({name} is missing)")
+                    raise InputError(
+                        f"{path}: is no model directory ({name} is missing); give a run of "
+                        "`ssd train`, or its model/"
+                    )
             schedule_path = path / SCHEDULE_FILE
             spectrum_path, classes_path = (
                 file if (file := path / name).is_file() else None

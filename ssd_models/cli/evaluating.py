@@ -124,7 +124,9 @@ class EvaluateCommand:
         from ..data.opening import open_images
 
         if not Path(self.what).exists() and ":" not in self.what and self.what != "photos":
-            raise InputError(f"{self.what}: no such run, model or images")
+            raise InputError(
+                f"{self.what}: no such run, model or images; train one with `ssd train`"
+            )
         source = open_images(self.what, None, limit=self.number)
         width, _ = source.first_size()
         samples = open_images(self.what, width, limit=self.number, seed=self.seed).load()

@@ -151,7 +151,9 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration file") from None
+        raise InputError(
+            f"{path}: no such configuration file; give the path of a YAML file"
+        ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -484,6 +484,9 @@ def _():
     torch.save({"state": Attack()}, "weights.pth")
 
 
+plain("no public checkpoint", "import-official c.pt -o out", "c.pt: no such file")
+
+
 @case("a public checkpoint with code in it", "import-official c.pt -o out --levels 2", "c.pt")
 def _():
     with open("c.pt", "wb") as file:
