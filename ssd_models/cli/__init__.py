@@ -82,9 +82,10 @@ def _parsed(commands: dict[str, type], prog: str, description: str, arguments: l
         summary = (kind.__doc__ or "").split("\n\n")[0] if listed else None
         kinds.append(Annotated[kind, subcommand(name, description=summary)])
     named = arguments[0] if arguments and arguments[0].isidentifier() else ""
+    all_of_them: Any = Union[tuple(kinds)]  # noqa: UP007
     with parsing(f"{prog} {named}".strip(), prog):
         return tyro.cli(
-            Union[tuple(kinds)],  # noqa: UP007
+            all_of_them,
             prog=prog,
             description=description,
             args=arguments,

@@ -106,6 +106,12 @@ class DeriveCommand:
         if self.report is not None:
             save_report(self.report, schedule, spectrum)
         _describe(self.output, schedule)
+        if self.report is not None:
+            print(
+                f"  drawn in {self.report}; train on it with `ssd train --schedule {self.output}`"
+            )
+        else:
+            print(f"  train on it with `ssd train --schedule {self.output}`")
 
     def _sources(self) -> tuple[Any, Any]:
         """The spectrum, and what a run's network found or None."""
@@ -199,9 +205,26 @@ def _describe(path: str, schedule: Any) -> None:
     for start, end in pairwise(bounds):
         print(f"  {schedule.resolutions[start]:4d} px  t = {start} … {end - 1}")
     origin = {k: v for k, v in schedule.derivation.items() if v is not None}
-    for title, notes in (("from", origin), ("predicted", dict(schedule.predicted))):
-        if notes:
-            print(f"  {title}: " + ", ".join(f"{k} {_short(v)}" for k, v in notes.items()))
+    plan: dict[str, Any] = {}
+    if {"steps", "order", "cost", "oracle_error"} <= set(origin.get("plan", {})):
+        plan = origin.pop("plan")
+    if origin:
+        print("  from: " + ", ".join(f"{k} {_short(v)}" for k, v in origin.items()))
+    predicted = dict(schedule.predicted)
+    if (cost := predicted.pop("chain_cost_ratio", None)) is not None:
+        model = predicted.pop("cost_model", "the default cost model")
+        print(f"  a mean call costs {cost:.3f} of one at full resolution ({model})")
+    if (error := predicted.pop("oracle_error", None)) is not None:
+        print(f"  all steps of a perfect denoiser err {error:.4g} (relative W2²)", end="")
+        full = predicted.pop("oracle_error_full_resolution", None)
+        print("" if full is None else f", at full resolution {full:.4g}")
+    if plan:
+        print(
+            f"  planned: {len(plan['steps'])} calls, order {plan['order']}, for the price of "
+            f"{plan['cost']:.3g} at full resolution, err {plan['oracle_error']:.4g}"
+        )
+    if predicted:
+        print("  predicted: " + ", ".join(f"{k} {_short(v)}" for k, v in predicted.items()))
 
 
 def _short(value: Any) -> str:

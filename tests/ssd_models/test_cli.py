@@ -56,7 +56,13 @@ def test_the_pipeline_with_its_defaults(form, here, capsys):
                 archive.write(path)
         data = "images.zip"
     main(["spectrum", data, "--resolution", "16"])
+    capsys.readouterr()
     main(["derive", "--levels", "2", "--report", "schedule.png"])
+    said = capsys.readouterr().out
+    predicted = json.loads(Path("schedule.json").read_text())["predicted"]
+    assert f"a mean call costs {predicted['chain_cost_ratio']:.3f} of one" in said
+    assert f"err {predicted['oracle_error']:.4g} (" in said
+    assert "drawn in schedule.png; train on it with `ssd train --schedule schedule.json`" in said
     main(["train", *TINY])
     main(["sample", "-n", "4", "--steps", "6"])
     assert Spectrum.load("spectrum.npz").count == 12
