@@ -13,7 +13,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "figures"
 SCRIPTS = {path.stem for path in FIGURES.glob("*.py")} - {"style", "measured", "performance"}
-SLOW = {"cost_growth", "dataset_faults", "pareto", "spectrum_convergence"}  # half a minute and more
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -40,7 +39,7 @@ def table(path):
         return [[value(text) for text in row] for row in csv.reader(file)]
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS - SLOW))
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_a_figure_draws_the_numbers_that_are_kept(name, scripts, tmp_path, monkeypatch):
     script = scripts(name)  # before the patch, as it looks for its data beside the folder
     monkeypatch.setattr(scripts("style"), "FOLDER", tmp_path)

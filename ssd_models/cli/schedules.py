@@ -206,7 +206,8 @@ def _describe(path: str, schedule: Any) -> None:
         print(f"  {schedule.resolutions[start]:4d} px  t = {start} … {end - 1}")
     origin = {k: v for k, v in schedule.derivation.items() if v is not None}
     plan: dict[str, Any] = {}
-    if {"steps", "order", "cost", "oracle_error"} <= set(origin.get("plan", {})):
+    found = origin.get("plan")
+    if isinstance(found, dict) and {"steps", "order", "cost", "oracle_error"} <= set(found):
         plan = origin.pop("plan")
     if origin:
         print("  from: " + ", ".join(f"{k} {_short(v)}" for k, v in origin.items()))
