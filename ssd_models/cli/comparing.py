@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from theory.errors import InputError
 
-from ..data.forms import DATA_HELP
-from .options import File, Output
+from .options import Data, File, Output
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class CompareCommand:
 
     config: Positional[File]
     """YAML file: arms, network, milestones, numbers of calls; results/faces32.yaml is one."""
-    data: Annotated[str, arg(help=DATA_HELP)]
+    data: Data
     output: Output = "runs/comparison"
     """Folder for runs, models, samples and results."""
     max_minutes: float | None = None

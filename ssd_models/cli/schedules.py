@@ -152,7 +152,7 @@ class SchedulePaper:
     Example: ssd schedule paper ConvexDecay_0.5 --resolution 64 --levels 4 -o paper.json
     """
 
-    name: Positional[str]
+    name: Annotated[Positional[str], arg(metavar="NAME")]
     """equal, ConvexDecay_GAMMA, SigmoidLikeDecay_GAMMA or TanhLikeDecay_GAMMA."""
     resolution: int = 64
     """Full resolution in pixels."""

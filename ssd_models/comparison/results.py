@@ -38,7 +38,7 @@ def run_comparison(
 
     The first number of calls is judged at every milestone, the others, the information that the
     networks find and their errors at changes at the last one. ``results.json`` is written anew
-    after each stage, ``samples.png`` (a row of samples an arm, all from the same noise) after each
+    after each stage, ``samples.png`` (a row of samples an arm, of the first seed) after each
     milestone.
     """
     config = comparison.config
@@ -56,7 +56,7 @@ def run_comparison(
         done += 1
         say(f"{stage.name}: judged")
         save_results(comparison)
-        if stage.arm == list(config.arms)[-1]:
+        if (stage.arm, stage.seed) == (list(config.arms)[-1], config.seeds[0]):
             save_samples(comparison, stage)
     if done < len(list(comparison.stages())):
         return False
