@@ -292,16 +292,16 @@ def _draw_information(axes: Any, results: Results, rows: list[list[Any]]) -> Non
 def draw_samples(results: Results, strips: Path, name: str) -> None:
     """Draw a row of samples an arm, with its label, from a picture that has them row by row."""
     pixels, arms = np.asarray(Image.open(strips)), list(results["arms"].values())
-    heights = np.linspace(0, len(pixels), len(arms) + 1).round().astype(int)
-    width = 7.0 - 1.7
-    figure = new_figure(7.0, width * len(pixels) / pixels.shape[1] + 0.1)
-    for axes, entry, top, end in zip(
-        figure.subplots(len(arms), 1), arms, heights, heights[1:], strict=False
-    ):
-        axes.imshow(pixels[top:end], interpolation="nearest")
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-        axes.set_ylabel(entry["label"].replace(", ", ",\n"), rotation=0, ha="right", va="center")
+    height, width = pixels.shape[:2]
+    figure = new_figure(7.0, 5.8 * height / width + 0.1)  # the labels take the rest of the page
+    axes = figure.subplots()
+    axes.imshow(pixels, interpolation="nearest")
+    axes.set_anchor("E")
+    labels = [entry["label"].replace(", ", ",\n") for entry in arms]
+    axes.set_yticks((np.arange(len(arms)) + 0.5) * height / len(arms), labels)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     save(figure, name)
 
 
