@@ -267,13 +267,14 @@ def draw(results: Results, name: str) -> None:
     middle.set(xlabel="octave of frequency, lowest first", ylabel="samples over data, dB")
     middle.set_title("network (solid), oracle (dotted)")
     for right in more:
-        _draw_information(right, results, rows)
+        _draw_information(right, results, colours, rows)
     save(figure, name)
     save_table(name, ["what", "arm", "seed", "at", "pflop", "value", "standard_error"], rows)
 
 
-def _draw_information(axes: Any, results: Results, rows: list[list[Any]]) -> None:
-    colours = _colours(results)
+def _draw_information(
+    axes: Any, results: Results, colours: dict[str, str], rows: list[list[Any]]
+) -> None:
     for stage in _last(results):
         if "information" not in stage:
             continue

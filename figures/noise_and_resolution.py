@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 from measured import LEVELS, NOISE, SIZE, shown, spectrum
-from style import COLUMN, DERIVED, new_figure, save, save_table
+from style import COLUMN, DERIVED, decibel_label, new_figure, save, save_table
 
 from theory.derive import derive_schedule
 from theory.discarded import discarded_information
@@ -46,9 +46,7 @@ def main(data: str = "photos") -> None:
             cell.set_xlabel(f"{100 * kept:.0f} %", fontsize=6, labelpad=1)
             for spine in cell.spines.values():
                 spine.set(visible=used, color=DERIVED, linewidth=2.5)
-        line[0].set_ylabel(
-            f"t = {t}\n{10 * np.log10(snr):+.0f} dB".replace("-", "\N{MINUS SIGN}"), fontsize=7
-        )
+        line[0].set_ylabel(f"t = {t}\n{decibel_label(10 * np.log10(snr), '+')}", fontsize=7)
     for cell, resolution in zip(axes[0], LEVELS, strict=True):
         cell.set_title(f"{resolution} px")
     figure.get_layout_engine().set(h_pad=0.03, w_pad=0.01, hspace=0.02, wspace=0.02)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from measured import NOISE, PAPER_CHAIN, SIZE, spectrum
-from style import PAPER, new_figure, save, save_curves
+from style import PAPER, decibel_label, new_figure, save, save_curves
 
 from theory.derive import derive_schedule
 from theory.spectrum import Spectrum, band_power
@@ -40,9 +40,7 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
     for level, style in ((0, "-"), (-10, ":")):
         line = {"linewidths": 0.7, "linestyles": style}
         axes.contour(steps, middle, decibels, levels=[level], colors="black", **line)
-        axes.plot(
-            [], [], style, color="black", lw=0.7, label=f"{level} dB".replace("-", "\N{MINUS SIGN}")
-        )
+        axes.plot([], [], style, color="black", lw=0.7, label=decibel_label(level))
     axes.stairs(derived.resolutions, edges, color="black", lw=1.8, label="derived, snr ≤ 0.1")
     axes.stairs(PAPER_CHAIN.resolutions, edges, color=PAPER, lw=1.8, ls="--", label="the paper's")
     axes.set(xlabel="step t", ylabel="frequency, DCT index", ylim=(0, SIZE + 0.5))

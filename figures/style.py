@@ -35,6 +35,11 @@ def new_figure(width: float = COLUMN, height: float = 2.5) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def decibel_label(value: float, sign: str = "-") -> str:
+    """Whole decibels as text, with a true minus; sign "+" marks positive ones too."""
+    return f"{value:{sign}.0f} dB".replace("-", "\N{MINUS SIGN}")
+
+
 def save(figure: Figure, name: str) -> None:
     """Write ``name``.png and ``name``.pdf."""
     figure.savefig(FOLDER / f"{name}.png", dpi=200)

@@ -125,8 +125,7 @@ def import_official(
         As `load_official`; or if the number of levels is not known, or the folder not new.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a checkpoint of the public code")
+    weights = _read(path)
     if num_levels is None:
         stated = re.search(r"(\d+)levels", path.name)
         if stated is None:
@@ -134,7 +133,6 @@ def import_official(
                 f"{path}: its name does not say how many levels it was trained at; give --levels"
             )
         num_levels = int(stated[1])
-    weights = _read(path)
     size = _image_size(weights, path) if image_size is None else image_size
     unet, scheduler = _build(weights, path, size, num_levels, schedule)
     pipeline = ScaleSpacePipeline(unet, scheduler)

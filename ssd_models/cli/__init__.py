@@ -22,7 +22,7 @@ from .messages import parsing, print_error
 from .options import Output
 from .preparing import PrepareCommand
 from .sampling import SampleCommand
-from .schedules import DeriveCommand, ScheduleCommand
+from .schedules import SCHEDULES, DeriveCommand, ScheduleCommand
 from .spectra import MergeCommand, SpectrumCommand
 from .training import TrainCommand, overlay
 
@@ -68,6 +68,7 @@ _COMMANDS: dict[str, type] = {
     "bench": BenchCommand,
     "demo": DemoCommand,
 }
+_GROUPS = {"bench": BENCHMARKS, "schedule": SCHEDULES}  # of commands, by their first word
 _DESCRIPTION = """Derive when a diffusion chain may run small; train and sample on that.
 
 From a folder of images to samples: `ssd spectrum FOLDER`, `ssd derive --report schedule.png`,
@@ -100,9 +101,9 @@ def main(arguments: list[str] | None = None) -> None:
         if arguments[:2] == ["spectrum", "merge"]:
             arguments = [_MERGE, *arguments[2:]]
         overlay(arguments)
-        if arguments[:1] == ["bench"]:
-            description = cleandoc(BenchCommand.__doc__ or "")
-            command = _parsed(BENCHMARKS, "ssd bench", description, arguments[1:])
+        if arguments and (group := arguments[0]) in _GROUPS:
+            description = cleandoc(_COMMANDS[group].__doc__ or "")
+            command = _parsed(_GROUPS[group], f"ssd {group}", description, arguments[1:])
         else:
             command = _parsed(_COMMANDS, "ssd", _DESCRIPTION, arguments)
         command.run()

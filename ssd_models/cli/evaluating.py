@@ -14,7 +14,7 @@ from theory.errors import InputError
 
 from ..data.forms import DATA_HELP
 from ..processes import process_index
-from .options import OptionalPath, Run
+from .options import OptionalOutput, OptionalPath, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ class EvaluateCommand:
     """Run the network in bfloat16; by default where the processor computes in it."""
     inception: OptionalPath = None
     """FID, KID, precision, recall too (extra `metrics`): Inception weights' file or `download`."""
-    output: Annotated[str | None, arg(aliases=["-o"], metavar="PATH")] = None
+    output: OptionalOutput = None
     """JSON file to write; by default evaluation.json, of a run in its directory."""
 
     def run(self) -> None:

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from theory.errors import InputError
 
 from ..data.forms import DATA_HELP
-from .options import OptionalPath, Run
+from .options import OptionalOutput, OptionalPath, Run
 
 INFORMATION_FILE = "information.json"  # of a run directory
 
@@ -45,7 +45,7 @@ class InformationCommand:
     """Images that run through the network at once."""
     bf16: bool | None = None
     """Run the network in bfloat16; by default where the processor computes in it."""
-    output: Annotated[str | None, arg(aliases=["-o"], metavar="PATH")] = None
+    output: OptionalOutput = None
     """JSON file to write; by default information.json in the run directory."""
     report: OptionalPath = None
     """Picture to write: bits against the bound, by octave, and lost at changes."""

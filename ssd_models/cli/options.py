@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..data.unusable import Skipped
 
 Output = Annotated[str, arg(aliases=["-o"], metavar="PATH")]
+OptionalOutput = Annotated[str | None, arg(aliases=["-o"], metavar="PATH")]
 OptionalPath = Annotated[str | None, arg(metavar="PATH")]
 File = Annotated[str, arg(metavar="FILE")]
 Run = Annotated[str, arg(name="run", metavar="[RUN]")]

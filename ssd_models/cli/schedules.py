@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
 from theory.errors import InputError
 
@@ -106,12 +107,8 @@ class DeriveCommand:
         if self.report is not None:
             save_report(self.report, schedule, spectrum)
         _describe(self.output, schedule)
-        if self.report is not None:
-            print(
-                f"  drawn in {self.report}; train on it with `ssd train --schedule {self.output}`"
-            )
-        else:
-            print(f"  train on it with `ssd train --schedule {self.output}`")
+        drawn = "" if self.report is None else f"drawn in {self.report}; "
+        print(f"  {drawn}train on it with `ssd train --schedule {self.output}`")
 
     def _sources(self) -> tuple[Any, Any]:
         """The spectrum, and what a run's network found or None."""
@@ -188,15 +185,13 @@ class SchedulePaper:
 
 @dataclass(frozen=True)
 class ScheduleCommand:
-    """Read a schedule, or write one of the paper's."""
+    """Read a schedule, or write one of the paper's.
 
-    action: (
-        Annotated[ScheduleShow, subcommand("show")] | Annotated[SchedulePaper, subcommand("paper")]
-    )
+    For an example of each: `ssd schedule NAME --help`.
+    """
 
-    def run(self) -> None:
-        """Run the command."""
-        self.action.run()
+
+SCHEDULES: dict[str, type] = {"show": ScheduleShow, "paper": SchedulePaper}
 
 
 def _describe(path: str, schedule: Any) -> None:
@@ -205,30 +200,29 @@ def _describe(path: str, schedule: Any) -> None:
     for start, end in pairwise(bounds):
         print(f"  {schedule.resolutions[start]:4d} px  t = {start} … {end - 1}")
     origin = {k: v for k, v in schedule.derivation.items() if v is not None}
-    plan: dict[str, Any] = {}
-    found = origin.get("plan")
-    if isinstance(found, dict) and {"steps", "order", "cost", "oracle_error"} <= set(found):
-        plan = origin.pop("plan")
     if origin:
-        print("  from: " + ", ".join(f"{k} {_short(v)}" for k, v in origin.items()))
+        print(f"  from: {_listed(origin)}")
     predicted = dict(schedule.predicted)
     if (cost := predicted.pop("chain_cost_ratio", None)) is not None:
         model = predicted.pop("cost_model", "the default cost model")
-        print(f"  a mean call costs {cost:.3f} of one at full resolution ({model})")
+        print(f"  a mean call costs {_short(cost, '.3f')} of one at full resolution ({model})")
     if (error := predicted.pop("oracle_error", None)) is not None:
-        print(f"  all steps of a perfect denoiser err {error:.4g} (relative W2²)", end="")
         full = predicted.pop("oracle_error_full_resolution", None)
-        print("" if full is None else f", at full resolution {full:.4g}")
-    if plan:
-        print(
-            f"  planned: {len(plan['steps'])} calls, order {plan['order']}, for the price of "
-            f"{plan['cost']:.3g} at full resolution, err {plan['oracle_error']:.4g}"
-        )
+        beside = "" if full is None else f", at full resolution {_short(full)}"
+        print(f"  all steps of a perfect denoiser err {_short(error)} (relative W2²){beside}")
     if predicted:
-        print("  predicted: " + ", ".join(f"{k} {_short(v)}" for k, v in predicted.items()))
+        print(f"  predicted: {_listed(predicted)}")
 
 
-def _short(value: Any) -> str:
+def _listed(notes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in notes.items())
+
+
+def _short(value: Any, form: str = ".4g") -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return format(value, form)
+    if isinstance(value, list):
+        return str(len(value))
+    if isinstance(value, dict):
+        return f"({_listed(value)})"
     return str(value)[:12] + "…" if len(str(value)) == 64 else str(value)
