@@ -14,9 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+# Asked once, at import: torch.compile of torch 2.11 cannot trace the question.
+_AUTOCAST_DEVICES = frozenset(
+    kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)
+)
+
+
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
     """Context in which autocast, if any is active on ``device``, is switched off."""
-    if torch.amp.is_autocast_available(device.type):
+    if device.type in _AUTOCAST_DEVICES:
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 
