@@ -25,7 +25,9 @@ def main(data: str = "photos") -> None:
         "full resolution": np.asarray(gaussian_information(power, NOISE.snr)),
         "paper": schedule_information(power, PAPER_CHAIN),
         "paper's changes, matched noise": schedule_information(power, SAME_CHANGES),
-        "derived, matched noise": schedule_information(power, derive_schedule(power, NOISE)),
+        "derived, matched noise": schedule_information(
+            power, derive_schedule(power, NOISE, criterion="snr")
+        ),
     }
     styles = ((FULL, "-"), (PAPER, "-"), (MATCHED, "--"), (DERIVED, "-"))
     figure = new_figure()

@@ -25,7 +25,7 @@ STEPS = (0, 100, 250, 365, 520, 640)
 
 def main(data: str = "photos") -> None:
     """Draw the grid and write what each cell holds."""
-    power, schedule = spectrum(data), derive_schedule(spectrum(data), NOISE)
+    power, schedule = spectrum(data), derive_schedule(spectrum(data), NOISE, criterion="snr")
     x0 = shown(data)
     noise = np.random.default_rng(0).standard_normal(x0.shape)
     figure = new_figure(COLUMN, 5.5)

@@ -32,8 +32,12 @@ def main(data: str = "photos") -> None:
             MATCHED,
             "d--",
         ),
-        "derived, snr ≤ 0.1": (derive_schedule(power, NOISE), DERIVED, "o-"),
-        "derived, snr ≤ 1": (derive_schedule(power, NOISE, tolerance=1.0), COLOURS[5], "^-"),
+        "derived, snr ≤ 0.1": (derive_schedule(power, NOISE, criterion="snr"), DERIVED, "o-"),
+        "derived, snr ≤ 1": (
+            derive_schedule(power, NOISE, tolerance=1.0, criterion="snr"),
+            COLOURS[5],
+            "^-",
+        ),
     }
     samplers = {
         f"{len(NOISE)} ancestral steps": (None, 1.0, 1),

@@ -29,7 +29,7 @@ def main(data: str = "photos") -> None:
         f"{name} ≤ {tolerance:g}": matched_resolution(power, NOISE.snr, name, tolerance)
         for name, tolerance in CRITERIA
     }
-    derived = derive_schedule(power, NOISE).resolutions
+    derived = derive_schedule(power, NOISE, criterion="snr").resolutions
 
     figure = new_figure(PAGE, 2.7)
     left, right = figure.subplots(1, 2, sharey=True)

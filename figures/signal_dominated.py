@@ -22,7 +22,7 @@ from theory.information import signal_dominated_fraction
 def main(data: str = "photos") -> None:
     """Measure and draw."""
     power = spectrum(data)
-    derived = derive_schedule(power, NOISE)
+    derived = derive_schedule(power, NOISE, criterion="snr")
     curves = {
         "pixels": signal_dominated_fraction(to_float(images(data)), NOISE.snr),
         "DCT coefficients": signal_dominated_fraction(power, NOISE.snr, "coefficients"),

@@ -31,7 +31,7 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
     """Draw the map; returns the curves that it holds, and what a colour bar needs."""
     shells = band_power(power.power)
     decibels = 10 * np.log10(np.maximum(shells[:, None] * NOISE.snr, 1e-12))  # (R, T)
-    derived = derive_schedule(power, NOISE)
+    derived = derive_schedule(power, NOISE, criterion="snr")
     edges = np.arange(len(NOISE) + 1)
     drawn = axes.pcolormesh(
         edges, np.arange(SIZE + 1), decibels, cmap="RdBu_r", vmin=-40, vmax=40, rasterized=True

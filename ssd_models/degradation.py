@@ -1,6 +1,7 @@
 """Linear degradations on torch tensors: what the process needs of a map ``M``, and how it gets it.
 
-`SeparableDegradation` has the exact singular value decomposition of resizes and blurs;
+`SeparableDegradation` has the exact singular value decomposition of resizes and blurs,
+`SpectralDegradation` scales DCT coefficients one by one, and
 `ssd_models.matrix_free.MatrixFreeDegradation` serves any linear function.
 """
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from theory.degradations import DegradationPath
+from theory.operators import dct_basis
 
 SpectralFunction = Callable[[Tensor], Tensor]
 """From singular values, a float64 tensor, to one number for each."""
@@ -163,3 +165,78 @@ class SeparableDegradation(Degradation):
         v_h, v_w = self._on("v_h", x), self._on("v_w", x)
         inside = v_h @ ((v_h.T @ x @ v_w) * weight) @ v_w.T
         return rest * x + inside if self.opens else inside
+
+
+class SpectralDegradation(Degradation):
+    """A factor for each DCT coefficient, those of the highest frequencies left out.
+
+    Its singular values are the factors; where one is zero a state keeps the coefficient as noise.
+
+    Parameters
+    ----------
+    shape_in : (int, int)
+        Height and width in pixels of a state before.
+    factors : (h, w) float64 array
+        Of the lowest DCT coefficients, not negative; ``h`` by ``w`` pixels is the size after.
+    """
+
+    def __init__(self, shape_in: tuple[int, int], factors: np.ndarray):
+        self.shape_in = shape_in
+        self.shape_out = (factors.shape[0], factors.shape[1])
+        self.opens = self.shape_in != self.shape_out
+        self._largest = float(factors.max()) ** 2
+        self._arrays = {"s": factors}
+        for axis, before, after in zip("hw", self.shape_in, self.shape_out, strict=True):
+            self._arrays[f"v_{axis}"] = np.ascontiguousarray(dct_basis(before)[:after])
+            self._arrays[f"u_{axis}"] = dct_basis(after)
+        self._tensors: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
+
+    @property
+    def lambda_max(self) -> float:
+        """Largest eigenvalue of ``M Mᵀ``."""
+        return self._largest
+
+    def _on(self, name: str, like: Tensor) -> Tensor:
+        key = (name, like.device, like.dtype)
+        if key not in self._tensors:
+            self._tensors[key] = torch.tensor(self._arrays[name], dtype=key[2], device=key[1])
+        return self._tensors[key]
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """DCT coefficients of a state before that the map keeps: (..., h, w)."""
+        return self._on("v_h", x) @ x @ self._on("v_w", x).T
+
+    def synthesis(self, coefficients: Tensor) -> Tensor:
+        """State after, from its DCT coefficients: (..., h, w)."""
+        return self._on("u_h", coefficients).T @ coefficients @ self._on("u_w", coefficients)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``M x``: (..., *shape_in) to (..., *shape_out)."""
+        return self.synthesis(self.analysis(x) * self._on("s", x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """``Mᵀ y``: (..., *shape_out) to (..., *shape_in)."""
+        return self._up(y, self._on("s", y))
+
+    def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
+        """Coefficients times ``gain`` of their factors: (..., *shape_out) to (..., *shape_in)."""
+        return self._up(y, gain(self._on("s", y)).to(y.dtype))
+
+    def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
+        """Kept coefficients times ``kept`` of their factors, the others times ``rest``."""
+        weight = (kept(self._on("s", x)) - rest * self.opens).to(x.dtype)
+        inner = self.analysis(x) * weight
+        inside = self._on("v_h", x).T @ inner @ self._on("v_w", x)
+        return rest * x + inside if self.opens else inside
+
+    def pseudo_inverse(self, y: Tensor) -> Tensor:
+        """``M⁺ y``: zero where the factor is."""
+        return self.lift(y, lambda s: torch.where(s > 0, 1 / s.clamp(min=1e-30), 0.0))
+
+    def project(self, x: Tensor) -> Tensor:
+        """``M⁺ M x``: the coefficients with a factor above zero."""
+        return self.filter(x, lambda s: (s > 0).to(s.dtype), 0.0)
+
+    def _up(self, y: Tensor, weight: Tensor) -> Tensor:
+        inner = (self._on("u_h", y) @ y @ self._on("u_w", y).T) * weight
+        return self._on("v_h", y).T @ inner @ self._on("v_w", y)

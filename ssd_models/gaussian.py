@@ -140,13 +140,19 @@ class GaussianDenoiser:
         schedule = self.process.schedule
         return schedule.operator == "dct" or schedule.resolutions[t] == schedule.resolution
 
-    def _transfer(self, t: int | None, like: Tensor) -> Tensor:
+    def _transfer(self, t: int, like: Tensor) -> Tensor:
         """Factors of the kept DCT coefficients from the clean image to the one behind ``t``."""
         schedule = self.process.schedule
+        key = schedule.path(None, t) if schedule.attenuation is None else ("transfer", t)
+        return self._constant(key, lambda: schedule.transfer(t), like, torch.float64)
+
+    def _target_transfer(self, resolution: int, like: Tensor) -> Tensor:
+        """Factors of the kept DCT coefficients from the clean image to a prediction."""
+        schedule, t = self.process.schedule, self.process.target_step(resolution)
         if t is None:
             return torch.ones((), dtype=torch.float64, device=like.device)
         path = schedule.path(None, t)
-        s = self._constant(path, lambda: path.factors()[1], like, torch.float64)
+        s = self._constant(("target", path), lambda: path.factors()[1], like, torch.float64)
         return s[:, None] * s
 
     def _filter_bands(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
@@ -158,7 +164,7 @@ class GaussianDenoiser:
             torch.float64,
         )
         transfer = alpha * self._transfer(t, x)
-        to = self._transfer(self.process.target_step(q), x)
+        to = self._target_transfer(q, x)
         wiener = transfer * power / (transfer**2 * power + sigma**2)
         wiener = wiener * (to[:r, :r] if to.ndim else to)
         analysis = self._constant(("basis", r), lambda: dct_basis(r), x)

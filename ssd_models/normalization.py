@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 # Asked once, at import: torch.compile of torch 2.11 cannot trace the question.
 _AUTOCAST_DEVICES = frozenset(
     kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from theory.attenuation import Attenuation
 from theory.degradations import scaled
 from theory.errors import InputError
 from theory.posterior import check_eta, reverse_gains
 from theory.schedules import ResolutionSchedule
 
-from .degradation import Degradation, SeparableDegradation
+from .degradation import Degradation, SeparableDegradation, SpectralDegradation
 
 _ROUNDING = 1e-5  # relative: a user's own degradation knows its largest eigenvalue in float32
 _KEPT = 128  # degradations; without blur there are only a few
@@ -60,6 +61,7 @@ class ScaleSpaceProcess:
         self.image_size = image_size or (schedule.resolution,) * 2
         self._own = degradation
         self._degradations: dict[Hashable, Degradation] = {}
+        self._drowned: dict[Hashable, Tensor] = {}
         if degradation is None and image_size is not None:
             for level in schedule.levels:
                 for side in image_size:
@@ -81,10 +83,11 @@ class ScaleSpaceProcess:
         return self.shape(self._level_start(resolution))
 
     def target_step(self, resolution: int) -> int | None:
-        """Step whose degradation a denoiser's prediction at a level has; None: the clean image.
+        """Step whose resizes and blurs a prediction at a level has; None: the clean image.
 
-        At a lower level it is the level's least noisy step. Without blur all steps of a level
-        degrade alike, so that ``M_{1:s} x_0`` of the next state ``s`` is what is predicted.
+        At a lower level it is the level's least noisy step. Without blur and attenuation all steps
+        of a level degrade alike, so that ``M_{1:s} x_0`` of the next state ``s`` is what is
+        predicted. Predictions are never attenuated.
         """
         first = self._level_start(resolution)
         return first if resolution != self.schedule.resolution else None
@@ -93,17 +96,23 @@ class ScaleSpaceProcess:
         """What a denoiser predicts at a level: the clean image, (N, C, H, W), degraded to it."""
         step = self.target_step(resolution)
         self._check_clean(x0)
-        return x0 if step is None else self.degradation(None, step)(x0)
+        return x0 if step is None else self._unattenuated(None, step)(x0)
 
     def from_target(self, prediction: Tensor, s: int) -> Tensor:
         """``M_{1:s} x_0`` from a prediction at the level of ``s``."""
+        if self._attenuation is not None:
+            size = prediction.shape[-2:]
+            unscaled = self.resolution(s) / self.schedule.resolution
+            return self._spectral(("target", s), size, lambda: self._factors(s) / unscaled)(
+                prediction
+            )
         return self.degradation(self.target_step(self.resolution(s)), s)(prediction)
 
     def between_levels(self, small: int, large: int) -> Degradation:
         """Map from predictions at one level to those at a smaller one."""
         step = self.target_step(small)
         assert step is not None
-        return self.degradation(self.target_step(large), step)
+        return self._unattenuated(self.target_step(large), step)
 
     def _level_start(self, resolution: int) -> int:
         found = np.flatnonzero(self.schedule.resolutions == resolution)
@@ -117,6 +126,52 @@ class ScaleSpaceProcess:
         first = None if s is None else self._step(s)
         if first is not None and first > last:
             raise InputError(f"steps {s} -> {t}: the first must not be noisier than the second")
+        if self._attenuation is None or first == last:
+            return self._unattenuated(first, last)
+        size = self.image_size if first is None else self.shape(first)
+
+        def factors() -> np.ndarray:
+            after = self._factors(last)
+            if first is None:
+                return after
+            before = self._factors(first)[: after.shape[0], : after.shape[1]]
+            return np.divide(after, before, out=np.zeros_like(after), where=after > 0)
+
+        return self._spectral((first, last), size, factors)
+
+    @property
+    def _attenuation(self) -> Attenuation | None:
+        return None if self._own is not None else self.schedule.attenuation
+
+    def _factors(self, t: int) -> np.ndarray:
+        """Factor of each DCT coefficient from the clean image to the state at ``t``, its shape."""
+        assert self._attenuation is not None
+        gain = self._attenuation.gain(self.schedule.base_snr[t], self._envelope(self.shape(t)))
+        return self.resolution(t) / self.schedule.resolution * gain
+
+    def _envelope(self, shape: tuple[int, int]) -> np.ndarray:
+        """The attenuation's envelope at the DCT coefficients of a state of ``shape`` pixels."""
+        assert self._attenuation is not None
+        full = self.schedule.resolution
+        height, width = self.image_size
+        return self._attenuation.grid(*shape, (full / height, full / width))
+
+    def _spectral(
+        self, key: Hashable, size: Sequence[int], factors: Callable[[], np.ndarray]
+    ) -> SpectralDegradation:
+        if key not in self._degradations:
+            self._keep(key, SpectralDegradation((size[0], size[1]), factors()))
+        found = self._degradations[key]
+        assert isinstance(found, SpectralDegradation)
+        return found
+
+    def _keep(self, key: Hashable, made: Degradation) -> None:
+        if len(self._degradations) >= _KEPT:  # those of single steps are many: drop the oldest
+            del self._degradations[next(iter(self._degradations))]
+        self._degradations[key] = made
+
+    def _unattenuated(self, first: int | None, last: int) -> Degradation:
+        """The resizes and blurs of ``M``, or the caller's own map."""
         path = self.schedule.path(first, last)
         key: Hashable = path if self._own is None else (first, last)
         if key not in self._degradations:
@@ -127,9 +182,7 @@ class ScaleSpaceProcess:
             else:
                 made = self._own(first, last)
                 self._check_valid(made, first, last)
-            if len(self._degradations) >= _KEPT:  # blurs differ at every step: drop the oldest
-                del self._degradations[next(iter(self._degradations))]
-            self._degradations[key] = made
+            self._keep(key, made)
         return self._degradations[key]
 
     def degrade(self, x0: Tensor, t: int) -> Tensor:
@@ -159,12 +212,34 @@ class ScaleSpaceProcess:
         if len({self.resolution(step) for step in steps}) != 1 or len(steps) not in (1, len(x0)):
             raise InputError("t: give one step, or one per image, all of the same resolution")
         self._check_clean(x0)
+        if self._attenuation is not None and len(steps) > 1:
+            return self.noisy(self._attenuated(x0, steps), steps, noise, generator)
         maps = [self.degradation(None, step) for step in steps]
         if all(each is maps[0] for each in maps):
             clean = maps[0](x0)
         else:  # blurred by different amounts
             clean = torch.cat([each(x0[i : i + 1]) for i, each in enumerate(maps)])
         return self.noisy(clean, steps, noise, generator)
+
+    def _attenuated(self, x0: Tensor, steps: Sequence[int]) -> Tensor:
+        """``M_{1:t} x_0`` of images (N, C, H, W) at steps of one level, one for each image."""
+        attenuation = self._attenuation
+        assert attenuation is not None
+        shape, side = self.shape(steps[0]), self.resolution(steps[0])
+        level = self._spectral(
+            ("level", side),
+            self.image_size,
+            lambda: np.full(shape, side / self.schedule.resolution),
+        )
+        key = (side, x0.device, x0.dtype)
+        if key not in self._drowned:  # snr at which each coefficient vanishes
+            with np.errstate(divide="ignore"):
+                drowned = attenuation.tolerance / self._envelope(shape)
+            self._drowned[key] = torch.tensor(drowned, dtype=x0.dtype, device=x0.device)
+        snr = torch.from_numpy(self.schedule.base_snr[list(steps)]).to(x0)
+        kept = (1 - self._drowned[key] / snr[:, None, None, None]).clamp(min=0)
+        gain = kept ** (attenuation.smoothness / 2) * (side / self.schedule.resolution)
+        return level.synthesis(level.analysis(x0) * gain)
 
     def noisy(
         self,

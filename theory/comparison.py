@@ -58,8 +58,10 @@ def compare_schedules(
         "same changes, matched noise": ResolutionSchedule.from_noise(
             paper.resolutions, noise, levels=levels
         ),
-        "derived, snr <= 0.1": derive_schedule(spectrum, noise, levels),
-        "derived, snr <= 0.3": derive_schedule(spectrum, noise, levels, tolerance=0.3),
+        "derived, snr <= 0.1": derive_schedule(spectrum, noise, levels, criterion="snr"),
+        "derived, snr <= 0.3": derive_schedule(
+            spectrum, noise, levels, tolerance=0.3, criterion="snr"
+        ),
         "budget: the paper's cost": derive_schedule(spectrum, noise, levels, "budget", budget),
     }
     steps = len(noise)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .attenuation import Attenuation, check_attenuation
 from .budget import budget_resolutions
 from .errors import InputError
 from .information import check_snr, shell_information, signal_dominated_fraction
@@ -56,6 +57,14 @@ def _share_beyond(shells: np.ndarray) -> np.ndarray:
     return np.divide(lost, total, out=np.zeros_like(lost), where=total > 0)
 
 
+def _divergence_bound(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Nats an image that leaving out the band may cost any data: ``½ Σ snr S_k`` (lossless §1)."""
+    shell = shell_index(spectrum.resolution)
+    power = np.bincount(shell.ravel(), spectrum.power.sum(axis=-1).ravel())
+    beyond = np.append(np.cumsum(power[::-1])[::-1][1:], 0.0)
+    return 0.5 * beyond[:, None] * snr
+
+
 def _dominated_over_area(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     """Share of signal-dominated coefficients, less the level's share of area."""
     share = np.asarray(signal_dominated_fraction(spectrum, snr, "coefficients"))
@@ -63,12 +72,22 @@ def _dominated_over_area(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
     return share - area[:, None]
 
 
+def _unattenuated(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Largest ``snr P_k`` outside each resolution, with the envelope ``P_k`` of `Attenuation`."""
+    outside = np.arange(1.0, spectrum.resolution + 1) ** 2  # the nearest frequency is (r, 0)
+    envelope = Attenuation.of(spectrum, 1.0, 1.0).envelope(outside)
+    envelope[-1] = 0.0
+    return envelope[:, None] * snr
+
+
 _OF_MEASURED = {"information": _share_beyond, "bits": _beyond}
 
 _CRITERIA = {
+    "water-filling": _Criterion(_unattenuated),
     "snr": _Criterion(_discarded_snr),
     "information": _Criterion(_discarded_share),
     "bits": _Criterion(_discarded_bits),
+    "divergence": _Criterion(_divergence_bound),
     "signal-fraction": _Criterion(_dominated_over_area, takes_tolerance=False),
 }
 
@@ -80,10 +99,11 @@ def derive_schedule(
     spectrum: Spectrum,
     noise: NoiseSchedule,
     levels: Sequence[int] = (64, 32, 16, 8),
-    criterion: str = "snr",
-    tolerance: float = 0.1,
+    criterion: str = "water-filling",
+    tolerance: float | None = None,
+    smoothness: float = 2.0,
     noise_mode: str = "matched",
-    operator: str = "box",
+    operator: str = "dct",
     measured: MeasuredInformation | None = None,
 ) -> ResolutionSchedule:
     """Smallest resolutions that a criterion allows, step by step (mathematics §5).
@@ -102,19 +122,16 @@ def derive_schedule(
         The base chain.
     levels : sequence of int
         Allowed resolutions in pixels, falling.
-    criterion : {"snr", "information", "bits", "signal-fraction", "budget"}
-        What is measured of the discarded band: its largest ``snr_t S_k``; its information as a
-        share of ``I_G(t)``; its information in bits per pixel of the full image.
-        "signal-fraction": the share of coefficients with ``snr_t S_k > 1`` is at most the level's
-        share of area. "budget": the least oracle error of the ancestral chain whose mean call costs
-        at most ``tolerance``, see `theory.budget`.
-    tolerance : float
-        At least 0, in the criterion's unit; "signal-fraction" has none and ignores it. For "budget"
-        the mean cost of a call in units of a full-resolution call.
+    criterion : str
+        What a state of r pixels may lack; see the table below.
+    tolerance : float, optional
+        At least 0, in the criterion's unit; by default 1 for "water-filling", else 0.1.
+    smoothness : float
+        ``p`` of `theory.attenuation.Attenuation`, at least 1; for "water-filling".
     noise_mode : {"matched", "paper"}
-        "budget" needs "matched".
-    operator : {"box", "dct", "bilinear", "lanczos"}
-        How a change downsamples.
+        "water-filling" and "budget" need "matched".
+    operator : {"dct", "box", "bilinear", "lanczos"}
+        How a change downsamples; "water-filling" needs "dct".
     measured : MeasuredInformation, optional
         What a trained denoiser found at each frequency, in place of the Gaussian's information; for
         "information" and "bits".
@@ -123,6 +140,24 @@ def derive_schedule(
     -------
     ResolutionSchedule
 
+    Notes
+    -----
+    ================  ==========================================================================
+    criterion         at most ``tolerance`` of
+    ================  ==========================================================================
+    water-filling     ``snr_t P_k`` outside the level, from 0 (full resolution) to 1. States are
+                      attenuated to zero there, so changes lose nothing, for any data
+                      (`theory.attenuation`)
+    snr               the largest ``snr_t S_k`` of the discarded band
+    divergence        nats an image that the change may cost any data, ``½ Σ snr_t S_k``
+    bits              the discarded band's information, bits per pixel of the full image
+    information       the discarded band's information, as a share of ``I_G(t)``
+    signal-fraction   no tolerance: the share of coefficients with ``snr_t S_k > 1`` is at most
+                      the level's share of area
+    budget            mean cost of a call, in full-resolution calls; the least oracle error of
+                      the ancestral chain at that cost (`theory.budget`)
+    ================  ==========================================================================
+
     Raises
     ------
     InputError
@@ -130,6 +165,8 @@ def derive_schedule(
         that do not begin with the spectrum's resolution.
     """
     levels = check_levels(levels)
+    if tolerance is None:
+        tolerance = default_tolerance(criterion)
     _check_criterion(criterion, tolerance)
     if levels[0] != spectrum.resolution:
         raise InputError(
@@ -137,7 +174,17 @@ def derive_schedule(
             f"{spectrum.resolution}"
         )
     used: float | None = float(tolerance)
-    notes = {}
+    notes: dict[str, object] = {}
+    attenuation = None
+    if criterion == "water-filling" and tolerance > 0:
+        check_attenuation(tolerance, smoothness)
+        if noise_mode != "matched" or operator != "dct":
+            raise InputError(
+                "criterion 'water-filling': needs matched noise and operator 'dct'; other "
+                "criteria take others"
+            )
+        attenuation = Attenuation.of(spectrum, tolerance, smoothness)
+        notes["smoothness"] = float(smoothness)
     if measured is not None:
         if criterion not in _OF_MEASURED:
             raise InputError(
@@ -164,7 +211,13 @@ def derive_schedule(
         operator,
         levels=levels,
         derivation={**derivation(spectrum, noise, criterion, used), **notes},
+        attenuation=attenuation,
     )
+
+
+def default_tolerance(criterion: str) -> float:
+    """Tolerance of a criterion where none is given."""
+    return 1.0 if criterion == "water-filling" else 0.1
 
 
 def derivation(

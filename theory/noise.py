@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from .spectrum import Spectrum
+
+_EIGHT_BIT = (2 / 255) ** 2 / 12  # variance of rounding images in [-1, 1] to 8 bits
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,43 @@ class NoiseSchedule:
         return cls(np.cumprod(1 - betas), "cosine")
 
     @classmethod
-    def named(cls, name: str, num_steps: int = 1000) -> NoiseSchedule:
-        """Return the schedule called ``name`` ("linear" or "cosine")."""
+    def from_spectrum(cls, spectrum: Spectrum, num_steps: int = 1000) -> NoiseSchedule:
+        """Steps even in log-snr over the range in which the data can be told from noise.
+
+        From the snr at which the strongest coefficient has the power of the noise, where all
+        attenuations of water-filling at tolerance 1 are zero and a chain begins with exactly white
+        noise, to that at which the noise is the rounding of 8-bit images, ``(2/255)²/12``.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+            Of the data, in [-1, 1], at the chain's full resolution.
+        num_steps : int
+
+        Raises
+        ------
+        InputError
+            If the spectrum has no power above that rounding.
+        """
+        largest = float(spectrum.power.max())
+        if not largest > _EIGHT_BIT:
+            raise InputError("spectrum: has no power above the rounding of 8-bit images")
+        first, last = np.log(1 / _EIGHT_BIT - 1), -np.log(largest)
+        logsnr = np.linspace(first, last, _at_least_one(num_steps))
+        return cls(1 / (1 + np.exp(-logsnr)), "spectrum")
+
+    @classmethod
+    def named(
+        cls, name: str, num_steps: int = 1000, spectrum: Spectrum | None = None
+    ) -> NoiseSchedule:
+        """Return the schedule called "linear", "cosine" or, of a ``spectrum``, "spectrum"."""
+        if name == "spectrum" and spectrum is not None:
+            return cls.from_spectrum(spectrum, num_steps)
         if name not in _NAMED:
-            raise InputError(f"noise schedule {name!r}: unknown; choose from {sorted(_NAMED)}")
+            known = ", ".join([*_NAMED, "spectrum"])
+            raise InputError(
+                f"noise schedule {name!r}: choose from {known} (of data that are given)"
+            )
         return _NAMED[name](num_steps)
 
     def __len__(self) -> int:

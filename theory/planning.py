@@ -54,7 +54,7 @@ def plan_sampling(
     calls: int,
     cost: float | None = None,
     order: int = 2,
-    operator: str = "box",
+    operator: str = "dct",
     costs: Mapping[tuple[int, int], float] | None = None,
     changes: str = "network",
 ) -> SamplingPlan:
@@ -105,7 +105,7 @@ def pareto_front(
     calls: Iterable[int],
     costs_per_call: Iterable[float],
     order: int = 2,
-    operator: str = "box",
+    operator: str = "dct",
     changes: str = "network",
 ) -> list[SamplingPlan]:
     """Plans that no other one beats in both total cost and error, cheapest first.

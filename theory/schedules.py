@@ -17,12 +17,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from .attenuation import Attenuation
 from .degradations import DegradationPath, lambda_max
 from .errors import InputError
 from .files import atomic_path
 from .noise import NoiseSchedule
 from .operators import check_operator
 from .paper_schedules import paper_level_index
+from .scale_space import heat_transfer
 
 FORMAT = "scale-space-schedule/1"
 NOISE_MODES = ("matched", "paper")
@@ -54,24 +56,29 @@ class ResolutionSchedule:
         Gaussian blur of the clean image behind each state: variance in squared pixels of the full
         resolution; never falls with ``t``. What a step adds is applied before its resize. Without
         it nothing is blurred.
+    attenuation : Attenuation, optional
+        Gain of each DCT coefficient of the clean image behind each state, by the full resolution's
+        signal-to-noise ratio; every coefficient that a state leaves out must have gain zero there
+        (mathematics §8). Needs the operator `dct` and matched noise, and no blur.
 
     Raises
     ------
     InputError
         If lengths differ, a resolution grows or is no level, a blur falls, amplitudes are not on
-        the unit circle, or a step is not valid: ``σ_t² < (a_t/a_s)² σ_s² λ_max(M Mᵀ)``. The entry
-        is named.
+        the unit circle, a step is not valid: ``σ_t² < (a_t/a_s)² σ_s² λ_max(M Mᵀ)``, or a state
+        leaves out a coefficient that is not attenuated to zero. The entry is named.
     """
 
     resolutions: np.ndarray
     alpha: np.ndarray
     sigma: np.ndarray
-    operator: str = "box"
+    operator: str = "dct"
     noise_mode: str = "matched"
     levels: tuple[int, ...] = ()
     derivation: Mapping[str, Any] = field(default_factory=dict)
     predicted: Mapping[str, Any] = field(default_factory=dict)
     blur: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    attenuation: Attenuation | None = None
 
     def __post_init__(self) -> None:
         given = np.asarray(self.resolutions)
@@ -96,6 +103,26 @@ class ResolutionSchedule:
         check_operator(self.operator)
         check_noise_mode(self.noise_mode)
         self._check_steps()
+        if self.attenuation is not None:
+            self._check_attenuation(self.attenuation)
+
+    def _check_attenuation(self, attenuation: Attenuation) -> None:
+        if self.operator != "dct" or self.noise_mode != "matched" or self.blurs:
+            raise InputError("attenuation: needs operator 'dct', matched noise and no blur")
+        snr, r = self.base_snr, self.resolutions
+        _refuse_first(
+            np.append(False, np.diff(snr) > 0),
+            lambda t: f"alpha[{t}]: the signal-to-noise ratio must not rise with an attenuation",
+        )
+        # The largest envelope outside a state is at its nearest frequency, (r, 0).
+        outside = np.where(r < self.resolution, attenuation.envelope(r.astype(float) ** 2), 0.0)
+        _refuse_first(
+            snr * outside > attenuation.tolerance * (1 + _ROUNDING),
+            lambda t: (
+                f"resolutions[{t}] = {r[t]}: leaves out coefficients that the attenuation has not "
+                "brought to zero"
+            ),
+        )
 
     def _check_steps(self) -> None:
         r, a, sigma = self.resolutions, self.alpha, self.sigma
@@ -162,6 +189,57 @@ class ResolutionSchedule:
         return bool(self.blur[-1] > 0)
 
     @property
+    def is_lossless(self) -> bool:
+        """Whether no change of resolution leaves out any signal, whatever the data."""
+        return self.attenuation is not None or not self.changes
+
+    def transfer(self, t: int) -> np.ndarray:
+        """Factor of each DCT coefficient from the clean image to ``M_{1:t} x_0``.
+
+        Returns
+        -------
+        (r_t, r_t) float64
+            Of the orthonormal DCT coefficients that the state has, ``r_t / R`` times blur and
+            attenuation.
+
+        Raises
+        ------
+        InputError
+            If the state is made by an operator that mixes DCT coefficients.
+        """
+        side, size = int(self.resolutions[t]), self.resolution
+        if self.operator != "dct" and side != size:
+            raise InputError(
+                f"operator {self.operator!r}: mixes DCT coefficients, so that a state of {side} px "
+                "has no gain of its own for each; use operator 'dct'"
+            )
+        heat = heat_transfer(size, float(self.blur[t]), "continuous")[:side]
+        factor = side / size * heat[:, None] * heat
+        if self.attenuation is not None:
+            envelope = self.attenuation.grid(side, side)
+            factor = factor * self.attenuation.gain(self.base_snr[t], envelope)
+        return factor
+
+    def signal_gains(self, t: int) -> np.ndarray:
+        """Amplitude ``m_t`` of every DCT coefficient of the clean image in the state at ``t``.
+
+        Returns
+        -------
+        (R, R) float64
+            Zero where the state has none. The state's noise has the amplitude ``sigma[t]`` in
+            each of its ``r_t × r_t`` coefficients.
+
+        Raises
+        ------
+        InputError
+            As `transfer`.
+        """
+        gains = np.zeros((self.resolution, self.resolution))
+        side = int(self.resolutions[t])
+        gains[:side, :side] = self.alpha[t] * self.transfer(t)
+        return gains
+
+    @property
     def change_gains(self) -> np.ndarray:
         """``λ_max(M_t M_tᵀ)`` of the change into each step, (T,); 1 where there is none."""
         return _change_gains(self.operator, self.resolutions, self.blur)
@@ -179,10 +257,12 @@ class ResolutionSchedule:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what a chain depends on: operator, noise, resolutions, blur, hexadecimal."""
+        """SHA-256 of what a chain depends on: noise, resolutions and degradation; hexadecimal."""
         digest = hashlib.sha256(f"{self.operator} {self.noise_mode}".encode())
         for array in (self.resolutions, self.alpha, self.sigma, self.blur):
             digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        if self.attenuation is not None:
+            digest.update(json.dumps(self.attenuation.to_json()).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -234,7 +314,7 @@ class ResolutionSchedule:
         resolutions: np.ndarray,
         noise: NoiseSchedule,
         noise_mode: str = "matched",
-        operator: str = "box",
+        operator: str = "dct",
         blur: np.ndarray | None = None,
         **rest: Any,
     ) -> Self:
@@ -270,7 +350,7 @@ class ResolutionSchedule:
 
     @classmethod
     def full_resolution(
-        cls, resolution: int, noise: NoiseSchedule, operator: str = "box"
+        cls, resolution: int, noise: NoiseSchedule, operator: str = "dct"
     ) -> ResolutionSchedule:
         """The schedule of DDPM: one level, no change."""
         derivation = {"criterion": "full resolution", "base": noise.name}
@@ -313,7 +393,7 @@ class ResolutionSchedule:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Content of ``schedule.json``; ``blur`` only where there is one."""
+        """Content of ``schedule.json``; ``attenuation`` and ``blur`` only where there is one."""
         content = {
             "format": FORMAT,
             "resolution": self.resolution,
@@ -326,6 +406,8 @@ class ResolutionSchedule:
             "alpha": self.alpha.tolist(),
             "sigma": self.sigma.tolist(),
         }
+        if self.attenuation is not None:
+            content["attenuation"] = self.attenuation.to_json()
         return content | ({"blur": self.blur.tolist()} if self.blurs else {})
 
     @classmethod
@@ -349,6 +431,7 @@ class ResolutionSchedule:
                 f"levels: must begin with the resolution, {content['resolution']}, "
                 f"not {content['levels'][:1]}"
             )
+        attenuation = content.get("attenuation")
         return cls(
             resolutions=np.array(content["resolutions"]),
             alpha=np.array(content["alpha"], np.float64),
@@ -359,6 +442,7 @@ class ResolutionSchedule:
             derivation=content.get("derivation", {}),
             predicted=content.get("predicted", {}),
             blur=np.array(content.get("blur", []), np.float64),
+            attenuation=None if attenuation is None else Attenuation.from_json(attenuation),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -85,7 +85,7 @@ def _of_spectrum(
     noise = NoiseSchedule.linear()
     levels = halved_levels(spectrum.resolution, num_levels)
     table = chain_costs(levels)[1]
-    schedule = derive_schedule(spectrum, noise, levels, tolerance=tolerance)
+    schedule = derive_schedule(spectrum, noise, levels, tolerance=tolerance, criterion="snr")
     chains: dict[str, ResolutionSchedule] = {
         "DDPM, full resolution": one_level(levels[0]),
         "paper": paper(levels[0], num_levels),

@@ -35,7 +35,9 @@ def paper(resolution: int, levels: int) -> ResolutionSchedule:
 def derived(spectrum: Spectrum, levels: int) -> ResolutionSchedule:
     """Smallest resolutions with snr at most 0.1 in what they discard, matched noise."""
     sizes = halved_levels(spectrum.resolution, levels)
-    return derive_schedule(spectrum, NoiseSchedule.linear(), sizes, tolerance=_TOLERANCE)
+    return derive_schedule(
+        spectrum, NoiseSchedule.linear(), sizes, tolerance=_TOLERANCE, criterion="snr"
+    )
 
 
 def photograph_like(resolution: int, exponent: float) -> Spectrum:

@@ -37,26 +37,32 @@ class DeriveCommand:
     """File to write."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
-    criterion: Literal["snr", "information", "bits", "signal-fraction", "budget"] = "snr"
-    """What must be small in the discarded band; or the least error that a budget buys."""
+    criterion: Literal[
+        "water-filling", "snr", "divergence", "information", "bits", "signal-fraction", "budget"
+    ] = "water-filling"
+    """`water-filling` fades frequencies out, so that changes lose nothing, for any data; the others
+    say what a change may discard; `budget` finds the least error that a cost buys."""
     tolerance: Annotated[
-        float,
+        float | None,
         arg(
-            help="How small: largest snr, share of the information, bits per pixel; or, for "
-            "`budget`, the mean cost of a network call over a full-resolution call. "
+            help="`water-filling`: how soon, from 0 (full resolution) to 1 (default). Others, 0.1 "
+            "by default: largest snr, nats, share of the information, bits per pixel discarded; "
+            "for `budget` the mean cost of a network call over a full-resolution call. "
             "`signal-fraction` takes none."
         ),
-    ] = 0.1
+    ] = None
+    smoothness: float = 2.0
+    """With `water-filling`: how slowly frequencies come in, from 1."""
     calls: int | None = None
     """With `budget`: plan so many network calls, resolutions and steps together."""
     changes: Literal["network", "free"] = "network"
     """With --calls: whether the plan calls the network at changes, see `ssd sample --changes`."""
     noise: Literal["matched", "paper"] = "matched"
     """Keep the information of the kept band at a change, or keep the noise."""
-    operator: Literal["box", "dct", "bilinear", "lanczos"] = "box"
+    operator: Literal["dct", "box", "bilinear", "lanczos"] = "dct"
     """How a change downsamples."""
-    base: Literal["linear", "cosine"] = "linear"
-    """Noise schedule of the full-resolution chain."""
+    base: Literal["linear", "cosine", "spectrum"] = "linear"
+    """Noise schedule of the full-resolution chain; `spectrum`: over the range of the data's."""
     steps: int = 1000
     """Number of diffusion steps T."""
     report: OptionalPath = None
@@ -64,7 +70,7 @@ class DeriveCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.derive import derive_schedule
+        from theory.derive import default_tolerance, derive_schedule
         from theory.files import check_writable
         from theory.noise import NoiseSchedule
         from theory.oracle import with_predictions
@@ -78,7 +84,7 @@ class DeriveCommand:
         if self.report is not None:
             check_picture_name(self.report)
             check_writable(self.report)
-        base = NoiseSchedule.named(self.base, self.steps)
+        base = NoiseSchedule.named(self.base, self.steps, spectrum)
         if self.calls is None:
             schedule = derive_schedule(
                 spectrum,
@@ -86,6 +92,7 @@ class DeriveCommand:
                 levels,
                 self.criterion,
                 self.tolerance,
+                self.smoothness,
                 self.noise,
                 self.operator,
                 measured,
@@ -98,7 +105,7 @@ class DeriveCommand:
                 base,
                 levels,
                 self.calls,
-                self.tolerance,
+                default_tolerance("budget") if self.tolerance is None else self.tolerance,
                 operator=self.operator,
                 changes=self.changes,
             ).schedule

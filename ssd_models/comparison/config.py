@@ -27,7 +27,8 @@ class Arm:
     name: str = "ConvexDecay_0.5"  # of the paper's schedules
     noise: Literal["matched", "paper"] = "matched"
     criterion: str = "snr"
-    tolerance: float = 0.1
+    tolerance: float | None = None  # the criterion's own
+    smoothness: float = 2.0  # with "water-filling"
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`
 
 
@@ -40,8 +41,8 @@ class ComparisonConfig:
     milestones: tuple[int, ...]  # optimizer steps after which every arm is judged
     arms: dict[str, Arm]
     calls: dict[int, int]  # network calls of a sampler: number of images to judge
-    operator: Literal["box", "dct", "bilinear", "lanczos"] = "box"
-    base: Literal["linear", "cosine"] = "linear"
+    operator: Literal["box", "dct", "bilinear", "lanczos"] = "dct"
+    base: Literal["linear", "cosine", "spectrum"] = "linear"
     diffusion_steps: int = 1000
     seeds: tuple[int, ...] = (0,)
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`, for all arms
@@ -95,7 +96,7 @@ class ComparisonConfig:
     def schedule(self, arm: str, spectrum: Spectrum) -> ResolutionSchedule:
         """Schedule of an arm on data with that spectrum, with what the oracle predicts for it."""
         spec = self.arms[arm]
-        noise = NoiseSchedule.named(self.base, self.diffusion_steps)
+        noise = NoiseSchedule.named(self.base, self.diffusion_steps, spectrum)
         if spec.schedule == "full":
             schedule = ResolutionSchedule.full_resolution(self.resolution, noise)
         elif spec.schedule == "paper":
@@ -109,6 +110,7 @@ class ComparisonConfig:
                 self.levels,
                 spec.criterion,
                 spec.tolerance,
+                spec.smoothness,
                 spec.noise,
                 self.operator,
             )

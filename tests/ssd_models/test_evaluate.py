@@ -25,7 +25,7 @@ from theory.mmse import gaussian_mmse
 SIZE = 16
 NOISE = NoiseSchedule.linear(1000)
 SPECTRUM = Spectrum.power_law(SIZE, 2.2, pixel_variance=0.03, channels=3)
-SCHEDULE = derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3)
+SCHEDULE = derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3, criterion="snr")
 
 
 def pipeline():

@@ -10,7 +10,11 @@ from ssd_models import ScaleSpacePipeline
 from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
 
 SCHEDULE = derive_schedule(
-    Spectrum.power_law(16, 2.2), NoiseSchedule.linear(200), levels=(16, 8), tolerance=0.3
+    Spectrum.power_law(16, 2.2),
+    NoiseSchedule.linear(200),
+    levels=(16, 8),
+    tolerance=0.3,
+    criterion="snr",
 )
 NAMES = ("cat", "dog", "bird")
 

@@ -9,7 +9,11 @@ from ssd_models.gaussian import GaussianField
 from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
 
 SCHEDULE = derive_schedule(
-    Spectrum.power_law(16, 2.2), NoiseSchedule.linear(200), levels=(16, 8, 4), tolerance=0.3
+    Spectrum.power_law(16, 2.2),
+    NoiseSchedule.linear(200),
+    levels=(16, 8, 4),
+    tolerance=0.3,
+    criterion="snr",
 )
 
 
@@ -151,7 +155,9 @@ def test_model_directories_round_trip(with_spectrum, tmp_path, random_unet):
 
 
 def test_network_and_schedule_must_fit(random_unet):
-    other = derive_schedule(Spectrum.power_law(32, 2.2), NoiseSchedule.linear(200), (32, 16))
+    other = derive_schedule(
+        Spectrum.power_law(32, 2.2), NoiseSchedule.linear(200), (32, 16), criterion="snr"
+    )
     with pytest.raises(InputError, match=r"needs resolutions \[32\]"):
         ScaleSpacePipeline(random_unet(std=0.05), other)
 

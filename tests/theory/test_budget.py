@@ -64,7 +64,7 @@ def test_a_larger_budget_never_errs_more(exponent, one, two):
 def test_opening_errors_add_up_to_the_oracles():
     spectrum = Spectrum.power_law(64, 2.0)
     levels = (64, 32, 16, 8)
-    schedule = derive_schedule(spectrum, NOISE, levels, tolerance=0.3)
+    schedule = derive_schedule(spectrum, NOISE, levels, tolerance=0.3, criterion="snr")
     opened = opening_errors(spectrum, NOISE, levels)
     added = sum(opened[i, t] - opened[i, -1] for i, t in enumerate(sorted(schedule.changes)))
     difference = (

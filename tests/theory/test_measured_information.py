@@ -28,7 +28,13 @@ STEPS = list(range(0, 1000, 7))
 
 def schedule_of(mode="matched", operator="dct"):
     return derive_schedule(
-        SPECTRUM, NOISE, (16, 8, 4), tolerance=0.3, noise_mode=mode, operator=operator
+        SPECTRUM,
+        NOISE,
+        (16, 8, 4),
+        tolerance=0.3,
+        noise_mode=mode,
+        operator=operator,
+        criterion="snr",
     )
 
 
@@ -140,7 +146,7 @@ def test_measured_information_derives_schedules():
         assert min(less.changes) < min(plain.changes)  # the band holds less: leave it sooner
         assert less.derivation["measured_on"] == "run"
     with pytest.raises(InputError, match="criterion 'snr': does not use measured information"):
-        derive_schedule(SPECTRUM, NOISE, (16, 8, 4), measured=found)
+        derive_schedule(SPECTRUM, NOISE, (16, 8, 4), measured=found, criterion="snr")
 
 
 def test_files(tmp_path):

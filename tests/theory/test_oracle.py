@@ -17,8 +17,8 @@ TABLE = {
     "full": (ResolutionSchedule.full_resolution(64, NOISE), 1.00, 0.00006),
     "paper": (PAPER, 1.46, 0.00264),
     "matched": (ResolutionSchedule.from_noise(PAPER.resolutions, NOISE), 1.46, 0.00006),
-    "0.1": (derive_schedule(SPECTRUM, NOISE, tolerance=0.1), 2.61, 0.00007),
-    "0.3": (derive_schedule(SPECTRUM, NOISE, tolerance=0.3), 3.38, 0.00013),
+    "0.1": (derive_schedule(SPECTRUM, NOISE, tolerance=0.1, criterion="snr"), 2.61, 0.00007),
+    "0.3": (derive_schedule(SPECTRUM, NOISE, tolerance=0.3, criterion="snr"), 3.38, 0.00013),
 }
 
 
@@ -235,7 +235,8 @@ def test_many_schedules_at_once_equal_one_by_one():
     noise = NoiseSchedule.linear(200)
     spectrum = Spectrum.power_law(32, 2.0, channels=3)
     schedules = [
-        derive_schedule(spectrum, noise, (32, 16, 8), tolerance=x) for x in (0.01, 0.1, 0.5)
+        derive_schedule(spectrum, noise, (32, 16, 8), tolerance=x, criterion="snr")
+        for x in (0.01, 0.1, 0.5)
     ]
     schedules += [ResolutionSchedule.paper(32, 3, "equal", noise)]
     for steps, eta, order in ((None, 1.0, 1), (None, 0.0, 1), ("some", 0.0, 2)):

@@ -40,7 +40,7 @@ def test_the_papers_schedules_change_where_its_code_does(name):
     ("tolerance", "changes", "ratio"), [(0.1, [207, 353, 501], 2.61), (0.3, [127, 245, 396], 3.38)]
 )
 def test_derived_schedule_and_its_cost(tolerance, changes, ratio):
-    schedule = derive_schedule(SPECTRUM, NOISE, tolerance=tolerance)
+    schedule = derive_schedule(SPECTRUM, NOISE, tolerance=tolerance, criterion="snr")
     assert list(schedule.changes) == changes
     assert 56.7 / schedule.chain_cost(RESOLUTION_COSTS) == pytest.approx(ratio, abs=0.005)
     # Charging changes what they cost makes a chain of 1000 steps dearer, by less than half a %.
@@ -50,7 +50,7 @@ def test_derived_schedule_and_its_cost(tolerance, changes, ratio):
 
 
 def test_the_snr_criterion_holds_and_holds_tightly():
-    schedule = derive_schedule(SPECTRUM, NOISE, tolerance=0.1)
+    schedule = derive_schedule(SPECTRUM, NOISE, tolerance=0.1, criterion="snr")
     for t, (_, level) in schedule.changes.items():
         worst = SPECTRUM.power[~band_mask(64, level)].max()
         assert NOISE.snr[t] * worst <= 0.1 < NOISE.snr[t - 1] * worst
@@ -67,12 +67,12 @@ def test_the_information_criteria_hold_at_every_step(criterion, tolerance):
 
 
 def test_an_impossible_tolerance_keeps_full_resolution():
-    assert not derive_schedule(SPECTRUM, NOISE, tolerance=0.0).changes
+    assert not derive_schedule(SPECTRUM, NOISE, tolerance=0.0, criterion="snr").changes
 
 
 @pytest.mark.parametrize("operator", ["box", "dct", "bilinear", "lanczos"])
 def test_matched_noise_is_the_least_that_is_valid(operator):
-    schedule = derive_schedule(SPECTRUM, NOISE, operator=operator)
+    schedule = derive_schedule(SPECTRUM, NOISE, operator=operator, criterion="snr")
     np.testing.assert_allclose(schedule.base_snr, NOISE.snr, rtol=1e-9)
     if operator in ("box", "dct"):
         scale = (64 / schedule.resolutions) ** 2
@@ -89,13 +89,13 @@ def test_matched_noise_is_the_least_that_is_valid(operator):
 
 
 def test_paper_noise_is_the_base_noise():
-    schedule = derive_schedule(SPECTRUM, NOISE, noise_mode="paper")
+    schedule = derive_schedule(SPECTRUM, NOISE, noise_mode="paper", criterion="snr")
     np.testing.assert_allclose(schedule.sigma, NOISE.sigma)
     np.testing.assert_allclose(schedule.base_snr, NOISE.snr)
 
 
 def test_files_round_trip(tmp_path):
-    schedule = derive_schedule(SPECTRUM, NOISE)
+    schedule = derive_schedule(SPECTRUM, NOISE, criterion="snr")
     schedule.save(tmp_path / "s.json")
     loaded = ResolutionSchedule.load(tmp_path / "s.json")
     np.testing.assert_array_equal(loaded.sigma, schedule.sigma)
@@ -104,7 +104,7 @@ def test_files_round_trip(tmp_path):
 
 
 def broken(**changes):
-    content = derive_schedule(SPECTRUM, NOISE).to_json()
+    content = derive_schedule(SPECTRUM, NOISE, criterion="snr").to_json()
     for key, (index, value) in changes.items():
         if index is None:
             content[key] = value
@@ -152,4 +152,4 @@ def test_unknown_names_are_refused(name):
 
 def test_levels_must_begin_with_the_spectrums_resolution():
     with pytest.raises(InputError, match="must begin with the spectrum's resolution, 64"):
-        derive_schedule(SPECTRUM, NOISE, levels=(32, 16))
+        derive_schedule(SPECTRUM, NOISE, levels=(32, 16), criterion="snr")

@@ -14,7 +14,9 @@ from theory import (
 from theory.spacing import SPACINGS, mandatory_steps, plan_steps, select_steps
 
 SPECTRUM = Spectrum.power_law(16, 2.2)
-SCHEDULE = derive_schedule(SPECTRUM, NoiseSchedule.linear(200), levels=(16, 8, 4), tolerance=0.3)
+SCHEDULE = derive_schedule(
+    SPECTRUM, NoiseSchedule.linear(200), levels=(16, 8, 4), tolerance=0.3, criterion="snr"
+)
 
 
 @pytest.mark.parametrize("changes", ["network", "free"])
@@ -66,7 +68,9 @@ def test_planned_steps_err_less_than_even_ones(order, eta, changes):
 def test_free_changes_of_every_side_are_network_changes(tolerance, order):
     # With both sides visited, ideal bands and Gaussian data, the network's own call at a change
     # predicts nothing new; at first order the chains are the same.
-    schedule = derive_schedule(SPECTRUM, NoiseSchedule.linear(200), (16, 8, 4), tolerance=tolerance)
+    schedule = derive_schedule(
+        SPECTRUM, NoiseSchedule.linear(200), (16, 8, 4), tolerance=tolerance, criterion="snr"
+    )
     steps = select_steps(schedule, 20)
     network, free = (
         oracle_report(schedule, SPECTRUM, steps, 0.0, order=order, changes=changes).relative_w2

@@ -31,7 +31,7 @@ def pipeline(schedule, spectrum=SPECTRUM):
 @pytest.mark.parametrize("mode", ["matched", "paper"])
 def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch):
     schedule = derive_schedule(
-        SPECTRUM, NOISE, (16, 8), tolerance=0.3, noise_mode=mode, operator=operator
+        SPECTRUM, NOISE, (16, 8), tolerance=0.3, noise_mode=mode, operator=operator, criterion="snr"
     )
     pipe = pipeline(schedule)
     exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
@@ -57,7 +57,7 @@ def test_a_denoiser_that_errs_more_finds_more_than_there_is():
 
 
 def test_steps():
-    schedule = derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3)
+    schedule = derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3, criterion="snr")
     steps = information_steps(schedule, 30)
     assert (steps[0], steps[-1]) == (0, 999)
     assert not set(steps) & set(schedule.changes)
@@ -74,7 +74,9 @@ def runs(tmp_path_factory):
     """Two runs, one of them at full resolution, of a few steps."""
     folder = tmp_path_factory.mktemp("runs")
     np.savez(folder / "images.npz", images=gaussian_images(SPECTRUM, 120))
-    derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3).save(folder / "derived.json")
+    derive_schedule(SPECTRUM, NOISE, (16, 8), tolerance=0.3, criterion="snr").save(
+        folder / "derived.json"
+    )
     ResolutionSchedule.full_resolution(SIZE, NOISE).save(folder / "full.json")
     tiny = [
         *("--steps", "6", "--batch-size", "4", "--base-channels", "8"),
