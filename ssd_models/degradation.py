@@ -17,6 +17,8 @@ from torch import Tensor
 from theory.degradations import DegradationPath
 from theory.operators import dct_basis
 
+from .constants import Constants
+
 SpectralFunction = Callable[[Tensor], Tensor]
 """From singular values, a float64 tensor, to one number for each."""
 
@@ -103,12 +105,12 @@ class SeparableDegradation(Degradation):
         height, width = image_size or (None, None)
         axes = {"h": self._axis(path, resolution, height)}
         axes["w"] = axes["h"] if width == height else self._axis(path, resolution, width)
-        self._arrays = axes
+        self._arrays, self._square = axes, width == height
         (m_h, n_h), (m_w, n_w) = axes["h"]["a"].shape, axes["w"]["a"].shape
         self.shape_in, self.shape_out = (n_h, n_w), (m_h, m_w)
         self.opens = any(len(axis["s"]) < len(axis["v"]) for axis in axes.values())
         self._largest = float(axes["h"]["s"].max() * axes["w"]["s"].max()) ** 2
-        self._tensors: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
+        self._constant = Constants()
 
     @staticmethod
     def _axis(
@@ -124,11 +126,8 @@ class SeparableDegradation(Degradation):
 
     def _on(self, name: str, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Array ``name`` ("u_h": factor U of the height) in a dtype, on the device of ``like``."""
-        array = self._arrays[name[2]][name[0]]
-        key = (id(array), like.device, dtype or like.dtype)  # a square's axes share theirs
-        if key not in self._tensors:
-            self._tensors[key] = torch.tensor(array, dtype=key[2], device=like.device)
-        return self._tensors[key]
+        factor, axis = name[0], "h" if self._square else name[2]
+        return self._constant((factor, axis), lambda: self._arrays[axis][factor], like, dtype)
 
     def singular_values(self, like: Tensor) -> Tensor:
         """``s_i s_j`` as float64 on the device of ``like``, (k, l)."""

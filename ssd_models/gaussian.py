@@ -6,7 +6,7 @@ nothing needs training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from theory.operators import dct_basis
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
+from .constants import Constants
 from .process import ScaleSpaceProcess, standard_normal
 
 LARGEST_DENSE = 32
@@ -28,35 +29,13 @@ LARGEST_DENSE = 32
 _KEPT = 64  # tensors; without blur there are fewer
 
 
-class _Constants:
-    """Arrays as tensors, one for each dtype and device that asked."""
-
-    def __init__(self) -> None:
-        self._tensors: dict[Hashable, Tensor] = {}
-
-    def __call__(
-        self,
-        key: Hashable,
-        make: Callable[[], np.ndarray],
-        like: Tensor,
-        dtype: torch.dtype | None = None,
-    ) -> Tensor:
-        """The array that ``make`` returns for ``key``, on the device of ``like``."""
-        full = (key, like.device, dtype or like.dtype)
-        if full not in self._tensors:
-            if len(self._tensors) >= _KEPT:  # blurs differ at every step: drop the oldest
-                del self._tensors[next(iter(self._tensors))]
-            self._tensors[full] = torch.tensor(make(), dtype=full[2], device=like.device)
-        return self._tensors[full]
-
-
 class GaussianField:
     """Images with independent Gaussian DCT coefficients of a spectrum's power, around its mean."""
 
     def __init__(self, spectrum: Spectrum):
         self.spectrum = spectrum
         self.channels = spectrum.channels
-        self._constant = _Constants()
+        self._constant = Constants(_KEPT)
 
     def draw(self, count: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
         """Clean images, (count, C, R, R), of the dtype and on the device of ``like``."""
@@ -107,7 +86,7 @@ class GaussianDenoiser:
                 f"spectrum: has resolution {size}, the process images of {process.image_size}"
             )
         self.process, self.field = process, GaussianField(spectrum)
-        self._constant = _Constants()
+        self._constant = Constants(_KEPT)
         self._filters: dict[Hashable, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
 
     def __call__(self, x: Tensor, t: int, out_resolution: int) -> Tensor:

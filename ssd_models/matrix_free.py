@@ -121,11 +121,13 @@ class MatrixFreeDegradation(Degradation):
         """``Mᵀ y``: (N, C, *shape_out) to (N, C, *shape_in)."""
         if self._adjoint is not None:
             return self._adjoint(y)
+        tracked = torch.is_grad_enabled() and y.requires_grad
         with torch.inference_mode(False), torch.enable_grad():
             x = torch.zeros(
                 (*y.shape[:2], *self.shape_in), dtype=y.dtype, device=y.device, requires_grad=True
             )
-            (result,) = torch.autograd.grad(self.function(x), x, y.detach().clone())
+            given = y if tracked else y.detach().clone()
+            (result,) = torch.autograd.grad(self.function(x), x, given, create_graph=tracked)
         return result
 
     def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
@@ -145,6 +147,9 @@ class MatrixFreeDegradation(Degradation):
         InputError
             If ``max_iterations`` do not reach ``tolerance``.
         """
+        return _SelfAdjoint.apply(y, lambda v: self._gram_function(v, function))
+
+    def _gram_function(self, y: Tensor, function: SpectralFunction) -> Tensor:
         cut = 32 * torch.finfo(y.dtype).eps * self._largest
 
         def of_eigenvalues(values: Tensor) -> Tensor:
@@ -184,6 +189,19 @@ class MatrixFreeDegradation(Degradation):
         krylov = _Krylov(self, start.shape, flat / flat.norm())
         krylov.extend(min(96, flat.shape[1]))
         return float(krylov.eigenvalues().max())
+
+
+class _SelfAdjoint(torch.autograd.Function):
+    """A linear map that is its own adjoint, so that its gradient takes it once more."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, linear: LinearMap) -> Tensor:
+        ctx.linear = linear
+        return linear(y)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _SelfAdjoint.apply(gradient, ctx.linear), None
 
 
 class _Krylov:

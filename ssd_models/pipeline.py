@@ -248,7 +248,7 @@ class ScaleSpacePipeline:
             guidance_interval,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(
         self,
         batch_size: int = 1,
@@ -290,7 +290,7 @@ class ScaleSpacePipeline:
                 images.append(state.x)
         return self.as_output(torch.cat(images), output_type)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def trajectory(
         self,
         batch_size: int = 1,

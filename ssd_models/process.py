@@ -180,7 +180,8 @@ class ScaleSpaceProcess:
                     path, self.image_size, self.schedule.resolution
                 )
             else:
-                made = self._own(first, last)
+                with torch.inference_mode(False):  # it is kept, also for gradients
+                    made = self._own(first, last)
                 self._check_valid(made, first, last)
             self._keep(key, made)
         return self._degradations[key]

@@ -48,20 +48,23 @@ def at_change(own, change=20):
     return degradation
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
-@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("noise_mode", ["matched", "paper"])
-@pytest.mark.parametrize("name", PATHS)
-def test_the_posterior_is_that_of_the_singular_values(name, noise_mode, eta, dtype):
-    exact, free = both(name, dtype)
-    path = PATHS[name]
-    plan = ResolutionSchedule.from_noise(
+def schedule(path, noise_mode="matched"):
+    return ResolutionSchedule.from_noise(
         np.repeat([path.resolutions[0], path.resolutions[-1]], 20),
         NOISE,
         noise_mode,
         path.operator,
         np.repeat([0.0, path.blurs[0]], 20),
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("noise_mode", ["matched", "paper"])
+@pytest.mark.parametrize("name", PATHS)
+def test_the_posterior_is_that_of_the_singular_values(name, noise_mode, eta, dtype):
+    exact, free = both(name, dtype)
+    plan = schedule(PATHS[name], noise_mode)
     t, s = 25, 19
     assert free.lambda_max == pytest.approx(exact.lambda_max, rel=1e-4)
     x0 = random(3, 2, *exact.shape_in, dtype=dtype)
@@ -83,6 +86,21 @@ def test_adjoint_by_autograd_also_without_gradients():
         got = free.adjoint(y.clone())
     torch.testing.assert_close(got, exact.adjoint(y))
     assert not free.adjoint(y).requires_grad
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+def test_gradients_pass_as_through_the_exact_decomposition(eta):
+    exact, free = both("lanczos", torch.float64)
+    x0, x_t = random(2, 2, *exact.shape_in), random(2, 2, *exact.shape_out, seed=1)
+    weight = random(2, 2, *exact.shape_in, seed=2)
+    plan = schedule(PATHS["lanczos"])
+    found = []
+    for own in (exact, free):
+        process = ScaleSpaceProcess(plan, degradation=at_change(own))
+        given = [x0.clone().requires_grad_(), x_t.clone().requires_grad_()]
+        result = process.posterior_sample(*given, 25, 19, eta, noise=weight)
+        found.append(torch.autograd.grad((result * weight).sum(), given))
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-5)
 
 
 KERNEL = random(1, 1, 3, 3, seed=4).abs()
