@@ -16,8 +16,11 @@ from .config import TrainConfig
 
 def use_bf16(device: torch.device | str) -> bool:
     """Whether ``device`` computes in bfloat16 itself, so that autocast to it saves time."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return False
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
     return bool(supported and supported())
 
