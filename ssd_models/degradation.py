@@ -188,7 +188,7 @@ class SpectralDegradation(Degradation):
         for axis, before, after in zip("hw", self.shape_in, self.shape_out, strict=True):
             self._arrays[f"v_{axis}"] = np.ascontiguousarray(dct_basis(before)[:after])
             self._arrays[f"u_{axis}"] = dct_basis(after)
-        self._tensors: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
+        self._constant = Constants()
 
     @property
     def lambda_max(self) -> float:
@@ -196,10 +196,7 @@ class SpectralDegradation(Degradation):
         return self._largest
 
     def _on(self, name: str, like: Tensor) -> Tensor:
-        key = (name, like.device, like.dtype)
-        if key not in self._tensors:
-            self._tensors[key] = torch.tensor(self._arrays[name], dtype=key[2], device=key[1])
-        return self._tensors[key]
+        return self._constant(name, lambda: self._arrays[name], like)
 
     def analysis(self, x: Tensor) -> Tensor:
         """DCT coefficients of a state before that the map keeps: (..., h, w)."""

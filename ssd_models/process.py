@@ -18,6 +18,7 @@ from theory.errors import InputError
 from theory.posterior import check_eta, reverse_gains
 from theory.schedules import ResolutionSchedule
 
+from .constants import Constants
 from .degradation import Degradation, SeparableDegradation, SpectralDegradation
 
 _ROUNDING = 1e-5  # relative: a user's own degradation knows its largest eigenvalue in float32
@@ -61,7 +62,7 @@ class ScaleSpaceProcess:
         self.image_size = image_size or (schedule.resolution,) * 2
         self._own = degradation
         self._degradations: dict[Hashable, Degradation] = {}
-        self._drowned: dict[Hashable, Tensor] = {}
+        self._constant = Constants()
         if degradation is None and image_size is not None:
             for level in schedule.levels:
                 for side in image_size:
@@ -186,10 +187,27 @@ class ScaleSpaceProcess:
             self._keep(key, made)
         return self._degradations[key]
 
-    def degrade(self, x0: Tensor, t: int) -> Tensor:
-        """``M_{1:t} x_0``: the clean image (N, C, H, W) as it lies behind the state at ``t``."""
+    def degrade(self, x0: Tensor, t: int | Tensor) -> Tensor:
+        """``M_{1:t} x_0``: the clean image (N, C, H, W) as it lies behind the state at ``t``.
+
+        ``t`` is one step or, as a tensor, one per image, all of the same resolution.
+        """
         self._check_clean(x0)
-        return self.degradation(None, t)(x0)
+        if not isinstance(t, Tensor):
+            return self.degradation(None, t)(x0)
+        steps = t.reshape(-1).cpu().numpy()
+        one_size = len({self.resolution(step) for step in np.unique(steps)}) == 1
+        if not one_size or len(steps) not in (1, len(x0)):
+            raise InputError("t: give one step, or one per image, all of the same resolution")
+        if self._attenuation is not None:
+            return self._attenuated(x0, t.reshape(-1), self.resolution(int(steps[0])))
+        # At one resolution, steps of equal blur degrade alike.
+        kinds = steps if self._own is not None else self.schedule.blur[steps]
+        _, firsts, which = np.unique(kinds, return_index=True, return_inverse=True)
+        maps = [self.degradation(None, int(step)) for step in steps[firsts]]
+        if len(maps) == 1:
+            return maps[0](x0)
+        return torch.cat([maps[kind](x0[i : i + 1]) for i, kind in enumerate(which)])
 
     def add_noise(
         self,
@@ -209,58 +227,52 @@ class ScaleSpaceProcess:
         noise : tensor of the state's shape, optional
             Standard normal; drawn from ``generator`` if not given.
         """
-        steps = torch.as_tensor(t).reshape(-1).tolist()
-        if len({self.resolution(step) for step in steps}) != 1 or len(steps) not in (1, len(x0)):
-            raise InputError("t: give one step, or one per image, all of the same resolution")
-        self._check_clean(x0)
-        if self._attenuation is not None and len(steps) > 1:
-            return self.noisy(self._attenuated(x0, steps), steps, noise, generator)
-        maps = [self.degradation(None, step) for step in steps]
-        if all(each is maps[0] for each in maps):
-            clean = maps[0](x0)
-        else:  # blurred by different amounts
-            clean = torch.cat([each(x0[i : i + 1]) for i, each in enumerate(maps)])
-        return self.noisy(clean, steps, noise, generator)
+        steps = torch.as_tensor(t)
+        t = int(steps) if steps.numel() == 1 else steps
+        return self.noisy(self.degrade(x0, t), t, noise, generator)
 
-    def _attenuated(self, x0: Tensor, steps: Sequence[int]) -> Tensor:
-        """``M_{1:t} x_0`` of images (N, C, H, W) at steps of one level, one for each image."""
+    def _attenuated(self, x0: Tensor, t: Tensor, side: int) -> Tensor:
+        """``M_{1:t} x_0`` of images (N, C, H, W) at steps ``t`` (N,) of one level."""
         attenuation = self._attenuation
         assert attenuation is not None
-        shape, side = self.shape(steps[0]), self.resolution(steps[0])
-        level = self._spectral(
-            ("level", side),
-            self.image_size,
-            lambda: np.full(shape, side / self.schedule.resolution),
-        )
-        key = (side, x0.device, x0.dtype)
-        if key not in self._drowned:  # snr at which each coefficient vanishes
+        shape = self.level_shape(side)
+        share = side / self.schedule.resolution
+        level = self._spectral(("level", side), self.image_size, lambda: np.full(shape, share))
+
+        def drowned() -> np.ndarray:  # snr at which each coefficient vanishes
             with np.errstate(divide="ignore"):
-                drowned = attenuation.tolerance / self._envelope(shape)
-            self._drowned[key] = torch.tensor(drowned, dtype=x0.dtype, device=x0.device)
-        snr = torch.from_numpy(self.schedule.base_snr[list(steps)]).to(x0)
-        kept = (1 - self._drowned[key] / snr[:, None, None, None]).clamp(min=0)
-        gain = kept ** (attenuation.smoothness / 2) * (side / self.schedule.resolution)
+                return attenuation.tolerance / self._envelope(shape)
+
+        snr = self._table("base_snr", x0)[t.to(x0.device, non_blocking=x0.is_cuda)]
+        kept = 1 - self._constant(("drowned", side), drowned, x0) / snr[:, None, None, None]
+        gain = share * kept.clamp(min=0) ** (attenuation.smoothness / 2)
         return level.synthesis(level.analysis(x0) * gain)
+
+    def _table(self, name: str, like: Tensor) -> Tensor:
+        """Array ``name`` of the schedule, (T,), on the device of ``like``."""
+        return self._constant(name, lambda: getattr(self.schedule, name), like)
 
     def noisy(
         self,
         clean: Tensor,
-        t: int | Sequence[int],
+        t: int | Tensor,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """`add_noise` of images that are degraded to their steps already: ``a_t x + σ_t ε``."""
+        """`add_noise` of images that are degraded to their steps already: ``a_t x + σ_t ε``.
+
+        Steps ``t`` on the device of ``clean`` cost no copy from the host.
+        """
         if noise is None:
             noise = standard_normal(clean.shape, clean, generator)
         if noise.shape != clean.shape:
             raise InputError(
                 f"noise: has shape {tuple(noise.shape)}, the state needs {tuple(clean.shape)}"
             )
-        steps = [t] if isinstance(t, int) else list(t)
-        alpha, sigma = self.schedule.alpha[steps], self.schedule.sigma[steps]
-        if len(steps) == 1:
-            return float(alpha[0]) * clean + float(sigma[0]) * noise
-        a, b = (torch.as_tensor(v).to(clean).reshape(-1, 1, 1, 1) for v in (alpha, sigma))
+        if not isinstance(t, Tensor):
+            return float(self.schedule.alpha[t]) * clean + float(self.schedule.sigma[t]) * noise
+        places = t.reshape(-1).to(clean.device, non_blocking=clean.is_cuda)
+        a, b = (self._table(n, clean)[places, None, None, None] for n in ("alpha", "sigma"))
         return a * clean + b * noise
 
     def posterior_mean(

@@ -287,7 +287,13 @@ class ResolutionSchedule:
 
     @property
     def output_resolutions(self) -> np.ndarray:
-        """Resolution that the network predicts at each step, ``r_{t-1}`` (``r_0`` at 0), (T,)."""
+        """Resolution that the network predicts at each step, (T,).
+
+        That of the next state, ``r_{t-1}`` (``r_0`` at 0); with an attenuation the state's own, as
+        what a change opens then holds no signal yet.
+        """
+        if self.attenuation is not None:
+            return self.resolutions
         return np.concatenate([self.resolutions[:1], self.resolutions[:-1]])
 
     def chain_cost(self, table: Mapping[Any, float]) -> float:

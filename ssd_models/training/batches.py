@@ -42,15 +42,21 @@ class Batch:
     """What one process computes at once."""
 
     path: TrainingPath
-    images: Tensor  # (n, R, R, C) uint8, in page-locked memory if that helps
-    t: np.ndarray  # (n,) steps
-    labels: Tensor | None  # (n,) classes, -1 for none
+    images: Tensor  # (n, R, R, C) uint8; all three on the host, page-locked if that helps
+    t: Tensor  # (n,) steps, int64
+    labels: Tensor | None  # (n,) classes, int64, -1 for none
     step: int
     first: int  # place of the first image in the step's whole batch
 
     def x0(self, device: torch.device) -> Tensor:
         """Images as floats in [-1, 1] on a device, (n, C, R, R)."""
-        return to_x0(self.images.to(device, non_blocking=True))
+        return to_x0(self.images.to(device, non_blocking=device.type == "cuda"))
+
+    def class_labels(self, device: torch.device) -> Tensor | None:
+        """Classes on a device, (n,)."""
+        if self.labels is None:
+            return None
+        return self.labels.to(device, non_blocking=device.type == "cuda")
 
 
 def to_x0(images: Tensor) -> Tensor:
@@ -73,6 +79,7 @@ class Batches:
     config : TrainConfig
     process_index, num_processes : int
     pin_memory : bool
+        Keep what is drawn in page-locked memory, from which a GPU copies while it computes.
     """
 
     def __init__(
@@ -134,18 +141,21 @@ class Batches:
         for turn in range(config.accumulate):
             first = (turn * self.num_processes + self.process_index) * count
             own = slice(first, first + count)
-            images = torch.from_numpy(np.ascontiguousarray(self.images[indices[own]]))
             batches.append(
                 Batch(
                     path=path,
-                    images=images.pin_memory() if self.pin_memory else images,
-                    t=t[own],
-                    labels=None if labels is None else torch.from_numpy(labels[own]),
+                    images=self._host_tensor(self.images[indices[own]]),
+                    t=self._host_tensor(t[own]),
+                    labels=None if labels is None else self._host_tensor(labels[own]),
                     step=step,
                     first=first,
                 )
             )
         return batches
+
+    def _host_tensor(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.pin_memory() if self.pin_memory else tensor
 
     def noise(self, batch: Batch, device: torch.device) -> Tensor:
         """Standard normal noise of a batch's states, (n, C, r, r)."""
@@ -176,11 +186,11 @@ def slot_noise(
     An image's noise depends on its place alone, not on which others it is drawn with.
     """
     begin, end = first // _NOISE_BLOCK, -(-(first + count) // _NOISE_BLOCK)
-    blocks = []
+    noise = torch.empty(end - begin, _NOISE_BLOCK, *shape, device=device)
+    generator = torch.Generator(device)
     for block in range(begin, end):
         sequence = np.random.SeedSequence([seed, step, _NOISE, block])
-        generator = torch.Generator(device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-        blocks.append(torch.randn(_NOISE_BLOCK, *shape, generator=generator, device=device))
+        noise[block - begin].normal_(generator=generator)
     skipped = first - begin * _NOISE_BLOCK
-    return torch.cat(blocks)[skipped : skipped + count]
+    return noise.flatten(0, 1)[skipped : skipped + count]

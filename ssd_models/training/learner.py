@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from ..flexi_unet import FlexiUNet
 from ..pipeline import ScaleSpacePipeline
@@ -20,7 +19,7 @@ from .batches import Batch, Batches
 from .building import use_bf16
 from .checkpoints import MODEL_FOLDER
 from .config import TrainConfig
-from .objective import denoising_loss
+from .objective import DenoisingLoss
 
 _WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
 
@@ -40,8 +39,8 @@ class Learner:
     plain : FlexiUNet
         The network, without what distributes it.
     optimizer : torch.optim.Optimizer
-    ema : AveragedModel
-        Its average, as ``ema.module``.
+    averaged : FlexiUNet
+        The same with the average of its weights over the steps.
     bf16 : bool
         Whether it computes in bfloat16.
     """
@@ -64,8 +63,10 @@ class Learner:
         )
         self.unet, self.optimizer = accelerator.prepare(unet, optimizer)
         self.plain: FlexiUNet = accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
-        self._decay = 0.0
-        self.ema = AveragedModel(self.plain, multi_avg_fn=self._average).eval()
+        self.averaged = copy.deepcopy(self.plain).requires_grad_(False).eval()
+        self._averages = list(self.averaged.parameters())
+        self._weights = list(self.plain.parameters())
+        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input)
         if on_gpu if config.compile is None else config.compile:
             self.plain.compile()
         self.bf16 = use_bf16(self.device) if config.bf16 is None else config.bf16
@@ -92,31 +93,24 @@ class Learner:
         source.seed_layers(step)
         rows = []
         for batch in batches:
-            labels = None if batch.labels is None else batch.labels.to(self.device)
             x0, noise = batch.x0(self.device), source.noise(batch, self.device)
+            labels = batch.class_labels(self.device)
             last = batch is batches[-1]
             with nullcontext() if last else self.accelerator.no_sync(self.unet):
                 # Not accelerate's mixed precision: one setting for the whole Python process.
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                    terms = denoising_loss(
-                        self.unet,
-                        self.process,
-                        x0,
-                        batch.t,
-                        noise,
-                        config.snr_clip,
-                        labels,
-                        config.time_input,
-                    )
+                    terms = self._loss(self.unet, x0, batch.t, noise, labels)
                 self.accelerator.backward(terms.loss * (weight / len(batches)))
             rows.append(torch.stack([term.detach().float() for term in terms]))
-        norm = self.accelerator.clip_grad_norm_(self.unet.parameters(), config.gradient_clip)
+        norm = self.accelerator.clip_grad_norm_(self._weights, config.gradient_clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._decay = min(config.ema_decay, (2 + step) / (11 + step))
-        self.ema.update_parameters(self.plain)
+        # The average begins at what the first step leaves.
+        decay = min(config.ema_decay, (2 + step) / (11 + step)) if step else 0.0
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
         return torch.cat([torch.stack(rows).mean(0), norm.reshape(1).float()])
 
     def learning_rate(self, step: int) -> float:
@@ -138,10 +132,6 @@ class Learner:
     def load(self, folder: Path) -> None:
         """Load what `save` wrote; whatever is wrong with the files is raised as it comes."""
         self.plain.load_state_dict(load_file(folder / _WEIGHTS))
-        self.ema.module.load_state_dict(load_file(folder / MODEL_FOLDER / "model.safetensors"))
-        self.ema.n_averaged.fill_(1)  # zero would copy the weights over the average
+        self.averaged.load_state_dict(load_file(folder / MODEL_FOLDER / "model.safetensors"))
         stored = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
         self.optimizer.load_state_dict(stored)
-
-    def _average(self, average: Any, current: Any, _: Any) -> None:
-        torch._foreach_lerp_(list(average), list(current), 1 - self._decay)

@@ -66,7 +66,7 @@ class PathSampler:
         level_shares: str = "steps",
     ):
         t = np.arange(schedule.num_steps)
-        changes = np.array(list(schedule.changes), dtype=np.int64)
+        changes = np.flatnonzero(schedule.output_resolutions != schedule.resolutions)
         kept = np.setdiff1d(t, changes)
         fraction = change_fraction
         if not len(changes) or not len(kept):
@@ -119,16 +119,7 @@ class LossTerms(NamedTuple):
     snr_weight: Tensor  # mean of min(snr_t, clip)
 
 
-def denoising_loss(
-    unet: torch.nn.Module,
-    process: ScaleSpaceProcess,
-    x0: Tensor,
-    t: np.ndarray,
-    noise: Tensor,
-    snr_clip: float,
-    class_labels: Tensor | None = None,
-    time_input: TimeInput = "step",
-) -> LossTerms:
+class DenoisingLoss:
     """Mean over images of ``min(snr_t, clip) · mean((M_{1:t-1} x_0 − x̂_0)²)``.
 
     Where the schedule blurs, the target is the level's least blurred image
@@ -137,25 +128,58 @@ def denoising_loss(
     ``snr_t`` is the full-resolution chain's (mathematics §7), so that every level sees the weight
     that DDPM gives the same content (min-SNR, Hang et al. 2023).
 
+    What depends on the step is kept on the devices met, so that a call copies the steps alone.
+
     Parameters
     ----------
-    x0 : (N, C, R, R) tensor in [-1, 1]
-    t : (N,) array
-        Steps of one path.
-    noise : (N, C, r, r) tensor
-        Standard normal, at the resolution of step ``t``.
-    class_labels : (N,) tensor, optional
-        Negative for no class.
+    process : ScaleSpaceProcess
+    snr_clip : float
+        Largest weight.
+    time_input : {"step", "logsnr"}
+        What the network is told of the noise.
     """
-    schedule = process.schedule
-    r_out = int(schedule.output_resolutions[t[0]])
-    with torch.autocast(x0.device.type, enabled=False):  # matrix products of the process
-        target = process.target(x0, r_out)
-        x_t = process.add_noise(x0, torch.from_numpy(t), noise)
-    times = torch.from_numpy(time_values(schedule, t, time_input)).to(x0.device)
-    prediction = unet(x_t, times, r_out, class_labels).sample.float()
-    weight = torch.from_numpy(np.minimum(schedule.base_snr[t], snr_clip)).to(target)
-    error = (prediction - target).square().mean(dim=(1, 2, 3))
-    with torch.no_grad():
-        power = target.square().mean()
-    return LossTerms((weight * error).mean(), error.mean().detach(), power, weight.mean())
+
+    def __init__(self, process: ScaleSpaceProcess, snr_clip: float, time_input: TimeInput = "step"):
+        self.process = process
+        schedule = process.schedule
+        times = time_values(schedule, np.arange(schedule.num_steps), time_input)
+        weights = np.minimum(schedule.base_snr, snr_clip)
+        self._table = torch.tensor(np.stack([times, weights]), dtype=torch.float32)
+        self._tables: dict[torch.device, Tensor] = {}
+
+    def __call__(
+        self,
+        unet: torch.nn.Module,
+        x0: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        class_labels: Tensor | None = None,
+    ) -> LossTerms:
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        unet : module
+            With the signature of `FlexiUNet`.
+        x0 : (N, C, R, R) tensor in [-1, 1]
+        t : (N,) int64 tensor on the host
+            Steps of one path.
+        noise : (N, C, r, r) tensor
+            Standard normal, at the resolution of step ``t``.
+        class_labels : (N,) tensor, optional
+            Negative for no class.
+        """
+        process, device = self.process, x0.device
+        if device not in self._tables:
+            self._tables[device] = self._table.to(device)
+        places = t.to(device, non_blocking=x0.is_cuda)
+        times, weight = self._tables[device][:, places]
+        r_out = int(process.schedule.output_resolutions[t.numpy()[0]])
+        with torch.autocast(device.type, enabled=False):  # matrix products of the process
+            target = process.target(x0, r_out)
+            x_t = process.noisy(process.degrade(x0, t), places, noise)
+        prediction = unet(x_t, times, r_out, class_labels).sample.float()
+        error = (prediction - target).square().mean(dim=(1, 2, 3))
+        with torch.no_grad():
+            power = target.square().mean()
+        return LossTerms((weight * error).mean(), error.mean().detach(), power, weight.mean())

@@ -63,7 +63,7 @@ class StepRecords:
         """
         rows, self._rows = self._rows, []
         terms = self._accelerator.reduce(torch.stack([row[1] for row in rows]), "mean")
-        values = terms.double().cpu().numpy()  # (steps, 5); waits for the device
+        values = terms.cpu().double().numpy()  # (steps, 5); waits for the device
         seconds = time.perf_counter() - self._since
         self.restart_clock()
         images = np.array([row[3] for row in rows])

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -29,7 +28,6 @@ from theory.spectrum import Spectrum
 
 from ..data.class_labels import Classes, require_classes
 from ..data.opening import to_float
-from ..flexi_unet import FlexiUNet
 from ..pipeline import SCHEDULE_FILE, ScaleSpacePipeline
 from ..process import ScaleSpaceProcess
 from ..processes import check_all_found
@@ -185,8 +183,7 @@ class Trainer:
     def pipeline(self) -> ScaleSpacePipeline:
         """The averaged weights as a pipeline."""
         names = None if self.classes is None else self.classes.names
-        unet = cast(FlexiUNet, self.learner.ema.module)
-        return ScaleSpacePipeline(unet, self.schedule, self.spectrum, names)
+        return ScaleSpacePipeline(self.learner.averaged, self.schedule, self.spectrum, names)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
@@ -257,10 +254,11 @@ class Trainer:
 
     def _validate(self) -> ValidationLoss:
         index, count = self.accelerator.process_index, self.accelerator.num_processes
-        sums = self.validation.sums(
-            self.learner.ema.module, self.device, self.learner.bf16, index, count
+        part = self.validation.sums(
+            self.learner.averaged, self.device, self.learner.bf16, index, count
         )
-        return self.validation.loss(self.accelerator.reduce(sums.to(self.device), "sum").cpu())
+        sums = torch.stack(gather_object([part])).sum(dim=0)
+        return self.validation.loss(sums)
 
     def _checkpoint(self, validation: float | None) -> None:
         if self.is_main:

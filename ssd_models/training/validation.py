@@ -11,7 +11,7 @@ from torch import Tensor
 from ..process import ScaleSpaceProcess
 from .batches import ImageArray, slot_noise, to_x0
 from .config import TrainConfig
-from .objective import PathSampler, denoising_loss
+from .objective import DenoisingLoss, PathSampler
 
 MOST_IMAGES = 256  # images that validation takes, at most
 
@@ -52,7 +52,8 @@ class Validation:
         self.count = min(len(held_out), MOST_IMAGES)
         self.indices = held_out[np.arange(self.count) * len(held_out) // max(self.count, 1)]
         self.images, self.labels = images, labels
-        self.process, self.paths, self.config = process, paths, config
+        self.paths, self.config = paths, config
+        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input)
 
     @torch.no_grad()
     def sums(
@@ -61,6 +62,7 @@ class Validation:
         """Sum of the losses over this part's images, (paths,) float64, to be added over parts."""
         config, n = self.config, self.config.batch_size
         sums = torch.zeros(len(self.paths.paths), dtype=torch.float64)
+        losses, counts = [], []  # losses stay on the device, so that none is waited for
         for start in range(part * n, self.count, parts * n):
             places = np.arange(start, min(start + n, self.count))
             indices = self.indices[places]
@@ -70,21 +72,17 @@ class Validation:
             if self.labels is not None:
                 labels = torch.from_numpy(self.labels[indices]).to(device)
             for i, path in enumerate(self.paths.paths):
-                t = path.steps[((places + 0.5) / self.count * len(path.steps)).astype(int)]
+                along = (places + 0.5) / self.count * len(path.steps)
+                t = torch.from_numpy(path.steps[along.astype(int)])
                 shape = (x0.shape[1], path.r_in, path.r_in)
                 noise = slot_noise(config.seed, i, start, len(places), shape, device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    terms = denoising_loss(
-                        unet,
-                        self.process,
-                        x0,
-                        t,
-                        noise,
-                        config.snr_clip,
-                        labels,
-                        config.time_input,
-                    )
-                sums[i] += float(terms.loss) * len(places)
+                    terms = self._loss(unet, x0, t, noise, labels)
+                losses.append(terms.loss)
+                counts.append(len(places))
+        if losses:
+            by_batch = torch.stack(losses).cpu().double() * torch.tensor(counts)
+            sums += by_batch.reshape(-1, len(sums)).sum(dim=0)
         return sums
 
     def loss(self, sums: Tensor) -> ValidationLoss:

@@ -10,7 +10,7 @@ from ssd_models.data.class_labels import Classes
 from ssd_models.process import ScaleSpaceProcess
 from ssd_models.training.batches import Batches, slot_noise
 from ssd_models.training.config import TrainConfig
-from ssd_models.training.objective import MOST_IMAGES, PathSampler, denoising_loss
+from ssd_models.training.objective import MOST_IMAGES, DenoisingLoss, PathSampler
 from ssd_models.training.splits import held_out
 from theory import NoiseSchedule, ResolutionSchedule
 
@@ -35,9 +35,7 @@ def drawn(sources, step, seen):
     for source in sources:
         for batch in source.draw(step, seen):
             noise = source.noise(batch, torch.device("cpu"))
-            parts.append(
-                (batch.first, batch.images, torch.from_numpy(batch.t), batch.labels, noise)
-            )
+            parts.append((batch.first, batch.images, batch.t, batch.labels, noise))
     parts.sort(key=lambda part: part[0])
     return [torch.cat(tensors) for tensors in list(zip(*parts, strict=True))[1:]]
 
@@ -90,7 +88,7 @@ def test_following_a_run_gives_the_same_as_drawing():
             expected = source.draw(step, seen)[0]
             assert batch.path is expected.path
             assert torch.equal(batch.images, expected.images)
-            assert np.array_equal(batch.t, expected.t)
+            assert torch.equal(batch.t, expected.t)
             seen += len(batch.t)
     with source.from_step(10, seen) as following:
         assert torch.equal(next(following)[0].images, source.draw(10, seen)[0].images)
@@ -142,7 +140,7 @@ def test_the_weighted_gradient_is_that_of_all_steps_alike(constant_pixels):
     """On a linear model and images of one colour, whose expected gradient is known."""
     config = replace(CONFIG, constant_pixels=constant_pixels, change_fraction=0.5)
     source = batches_of(config)
-    process, model = ScaleSpaceProcess(SCHEDULE), Scaled()
+    loss_of, model = DenoisingLoss(ScaleSpaceProcess(SCHEDULE), 5.0), Scaled()
     c2 = ((IMAGES[:, 0, 0, 0] / 127.5 - 1) ** 2).mean()
     a, s, w = SCHEDULE.alpha, SCHEDULE.sigma, model.w.item()
     snr = np.minimum(SCHEDULE.base_snr, 5)
@@ -153,7 +151,7 @@ def test_the_weighted_gradient_is_that_of_all_steps_alike(constant_pixels):
         batch = source.draw(step, seen)[0]
         noise = source.noise(batch, torch.device("cpu"))
         x0 = batch.x0(torch.device("cpu"))
-        loss = denoising_loss(model, process, x0, batch.t, noise, 5.0).loss
+        loss = loss_of(model, x0, batch.t, noise).loss
         (gradient,) = torch.autograd.grad(loss.double(), model.w)
         unweighted.append(gradient.item())
         found.append(gradient.item() * source.paths.weight(batch.path))

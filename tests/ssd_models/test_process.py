@@ -308,6 +308,26 @@ def test_noise_of_several_steps_in_a_batch():
         np.testing.assert_allclose(alone[0], expected)
 
 
+@pytest.mark.parametrize(("kind", "distinct"), [("box", 1), ("blur", 3)])
+def test_a_batch_builds_no_map_per_image(kind, distinct, monkeypatch):
+    process = ScaleSpaceProcess(schedule(kind))
+    steps = torch.tensor([21, 27, 24] * 40)
+    x0 = random(120, 1, 8, 8)
+    built = []
+    path = ResolutionSchedule.path
+    monkeypatch.setattr(
+        ResolutionSchedule, "path", lambda self, s, t: built.append(t) or path(self, s, t)
+    )
+    together = process.degrade(x0, steps)
+    assert len(built) == distinct
+    for i in range(3):
+        alone = process.degrade(x0[i : i + 1], int(steps[i]))
+        torch.testing.assert_close(together[i : i + 1], alone)
+    noisy = process.noisy(together, steps, torch.zeros_like(together))
+    alpha = torch.tensor(process.schedule.alpha)[steps].reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(noisy, alpha * together)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [

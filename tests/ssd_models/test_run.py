@@ -15,7 +15,7 @@ import torch
 from ssd_models.training.batches import slot_noise
 from ssd_models.training.checkpoints import Checkpoints
 from ssd_models.training.config import TRAIN_PRESETS, TrainConfig
-from ssd_models.training.objective import denoising_loss
+from ssd_models.training.objective import DenoisingLoss
 from ssd_models.training.run_log import RunLog, read_metrics
 from ssd_models.training.stopping import StopRequest
 from ssd_models.training.trainer import Trainer
@@ -253,6 +253,7 @@ def test_validation_is_the_loss_of_held_out_images(tmp_path):
     assert not set(held) & set(trained)
     assert len(held) + len(trained) == 60
     device = torch.device("cpu")
+    loss_of = DenoisingLoss(done.process, TINY.snr_clip)
     x0 = torch.from_numpy(IMAGES[held]).permute(0, 3, 1, 2) / 127.5 - 1
     means = {}
     for i, path in enumerate(done.paths.paths):
@@ -260,7 +261,7 @@ def test_validation_is_the_loss_of_held_out_images(tmp_path):
         noise = slot_noise(0, i, 0, len(held), (3, path.r_in, path.r_in), device)
         with torch.no_grad():
             unet = done.pipeline().unet
-            loss = denoising_loss(unet, done.process, x0, t, noise, TINY.snr_clip).loss
+            loss = loss_of(unet, x0, torch.from_numpy(t), noise).loss
         means[path.name] = loss.item()
         assert found[path.name] == pytest.approx(loss.item(), rel=1e-4)
     shares = {path.name: path.share for path in done.paths.paths}

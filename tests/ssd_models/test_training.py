@@ -1,16 +1,19 @@
 """Training: what a batch draws, what the loss is, exact resume, and that it learns."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssd_models.data.class_labels import Classes
 from ssd_models.pipeline import ScaleSpacePipeline
 from ssd_models.process import ScaleSpaceProcess
+from ssd_models.training.building import use_bf16
 from ssd_models.training.config import TrainConfig, read_config, write_config
-from ssd_models.training.objective import PathSampler, denoising_loss
+from ssd_models.training.objective import DenoisingLoss, PathSampler
 from ssd_models.training.trainer import Trainer
 from theory import InputError, NoiseSchedule, ResolutionSchedule
 
@@ -78,7 +81,7 @@ def test_shares_of_levels_can_follow_their_pixels():
 
 
 def test_loss_is_the_weighted_error_of_the_prediction():
-    process = ScaleSpaceProcess(SCHEDULE)
+    loss_of = DenoisingLoss(ScaleSpaceProcess(SCHEDULE), 5.0)
     x0 = torch.rand(3, 3, 16, 16) * 2 - 1
 
     class Zero(torch.nn.Module):
@@ -90,7 +93,7 @@ def test_loss_is_the_weighted_error_of_the_prediction():
 
     for t, r_in, r_out in (([5, 9, 20], 16, 16), ([40] * 3, 8, 16), ([99, 60, 41], 8, 8)):
         noise = torch.randn(3, 3, r_in, r_in)
-        terms = denoising_loss(Zero(), process, x0, np.array(t), noise, 5.0)
+        terms = loss_of(Zero(), x0, torch.tensor(t), noise)
         blocks = x0.reshape(3, 3, r_out, 16 // r_out, r_out, 16 // r_out).mean(dim=(3, 5))
         weight = torch.from_numpy(np.minimum(NOISE.snr[t], 5.0))
         expected = (weight * blocks.square().mean(dim=(1, 2, 3))).mean()
@@ -98,6 +101,55 @@ def test_loss_is_the_weighted_error_of_the_prediction():
         assert terms.error.item() == pytest.approx(blocks.square().mean().item(), rel=1e-5)
         assert terms.target_power.item() == pytest.approx(terms.error.item(), rel=1e-6)
         assert terms.snr_weight.item() == pytest.approx(weight.mean().item(), rel=1e-6)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails where Python would have to wait for a number that the device computes."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function is not torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_for_nothing_on_the_device(tmp_path):
+    config = TrainConfig(**{**TINY.__dict__, "class_conditional": True, "compile": False})
+    trainer = Trainer(coloured(CLASSES.labels), SCHEDULE, tmp_path / "run", config, classes=CLASSES)
+    for step in range(4):
+        batches = trainer.batches.draw(step, 4 * step)
+        if trainer.device.type == "cuda" and step > 1:  # tables and optimizer have been made
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            with NoWaiting():
+                trainer.learner.step(batches, trainer.batches, 1.0)
+        finally:
+            if trainer.device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_average_follows_the_weights(tmp_path):
+    trainer = Trainer(images(), SCHEDULE, tmp_path / "run", TINY)
+    learner, expected = trainer.learner, None
+    for step in range(5):
+        learner.step(trainer.batches.draw(step, 4 * step), trainer.batches, 1.0)
+        weights = [parameter.detach().clone() for parameter in learner.plain.parameters()]
+        if expected is None:
+            expected = weights  # it begins with the first step's
+        decay = (2 + step) / (11 + step)
+        expected = [decay * a + (1 - decay) * b for a, b in zip(expected, weights, strict=True)]
+    for found, value in zip(learner.averaged.parameters(), expected, strict=True):
+        torch.testing.assert_close(found, value)
+        assert not found.requires_grad
+
+
+@pytest.mark.parametrize(("generation", "computes"), [(7, False), (9, True)])
+def test_bfloat16_is_for_gpus_that_compute_in_it(generation, computes, monkeypatch):
+    """A V100 (7) takes bfloat16 tensors, but emulates their products."""
+    device = SimpleNamespace(major=generation)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: device)
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)
+    assert use_bf16("cuda") is computes
 
 
 def state(run, name="weights"):
