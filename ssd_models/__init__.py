@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .process import ScaleSpaceProcess
     from .samplers import sample_dpmpp_2m, sample_eta
     from .scheduler import ScaleSpaceScheduler
+    from .whitened import sample_whitened
 
 __all__ = [
     "FlexiUNet",
@@ -30,6 +31,7 @@ __all__ = [
     "load_official",
     "sample_dpmpp_2m",
     "sample_eta",
+    "sample_whitened",
     "super_resolve",
     "vary",
 ]
@@ -47,6 +49,7 @@ _HOME = {
     "load_official": "official",
     "sample_dpmpp_2m": "samplers",
     "sample_eta": "samplers",
+    "sample_whitened": "whitened",
     "super_resolve": "editing",
     "vary": "editing",
 }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from theory.errors import InputError
-from theory.oracle import check_changes, check_sampler, visited_steps
+from theory.oracle import check_sampler, resolve_changes, visited_steps
 from theory.propagation import half_step_ratio
 from theory.schedules import ResolutionSchedule
 
@@ -59,7 +59,7 @@ def sample_eta(
     *,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
-    changes: str = "network",
+    changes: str | None = None,
     constraint: Constraint | None = None,
     eta: float = 1.0,
     variance: ResidualSampler | None = None,
@@ -78,12 +78,21 @@ def sample_eta(
     generator : torch.Generator, optional
     callback : callable, optional
         Called with a `SamplerState` after each step.
-    changes : {"network", "free"}
-        At a change of resolution ``denoise`` predicts the clean image at the new resolution, and
-        both sides of the change must be visited; or it predicts at the state's own resolution, and
-        that is lifted (``M⁺``), so that the new band holds noise alone. Free changes need no call
-        and no side of their own. Where ``M Mᵀ ∝ I`` and noise is matched, the state itself is
-        lifted by them, nothing else. `theory.oracle_report` says which are good enough.
+    changes : {"network", "free", "corrected"}, optional
+        What happens where the resolution changes.
+
+        =========  =============================================================================
+        network    ``denoise`` predicts across the change, at the new resolution; both sides of
+                   the change must be visited
+        corrected  the same; then the prediction at the arrival corrects the new band, as the
+                   trapezoidal rule does, and serves for the next step as well
+        free       ``denoise`` predicts at the state's own resolution, and that is lifted
+                   (``M⁺``), so that the new band holds noise alone; no call and no side of its
+                   own is needed
+        =========  =============================================================================
+
+        By default "free" on schedules with attenuation, whose new bands hold noise alone in truth,
+        and "network" on others. `theory.oracle_report` says which are good enough.
     constraint : callable, optional
         ``constraint(x0, resolution)`` replaces each clean prediction before it is used, and the
         result.
@@ -116,7 +125,7 @@ def sample_dpmpp_2m(
     *,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
-    changes: str = "network",
+    changes: str | None = None,
     constraint: Constraint | None = None,
 ) -> Tensor:
     """Second-order multistep sampler, DPM-Solver++(2M) of Lu et al. 2022, across resolutions.
@@ -138,18 +147,18 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {"eta": sample_eta, "dpmpp_2m": sam
 
 
 def check_steps(
-    schedule: ResolutionSchedule, steps: Sequence[int] | None, changes: str = "network"
+    schedule: ResolutionSchedule, steps: Sequence[int] | None, changes: str | None = None
 ) -> list[int]:
     """Return ``steps`` falling, as they are; refuse what a sampler cannot follow.
 
     Raises
     ------
     InputError
-        If a step is out of range or repeated, the last is not at full resolution or, with
-        "network" changes, a side of a change on the way is missing.
+        If a step is out of range or repeated, the last is not at full resolution or, unless
+        changes are "free", a side of a change on the way is missing.
     """
     visited = visited_steps(schedule, steps)
-    if check_changes(changes) == "network":
+    if resolve_changes(schedule, changes) != "free":
         sides = {side for t in schedule.changes if t <= visited[0] for side in (t - 1, t)}
         if missing := sorted(sides - set(visited)):
             raise InputError(
@@ -182,18 +191,20 @@ class ReverseStepper:
         process: ScaleSpaceProcess,
         eta: float = 0.0,
         order: int = 1,
-        changes: str = "network",
+        changes: str | None = None,
         variance: ResidualSampler | None = None,
         constraint: Constraint | None = None,
     ):
         check_sampler(eta, order, variance is not None)
-        self.free = check_changes(changes) == "free"
+        self.changes = resolve_changes(process.schedule, changes)
+        self.free = self.changes == "free"
         if process.schedule.blurs and (order == 2 or self.free):
             raise InputError("order 2 and free changes: need a schedule without blur")
         self.process, self.eta, self.order = process, eta, order
         self.variance, self.constraint = variance, constraint
         self._logsnr = np.log(process.schedule.base_snr)
         self._history: tuple[int, int, Tensor] | None = None  # from t, at resolution, prediction
+        self._opened: tuple[int, Tensor] | None = None  # change t, prediction at its arrival
 
     def out_resolution(self, t: int, s: int | None) -> int:
         """Resolution at which the denoiser predicts for the step from ``t`` to ``s``."""
@@ -211,7 +222,7 @@ class ReverseStepper:
     ) -> Tensor:
         """State at ``s``, or for None the result, given the clean prediction from ``x_t``."""
         resolution = self.out_resolution(t, s)
-        self._check(x0, x_t, t, resolution)
+        check_prediction(self.process, x0, x_t, t, resolution)
         arrives = self.process.schedule.resolution if s is None else self.process.resolution(s)
         predicted = x0  # at the resolution of the prediction; x0 at that of the next state
         if resolution != arrives:
@@ -222,6 +233,10 @@ class ReverseStepper:
             x0 = self.constraint(x0, arrives)
         if s is None:
             return x0
+        if self.changes == "corrected":
+            x_t = self._corrected(x0, x_t, t)
+            crossed = self.process.resolution(t) != arrives
+            self._opened = (t, self.process.from_target(x0, s)) if crossed else None
         used = x0
         if self.order == 2:
             used = self._extrapolated(x0, t, s)
@@ -244,14 +259,18 @@ class ReverseStepper:
         lift = self.process.between_levels(resolution, arrives)
         return x0 + float(ratio) * lift.pseudo_inverse(lift(x0) - earlier)
 
-    def _check(self, x0: Tensor, x_t: Tensor, t: int, resolution: int) -> None:
-        needed = (*x_t.shape[:2], *self.process.level_shape(resolution))
-        if tuple(x0.shape) != needed:
-            raise InputError(
-                f"model output at step {t}: has shape {tuple(x0.shape)}, needs {needed}"
-            )
-        if x0.device.type == "cpu" and not bool(torch.isfinite(x0).all()):
-            raise InputError(_not_finite(t))
+    def _corrected(self, x0: Tensor, x_t: Tensor, t: int) -> Tensor:
+        """State at the arrival of a change, its new band stepped by the mean of two predictions.
+
+        The change took an Euler step from no signal; half the difference of the predictions at its
+        ends makes it the trapezoidal rule.
+        """
+        if self._opened is None or x0.shape != x_t.shape:
+            return x_t
+        change, before = self._opened
+        difference = self.process.from_target(x0, t) - before
+        opened = difference - self.process.degradation(t, change).project(difference)
+        return x_t + 0.5 * float(self.process.schedule.alpha[t]) * opened
 
 
 def trajectory(
@@ -265,24 +284,55 @@ def trajectory(
 
     The last state's ``x`` is the result. See `sample_eta` for what is raised.
     """
-    process = stepper.process
-    needed = process.shape(steps[0])
-    if x.ndim != 4 or tuple(x.shape[-2:]) != needed:
-        raise InputError(
-            f"x: has shape {tuple(x.shape)}, the state at step {steps[0]} needs (N, C, "
-            f"{needed[0]}, {needed[1]})"
-        )
-    finite = []  # on a GPU looked at once, at the end: a look waits for the device
+    check_state(stepper.process, x, steps[0])
+    finite = FiniteCheck(steps)
     for t, s in pairwise([*steps, None]):
         assert t is not None
-        resolution = stepper.out_resolution(t, s)
-        x0 = denoise(x, t, resolution)
+        x0 = denoise(x, t, stepper.out_resolution(t, s))
         x = stepper.step(x0, x, t, s, generator)
-        if x0.device.type != "cpu":
-            finite.append(torch.isfinite(x0).all())
-            if s is None and not all(well := torch.stack(finite).tolist()):
-                raise InputError(_not_finite(steps[well.index(False)]))
+        finite.see(x0)
         yield SamplerState(t, s, x, x0)
+
+
+def check_state(process: ScaleSpaceProcess, x: Tensor, t: int) -> None:
+    """Raise `InputError` unless ``x`` has the shape of states at step ``t``."""
+    needed = process.shape(t)
+    if x.ndim != 4 or tuple(x.shape[-2:]) != needed:
+        raise InputError(
+            f"x: has shape {tuple(x.shape)}, the state at step {t} needs (N, C, "
+            f"{needed[0]}, {needed[1]})"
+        )
+
+
+def check_prediction(
+    process: ScaleSpaceProcess, x0: Tensor, x_t: Tensor, t: int, resolution: int
+) -> None:
+    """Raise `InputError` unless a prediction has the resolution and, on CPUs, is finite."""
+    needed = (*x_t.shape[:2], *process.level_shape(resolution))
+    if tuple(x0.shape) != needed:
+        raise InputError(f"model output at step {t}: has shape {tuple(x0.shape)}, needs {needed}")
+    if x0.device.type == "cpu" and not bool(torch.isfinite(x0).all()):
+        raise InputError(_not_finite(t))
+
+
+class FiniteCheck:
+    """Whether the predictions of a chain on a GPU are finite: looked at once, at the end.
+
+    A look waits for the device. On CPUs `check_prediction` looks at once.
+    """
+
+    def __init__(self, steps: Sequence[int]):
+        self._steps, self._seen = list(steps), list[Tensor]()
+
+    def see(self, x0: Tensor) -> None:
+        """Note the prediction of the next step; raise `InputError` at the last if one was not."""
+        if x0.device.type == "cpu":
+            return
+        self._seen.append(torch.isfinite(x0).all())
+        if len(self._seen) == len(self._steps):
+            well = torch.stack(self._seen).tolist()
+            if not all(well):
+                raise InputError(_not_finite(self._steps[well.index(False)]))
 
 
 def _run(
@@ -293,8 +343,7 @@ def _run(
     generator: torch.Generator | None,
     callback: Callback | None,
 ) -> Tensor:
-    changes = "free" if stepper.free else "network"
-    visited = check_steps(stepper.process.schedule, steps, changes)
+    visited = check_steps(stepper.process.schedule, steps, stepper.changes)
     for state in trajectory(stepper, denoise, x, visited, generator):
         if callback is not None:
             callback(state)

@@ -22,7 +22,7 @@ from .propagation import SOURCES, Chains, amplitude_error, propagate
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, octave_power, shell_index
 
-CHANGES = ("network", "free")
+CHANGES = ("network", "free", "corrected")
 """What happens at a change of resolution: a network call of its own, or none."""
 
 _NODES = 64  # powers per band at which many schedules are evaluated; the rest is interpolated
@@ -272,6 +272,24 @@ def check_changes(changes: str) -> str:
     """Return ``changes`` if it is "network" or "free"; raise `InputError` otherwise."""
     if changes not in CHANGES:
         raise InputError(f"changes {changes!r}: unknown; choose from {', '.join(CHANGES)}")
+    return changes
+
+
+def resolve_changes(schedule: ResolutionSchedule, changes: str | None = None) -> str:
+    """How a sampler passes changes of resolution: ``changes``, or what fits the schedule.
+
+    Without attenuation "network"; with it always "free", as networks are not called across changes.
+    """
+    fitting = "network" if schedule.attenuation is None else "free"
+    if changes is None:
+        return fitting
+    if changes not in CHANGES:
+        raise InputError(f"changes {changes!r}: unknown; choose from {', '.join(CHANGES)}")
+    if schedule.attenuation is not None and changes != "free":
+        raise InputError(
+            f"changes {changes!r}: the schedule's states are attenuated, so that changes need no "
+            "network call; leave the option out"
+        )
     return changes
 
 
