@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -24,6 +26,7 @@ from theory.errors import InputError, reason
 
 from .blocks import Architecture, Stage, group_norm, zeroed
 from .embedding import TimeInput, check_time_input, sinusoidal_embedding, steps_of_logsnr
+from .model_files import NETWORK_FILES, model_directory
 from .normalization import full_precision
 
 # Widths by name; the image size chooses the multipliers: "paper-64", "small-32".
@@ -376,6 +379,33 @@ class FlexiUNet(
             raise InputError(
                 f"the network has {expected}; give class_labels exactly if it has any."
             )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        **model_kwargs: Any,
+    ) -> Self:
+        """Load the network of a run, a model directory or, as ``hf:OWNER/NAME``, of the hub.
+
+        See `ssd_models.model_files.model_directory`; ``model_kwargs`` replace what is stored.
+        """
+        folder = model_directory(
+            pretrained_model_name_or_path,
+            NETWORK_FILES,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+        return super().from_pretrained(folder, **model_kwargs)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, strict: bool = True, **kwargs: Any) -> Self:

@@ -25,12 +25,16 @@ from .data.opening import to_uint8
 from .flexi_unet import FlexiUNet
 from .gaussian import GaussianDenoiser, GaussianField
 from .guidance import check_guidance, guided_denoiser
+from .model_files import (
+    CLASSES_FILE,
+    NETWORK_FILES,
+    SCHEDULE_FILE,
+    SPECTRUM_FILE,
+    model_directory,
+)
 from .samplers import Callback, Denoiser, SamplerState, trajectory
 from .scheduler import ScaleSpaceScheduler
 
-SCHEDULE_FILE = "schedule.json"
-SPECTRUM_FILE = "spectrum.npz"
-CLASSES_FILE = "classes.json"
 _CHAIN = 1024  # images whose states are held at once
 
 
@@ -148,55 +152,35 @@ class ScaleSpacePipeline:
 
     @classmethod
     def from_pretrained(cls, model: str | os.PathLike[str], **hub_options: Any) -> Self:
-        """Load a model directory, or a repository ``OWNER/NAME`` of the Hugging Face hub.
+        """Load a run of `ssd train`, a model directory, or a model of the Hugging Face hub.
 
-        A path that exists is read without any network access. ``hub_options`` (``revision``,
-        ``token``, …) go to `huggingface_hub`.
+        Parameters
+        ----------
+        model : str or path
+            Path of a run or a model directory, which is read without any network access; or
+            ``hf:OWNER/NAME``, which is downloaded.
+        **hub_options
+            ``revision``, ``token``, ``cache_dir``, … of `ssd_models.model_files.model_directory`.
 
         Raises
         ------
         InputError
-            If files are missing or do not fit together.
+            If there is no such model, or files are missing or do not fit together.
         """
-        path = Path(model)
-        if path.exists():
-            for name in ("config.json", "model.safetensors", SCHEDULE_FILE):
-                if not (path / name).is_file():
-                    raise InputError(
-                        f"{path}: is no model directory ({name} is missing); give a run of "
-                        "`ssd train`, or its model/"
-                    )
-            schedule_path = path / SCHEDULE_FILE
-            spectrum_path, classes_path = (
-                file if (file := path / name).is_file() else None
-                for name in (SPECTRUM_FILE, CLASSES_FILE)
-            )
-        else:
-            if len(path.parts) != 2 or path.is_absolute():
-                raise InputError(f"{path}: no such model directory")
-            from huggingface_hub import hf_hub_download
-            from huggingface_hub.errors import EntryNotFoundError
-
-            def download(name: str) -> Path:
-                return Path(hf_hub_download(str(model), name, **hub_options))
-
-            def if_there(name: str) -> Path | None:
-                try:
-                    return download(name)
-                except EntryNotFoundError:
-                    return None
-
-            schedule_path = download(SCHEDULE_FILE)
-            spectrum_path, classes_path = if_there(SPECTRUM_FILE), if_there(CLASSES_FILE)
+        path = model_directory(model, (*NETWORK_FILES, SCHEDULE_FILE), **hub_options)
         try:
-            unet = FlexiUNet.from_pretrained(str(model), **hub_options)
+            unet = FlexiUNet.from_pretrained(path)
         except InputError:
             raise
         except Exception as error:  # as many kinds as there are ways to damage a file
-            raise InputError(f"{model}: the model cannot be loaded ({reason(error)})") from error
-        spectrum = Spectrum.load(spectrum_path) if spectrum_path else None
-        names = read_class_names(classes_path) if classes_path else None
-        return cls(unet, ResolutionSchedule.load(schedule_path), spectrum, names)
+            raise InputError(f"{path}: the model cannot be loaded ({reason(error)})") from error
+        spectrum, names = path / SPECTRUM_FILE, path / CLASSES_FILE
+        return cls(
+            unet,
+            ResolutionSchedule.load(path / SCHEDULE_FILE),
+            Spectrum.load(spectrum) if spectrum.is_file() else None,
+            read_class_names(names) if names.is_file() else None,
+        )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json, model.safetensors, schedule.json and, if known, the other two.

@@ -98,7 +98,7 @@ class EvaluateCommand:
         from ..metrics.evaluation import evaluate_images
         from ..training.run_data import run_images
 
-        pipeline = self._pipeline(run / "model")
+        pipeline = self._pipeline(run)
         real = run_images(run, self.data)
         samples, setting = self._sample(pipeline)
         if process_index():
@@ -151,8 +151,6 @@ class EvaluateCommand:
         from ..generating import own_device
         from ..pipeline import ScaleSpacePipeline
 
-        if not model.is_dir():  # nor is it sought on the hub
-            raise InputError(f"{model}: the run has no model yet; go on with `ssd train --resume`")
         return ScaleSpacePipeline.from_pretrained(model).to(own_device())
 
     def _sample(self, pipeline: Any) -> tuple[np.ndarray, dict[str, Any]]:

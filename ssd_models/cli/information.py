@@ -99,7 +99,7 @@ class InformationCommand:
         images = real.held_out
         chosen = images[:: max(len(images) // self.number, 1)][: self.number]
         device = own_device()
-        pipeline = ScaleSpacePipeline.from_pretrained(Path(run) / "model").to(device)
+        pipeline = ScaleSpacePipeline.from_pretrained(run).to(device)
         measured = measure_information(
             pipeline,
             chosen,

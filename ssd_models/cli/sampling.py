@@ -58,11 +58,6 @@ class SampleCommand:
         from theory.files import check_new_folder, check_writable
         from theory.posterior import check_eta
 
-        model = Path(self.run_directory)
-        if (model / "model").is_dir():
-            model = model / "model"
-        if not model.is_dir():
-            raise InputError(f"{self.run_directory}: no such run; train one with `ssd train`")
         check_eta(self.eta)
         if self.number < 1 or self.batch < 1 or self.seed < 0:
             raise InputError("--number and --batch must be at least 1, --seed at least 0")
@@ -81,7 +76,7 @@ class SampleCommand:
 
         from ..pipeline import ScaleSpacePipeline
 
-        pipeline = ScaleSpacePipeline.from_pretrained(model)
+        pipeline = ScaleSpacePipeline.from_pretrained(self.run_directory)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         frames: list[Any] = []
         chain = pipeline.to(device).trajectory(

@@ -19,8 +19,9 @@ from ..generating import generate, own_device
 from ..metrics.denoising import change_errors, level_errors
 from ..metrics.evaluation import evaluate_images
 from ..metrics.information import measure_information
+from ..model_files import SPECTRUM_FILE
 from ..pictures import save_grid
-from ..pipeline import SPECTRUM_FILE, ScaleSpacePipeline
+from ..pipeline import ScaleSpacePipeline
 from ..training.building import use_bf16
 from ..training.splits import held_out
 from .arms import Comparison, Stage

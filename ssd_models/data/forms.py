@@ -1,5 +1,7 @@
 """What a dataset may be and what becomes of a picture, in the words of messages and help texts."""
 
+HUB_PREFIX = "hf:"  # of a name that is sought on the Hugging Face hub
+
 DATA_FORMS = (
     "`photos` (built in), a folder or .zip of images, an .npz or .npy of uint8 (N, R, R, 3) or "
     "grey (N, R, R), a directory written by `ssd prepare`, hf:NAME[:SPLIT[:COLUMN[:LABELS]]] "

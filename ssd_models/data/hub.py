@@ -23,12 +23,12 @@ import numpy as np
 from theory.errors import InputError, reason
 
 from .class_labels import Classes, classes_of_numbers
+from .forms import HUB_PREFIX
 from .image_files import Read, Unusable, decode
 
 if TYPE_CHECKING:
     import datasets
 
-HUB_PREFIX = "hf:"
 _FILES = (".parquet", ".arrow", ".json", ".jsonl")
 
 

@@ -15,8 +15,8 @@ from theory.errors import InputError
 
 from .arrays import ArrayImages
 from .class_labels import Classes
-from .forms import DATA_FORMS
-from .hub import HUB_PREFIX, HubImages
+from .forms import DATA_FORMS, HUB_PREFIX
+from .hub import HubImages
 from .image_files import FolderImages, Unusable, ZipImages
 from .known import KNOWN
 from .photos import DEFAULT_COUNT, PhotoCrops, uniform

@@ -24,7 +24,8 @@ from typing import Any, TypedDict
 from theory.errors import InputError, reason
 from theory.files import replaced_folder
 
-MODEL_FOLDER = "model"
+from ..model_files import MODEL_FOLDER as MODEL_FOLDER
+
 STATE_FILE = "state.json"
 
 

@@ -13,7 +13,7 @@ import yaml
 from theory.errors import InputError, reason
 from theory.files import atomic_path
 
-CONFIG_FILE = "config.yaml"  # of a run directory
+from ..model_files import CONFIG_FILE as CONFIG_FILE
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from theory.spectrum import Spectrum
 
 from ..data.class_labels import Classes, require_classes
 from ..data.opening import to_float
-from ..pipeline import SCHEDULE_FILE, ScaleSpacePipeline
+from ..model_files import SCHEDULE_FILE
+from ..pipeline import ScaleSpacePipeline
 from ..process import ScaleSpaceProcess
 from ..processes import check_all_found
 from .batches import Batches, ImageArray
