@@ -230,11 +230,9 @@ class FlexiUNet(
         precision or training mode is another graph. The first call of each waits for the compiler,
         half a minute to one and a half on two CPU cores; later runs find it in the compiler's
         cache. On CPUs it has not paid so far: compiled and eager steps took the same time.
+        ``torch.compile(unet)`` works as well: a module in place of this one, which chooses between
+        graphs of fixed and of free size by itself.
         """
-        import torch._dynamo
-
-        limit = max(torch._dynamo.config.recompile_limit, _GRAPHS)
-        torch._dynamo.config.recompile_limit = limit  # eight by default, fewer than paths
         self._compile_options = tuple(sorted(options.items()))
 
     @property
@@ -274,8 +272,11 @@ class FlexiUNet(
         InputError
             If a shape or resolution is not supported.
         """
-        r_in = min(x_t.shape[2:], default=0)
-        r_out = r_in if out_resolution is None else out_resolution
+        if x_t.ndim != 4 or x_t.shape[1] != self.in_channels:
+            raise InputError(
+                f"x_t has shape {tuple(x_t.shape)}; give (N, {self.in_channels}, r, r)."
+            )
+        r_out = min(x_t.shape[2:]) if out_resolution is None else out_resolution
         self._check_input(x_t, r_out, class_labels)
         n = x_t.shape[0]
         time = torch.as_tensor(t, device=x_t.device)
@@ -289,6 +290,8 @@ class FlexiUNet(
     def _compute(
         self, x_t: Tensor, time: Tensor, r_out: int, class_labels: Tensor | None
     ) -> Tensor:
+        if torch.compiler.is_compiling():
+            _allow_graphs()
         if self.variant == "paper" and r_out == self.image_size:
             x_t = _resized_up(x_t, r_out)
         level_in = self.resolutions.index(min(x_t.shape[2:]))
@@ -358,10 +361,6 @@ class FlexiUNet(
         return stage(h, emb, upsample)
 
     def _check_input(self, x_t: Tensor, r_out: int, class_labels: Tensor | None) -> None:
-        if x_t.ndim != 4 or x_t.shape[1] != self.in_channels:
-            raise InputError(
-                f"x_t has shape {tuple(x_t.shape)}; give (N, {self.in_channels}, r, r)."
-            )
         r_in = min(x_t.shape[2:])
         if r_in not in self.resolutions or r_out not in self.resolutions or r_out < r_in:
             raise InputError(
@@ -425,6 +424,18 @@ def _resized_up(x: Tensor, resolution: int) -> Tensor:
         return x
     size = (factor * x.shape[2], factor * x.shape[3])
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def _allow_graphs() -> None:
+    """Let a compiler make a graph for each path: by default it gives up after eight."""
+    import torch._dynamo
+
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _GRAPHS)
+
+
+# What `torch.compiler.assume_constant_result` sets, whose import takes two seconds: the function
+# runs while a graph is made, and is no part of it.
+_allow_graphs._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache

@@ -232,6 +232,28 @@ def test_compiled_paths_agree_with_eager_and_are_one_graph_each(backend, random_
     assert dynamo.utils.counters["stats"]["unique_graphs"] == len(paths)
 
 
+@pytest.mark.slow
+def test_torch_compile_takes_every_path_whole(random_unet):
+    import torch._dynamo as dynamo
+
+    small = {"image_size": 8, "channel_mult": (1, 1), "attention_resolutions": ()}
+    unet = random_unet(**small).eval()
+    dynamo.reset()
+    dynamo.utils.counters.clear()
+    # Three paths and two sizes of batch are six graphs, as ten paths are ten: more than allowed.
+    with (
+        torch.no_grad(),
+        dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True),
+    ):
+        compiled = torch.compile(unet, backend="eager", fullgraph=True)
+        for n in (2, 3, 4):
+            for r_in, r_out in unet.paths:
+                x, t = torch.randn(n, 3, r_in, r_in), torch.full((n,), 7.0)
+                expected = unet(x, t, r_out).sample
+                torch.testing.assert_close(compiled(x, t, r_out).sample, expected)
+    assert dynamo.utils.counters["stats"]["unique_graphs"] <= 2 * len(unet.paths)
+
+
 def test_model_files_round_trip(tmp_path, random_unet):
     unet = random_unet()
     unet.save_pretrained(tmp_path / "m")
