@@ -24,6 +24,7 @@ from .discarded import discarded_information
 from .errors import InputError
 from .files import atomic_path
 from .information import channel_bits, check_snr, shell_information, sum_by_shell
+from .reading import parse_json
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, octave_edges
 
@@ -104,7 +105,7 @@ class MeasuredInformation:
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text())
+            content = parse_json(path.read_text())
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; write it with `ssd information`") from None
         except (OSError, ValueError) as error:
@@ -118,6 +119,8 @@ class MeasuredInformation:
         try:
             arrays = {name: np.array(content[name], np.float64) for name in _ARRAYS}
             arrays |= {name: arrays[name].astype(int) for name in ("steps", "resolutions")}
+            if not isinstance(content["count"], int) or not isinstance(content["meta"], dict):
+                raise ValueError("count is no number, or meta no object")
             return cls(**arrays, spectrum=spectrum, count=content["count"], meta=content["meta"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: is damaged ({error}); measure it again") from None

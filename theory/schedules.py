@@ -24,6 +24,7 @@ from .files import atomic_path
 from .noise import NoiseSchedule
 from .operators import check_operator
 from .paper_schedules import paper_level_index
+from .reading import parse_json
 from .scale_space import heat_transfer
 
 FORMAT = "scale-space-schedule/1"
@@ -98,7 +99,7 @@ class ResolutionSchedule:
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         visited = dict.fromkeys(int(r) for r in self.resolutions)
-        levels = tuple(int(level) for level in self.levels) or tuple(visited)
+        levels = self.levels if len(self.levels) else tuple(visited)
         object.__setattr__(self, "levels", check_levels(levels))
         check_operator(self.operator)
         check_noise_mode(self.noise_mode)
@@ -432,6 +433,10 @@ class ResolutionSchedule:
         for key in ("derivation", "predicted"):
             if not isinstance(content.get(key, {}), dict):
                 raise InputError(f"{key}: must be an object")
+        derivation = content.get("derivation", {})
+        if not isinstance(derivation.get("source"), str | None):
+            raise InputError("derivation: source must be a text")
+        _check_plan(derivation.get("plan"))
         if not content["levels"] or content["levels"][0] != content["resolution"]:
             raise InputError(
                 f"levels: must begin with the resolution, {content['resolution']}, "
@@ -445,7 +450,7 @@ class ResolutionSchedule:
             operator=content["operator"],
             noise_mode=content["noise"],
             levels=tuple(content["levels"]),
-            derivation=content.get("derivation", {}),
+            derivation=derivation,
             predicted=content.get("predicted", {}),
             blur=np.array(content.get("blur", []), np.float64),
             attenuation=None if attenuation is None else Attenuation.from_json(attenuation),
@@ -467,7 +472,7 @@ class ResolutionSchedule:
         """
         path = Path(path)
         try:
-            return cls.from_json(json.loads(path.read_text()))
+            return cls.from_json(parse_json(path.read_text()))
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except FileNotFoundError:
@@ -492,12 +497,14 @@ def halved_levels(resolution: int, num_levels: int) -> tuple[int, ...]:
 
 def check_levels(levels: Sequence[int]) -> tuple[int, ...]:
     """Return ``levels`` as a tuple if they are positive and strictly falling; else raise."""
-    result = tuple(int(level) for level in levels)
-    if not result or result[-1] < 1 or any(np.diff(result) >= 0):
+    given = np.asarray(levels)
+    if given.ndim != 1 or not given.size or not _whole_numbers(given):
+        raise InputError(f"levels {list(levels)}: must be a list of whole numbers of pixels")
+    if given[-1] < 1 or (np.diff(given) >= 0).any():
         raise InputError(
             f"levels {list(levels)}: must be positive resolutions from the largest to the smallest"
         )
-    return result
+    return tuple(int(level) for level in given)
 
 
 def check_noise_mode(noise_mode: str) -> str:
@@ -528,6 +535,20 @@ def _check_numbers(key: str, values: Any) -> None:
     for i, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{key}[{i}]: must be a number, not {value!r}")
+
+
+def _check_plan(plan: Any) -> None:
+    """Refuse a plan of sampling (`theory.plan_sampling`) that holds something else than one."""
+    if plan is None:
+        return
+    if not isinstance(plan, dict):
+        raise InputError("derivation: plan must be an object")
+    steps = plan.get("steps", [])
+    _check_numbers("derivation: plan: steps", steps)
+    if not _whole_numbers(np.asarray(steps)):
+        raise InputError("derivation: plan: steps must be whole numbers")
+    if not isinstance(plan.get("changes", ""), str):
+        raise InputError("derivation: plan: changes must be a text")
 
 
 def _whole_numbers(values: np.ndarray) -> bool:

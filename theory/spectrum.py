@@ -23,9 +23,12 @@ from .errors import InputError, reason
 from .files import atomic_path
 from .moments import Moments
 from .operators import dct_basis, resize_matrix
+from .reading import parse_json, read_npz
 from .streaming import measure
 
 _FORMAT = "scale-space-spectrum/1"
+# Kinds of what is read from ``meta``, where it is there.
+_META = {"source": str, "shard": str, "skipped": int, "limit": int, "seed": int, "images": int}
 
 
 @dataclass(frozen=True)
@@ -285,11 +288,15 @@ class Spectrum:
         """
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            meta = json.loads(str(arrays["meta"]))
+            arrays = read_npz(path)
+            meta = parse_json(str(arrays["meta"]))
+            if not isinstance(meta, dict):
+                raise InputError(f"{path}: meta is no object of names and values")
             if meta.get("format") != _FORMAT:
                 raise InputError(f"{path}: has format {meta.get('format')!r}, expected {_FORMAT!r}")
+            for name, kind in _META.items():
+                if not isinstance(meta.get(name), kind | None):
+                    raise InputError(f"{path}: meta has {name} {meta[name]!r}")
             return cls(
                 power=arrays["power"],
                 mean=arrays["mean"],

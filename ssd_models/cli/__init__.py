@@ -13,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, subcommand
 
 from theory.errors import InputError
 
+from ..seeds import check_seed
 from .benchmarks import BENCHMARKS, BenchCommand
 from .comparing import CompareCommand
 from .evaluating import EvaluateCommand
@@ -45,6 +46,7 @@ class DemoCommand:
         """Run the command."""
         from theory.files import check_new_folder
 
+        check_seed(self.seed, "--seed")
         check_new_folder(self.output)  # before torch is imported
         from .demo import demo
 

@@ -14,6 +14,7 @@ from theory.errors import InputError
 
 from ..data.forms import DATA_HELP
 from ..processes import process_index
+from ..seeds import check_seed
 from .options import OptionalOutput, OptionalPath, Run
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ class EvaluateCommand:
         check_eta(self.eta)
         if self.number < 20:
             raise InputError(f"-n {self.number}: needs at least 20 generated images")
-        if self.batch < 1 or self.seed < 0 or (self.steps is not None and self.steps < 1):
-            raise InputError("--steps and --batch must be at least 1, --seed at least 0")
+        check_seed(self.seed, "--seed")
+        if self.batch < 1 or (self.steps is not None and self.steps < 1):
+            raise InputError("--steps and --batch must be at least 1")
         where = Path(self.what)
         is_run = (where / "config.yaml").is_file()
         output = Path(self.output or (where / EVALUATION_FILE if is_run else EVALUATION_FILE))

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from theory.errors import InputError
 
 from ..data.forms import DATA_HELP
+from ..seeds import check_seed
 from .options import OptionalOutput, OptionalPath, Run
 
 INFORMATION_FILE = "information.json"  # of a run directory
@@ -57,10 +58,9 @@ class InformationCommand:
         from theory.measured_information import losses_at_changes
         from theory.report import check_picture_name
 
-        if min(self.number, self.batch) < 1 or self.steps < 2 or self.seed < 0:
-            raise InputError(
-                "-n and --batch must be at least 1, --steps at least 2, --seed at least 0"
-            )
+        check_seed(self.seed, "--seed")
+        if min(self.number, self.batch) < 1 or self.steps < 2:
+            raise InputError("-n and --batch must be at least 1, --steps at least 2")
         output = self.output or str(Path(self.run_directory) / INFORMATION_FILE)
         check_writable(output)
         if self.report is not None:

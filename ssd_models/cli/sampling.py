@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from theory.errors import InputError
 
+from ..seeds import check_seed
 from .options import OptionalPath, Output, Run
 
 
@@ -59,8 +60,9 @@ class SampleCommand:
         from theory.posterior import check_eta
 
         check_eta(self.eta)
-        if self.number < 1 or self.batch < 1 or self.seed < 0:
-            raise InputError("--number and --batch must be at least 1, --seed at least 0")
+        check_seed(self.seed, "--seed")
+        if self.number < 1 or self.batch < 1:
+            raise InputError("--number and --batch must be at least 1")
         if self.animation is not None:
             if Path(self.animation).suffix.lower() not in (".gif", ".webp"):
                 raise InputError(f"{self.animation}: an animation must end in .gif or .webp")

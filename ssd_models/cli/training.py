@@ -154,7 +154,7 @@ def _refuse_other_size(source: ImageSource, schedule: str) -> None:
 
     Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
     """
-    from ..data.image_files import Unusable
+    from ..data.decoding import Unusable
 
     if source.name == "photos":
         return

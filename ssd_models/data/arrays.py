@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from theory.errors import InputError
+from theory.errors import InputError, reason
+from theory.reading import npz_names, read_npz
 
 from .class_labels import Classes, classes_of_numbers
-from .image_files import Read
+from .decoding import Read
 from .mapped import Shards
 
 
@@ -60,10 +62,10 @@ class ArrayImages:
         """Classes by `class_labels`; None if there are none."""
         if self.path.suffix.lower() != ".npz":
             return None
-        with np.load(self.path, allow_pickle=False) as loaded:
-            name = next((name for name in ("labels", "arr_1") if name in loaded.files), None)
-            if name is None:
-                return None
+        held = npz_names(self.path)
+        name = next((name for name in ("labels", "arr_1") if name in held), None)
+        if name is None:
+            return None
         labels = _load_array(self.path, (name,))
         classes = classes_of_numbers(labels, str(self.path))
         if len(labels) != len(self.array):
@@ -89,21 +91,16 @@ class ArrayImages:
 def _load_array(path: Path, wanted: Sequence[str]) -> np.ndarray:
     """The array of an ``.npy``, or of an ``.npz`` the first one wanted, else the first."""
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = [name for name in wanted if name in loaded.files] or loaded.files
-            if names:
-                return loaded[names[0]]
-    except MemoryError:
-        raise
+        if not zipfile.is_zipfile(path):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        held = npz_names(path)
+        if names := [name for name in wanted if name in held] or held:
+            return read_npz(path, names[:1])[names[0]]
+        why = "no array in it"
     except OSError as error:
-        reason = error.strerror or str(error)
+        why = error.strerror or str(error)
     except Exception as error:  # as many kinds as there are ways to damage the file
-        reason = str(error)
-    else:
-        reason = "no array in it"
+        why = reason(error)
     raise InputError(
-        f"{path}: cannot be read as a NumPy array ({reason}); write it with np.save or np.savez"
+        f"{path}: cannot be read as a NumPy array ({why}); write it with np.save or np.savez"
     )

@@ -8,7 +8,6 @@ array ``labels`` (or ``arr_1``, as guided-diffusion writes it).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from theory.errors import InputError
+from theory.reading import parse_json
 
 ClassLabels = int | str | Sequence[int | str]  # of classes, by number or name
 
@@ -68,7 +68,7 @@ def classes_of_json(text: bytes, names: Sequence[str], where: str) -> Classes | 
         If it is damaged, or has no label for an image.
     """
     try:
-        entries = json.loads(text).get("labels")
+        entries = parse_json(text).get("labels")
         given = None if entries is None else {str(name): int(label) for name, label in entries}
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
@@ -125,7 +125,7 @@ def class_indices(
     indices = [
         known.index(str(label)) if label in known else int(label)
         for label in listed
-        if label in known or re.fullmatch(r"-?\d+", str(label))
+        if label in known or re.fullmatch("-?[0-9]{1,18}", str(label))
     ]
     if not listed or len(indices) < len(listed) or max(indices) >= num_classes:
         raise InputError(
@@ -140,7 +140,7 @@ def class_indices(
 def read_class_names(path: Path) -> list[str]:
     """Read a JSON list of the names of classes; what is something else is refused."""
     try:
-        names = json.loads(path.read_text())
+        names = parse_json(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is no list of class names ({error})") from None
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):

@@ -15,7 +15,7 @@ imagenet:ILSVRC/ or imagenet:hf:ILSVRC/imagenet-1k; its number of images is chec
     "\n", " "
 )
 
-# The rule of `image_files`, in short.
+# The rule of `decoding`, in short.
 IMAGE_RULE = (
     "Pictures are turned as EXIF says, cut to their central square and reduced by Lanczos; smaller "
     "ones are refused. Grey is repeated, alpha laid over white, palettes and CMYK converted; of 16 "

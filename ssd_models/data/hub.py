@@ -4,7 +4,7 @@
 parquet files, or what ``save_to_disk`` wrote); or a local ``.parquet``, ``.arrow``, ``.json`` or
 ``.jsonl``. SPLIT is ``train``, or the only one, unless given; several are joined as in
 ``train+validation``. COLUMN is the only column of images unless given, LABELS the only one of
-classes. Pictures are decoded by the rule of `image_files`, never by ``datasets``; no code of a
+classes. Pictures are decoded by the rule of `decoding`, never by ``datasets``; no code of a
 dataset is run; local names need no network.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,8 @@ import numpy as np
 from theory.errors import InputError, reason
 
 from .class_labels import Classes, classes_of_numbers
+from .decoding import Read, Unusable, decode, short_side, sides_of
 from .forms import HUB_PREFIX
-from .image_files import Read, Unusable, decode
 
 if TYPE_CHECKING:
     import datasets
@@ -112,6 +112,10 @@ class HubImages:
     def open(self) -> Iterator[Read]:
         """Yield a thread-safe function from an index to a picture."""
         yield lambda index: decode(lambda: self._read_bytes(index))
+
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        """Short side of pictures in pixels; None of those that cannot be used."""
+        return sides_of(lambda index: short_side(lambda: self._read_bytes(index)), indices)
 
     def _read_bytes(self, index: int) -> bytes:
         row = self._rows[index][self._column]

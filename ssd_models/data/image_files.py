@@ -1,15 +1,4 @@
-"""Pictures by index from folders and zip archives, and the rule that makes them one size.
-
-The rule, whatever the form. A picture is turned as its EXIF orientation says; becomes RGB; is cut
-to its central square; and is reduced to the resolution by Lanczos. Of PIL's filters Lanczos aliases
-least: reducing 150 pixels to 64, what lies beyond the new band is damped by 28 dB in the mean,
-against 21 dB for bicubic and 9 dB for box; what aliases would pass for detail ever after. Nothing
-is ever enlarged, and a picture that has the resolution already keeps its values. JPEG's quick
-decoding at a fraction of the size is not used: the same pixels would depend on the file format.
-
-To RGB: grey is repeated; transparency is laid over white; palettes, CMYK and the like are converted
-as PIL does, colour profiles ignored; of 16-bit samples the upper eight bits are kept; samples of 32
-bits, whose range nothing states, are refused. Of an animation or a stack the first frame is taken.
+"""Pictures by index from folders and zip archives.
 
 Files count as images by their extension (`EXTENSIONS`); hidden files and folders and ``__MACOSX``
 are passed over. The order is the natural one of the relative names: ``2.png`` before ``10.png``.
@@ -17,7 +6,6 @@ are passed over. The order is the natural one of the relative names: ``2.png`` b
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import threading
@@ -26,69 +14,16 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-
-import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from typing import TypeVar
 
 from theory.errors import InputError
 
 from .class_labels import Classes, classes_of_folders, classes_of_json
+from .decoding import MOST_BYTES, Read, Unusable, decode, short_side, sides_of
 
 LABELS_FILE = "dataset.json"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-Read = Callable[[int], Image.Image]  # the i-th picture, in whatever mode; from any thread
-
-
-class Unusable(Exception):
-    """Why one picture cannot be used; ``side`` is its short side if its size is at fault."""
-
-    def __init__(self, reason: str, side: int | None = None):
-        super().__init__(reason)
-        self.side = side
-
-
-def fit(image: Image.Image, resolution: int, *, same_size: bool = False) -> np.ndarray:
-    """Cut an RGB image to its central square and reduce it: uint8 ``(R, R, 3)``.
-
-    Raises
-    ------
-    Unusable
-        If it is smaller than the resolution or, under ``same_size``, not of it exactly.
-    """
-    width, height = image.size
-    side = min(width, height)
-    if same_size and image.size != (resolution, resolution):
-        raise Unusable(f"{width}×{height} px, the first is {resolution}×{resolution}", side)
-    if side < resolution:
-        raise Unusable(f"{width}×{height} px, smaller than {resolution}", side)
-    if image.size != (resolution, resolution):
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box)
-    return np.asarray(image)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB by the module's rule.
-
-    Raises
-    ------
-    Unusable
-        If the mode has no agreed meaning in RGB.
-    """
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise Unusable("32-bit samples; save it with 8 or 16 bits")
-    try:
-        if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA"))
-        return image.convert("RGB")
-    except ValueError as error:
-        raise Unusable(f"mode {image.mode} does not convert to RGB") from error
+T = TypeVar("T")
 
 
 class FolderImages:
@@ -142,16 +77,20 @@ class FolderImages:
 
         It raises `InputError` once the whole folder is gone, as a lost mount is.
         """
+        yield lambda index: self._read(decode, index)
 
-        def read(index: int) -> Image.Image:
-            try:
-                return decode((self.root / self.names[index]).read_bytes)
-            except Unusable:
-                if self.root.is_dir():
-                    raise
-            raise InputError(f"{self.root}: is gone; make it readable again and start anew")
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        """Short side of pictures in pixels; None of those that cannot be used."""
+        return sides_of(lambda index: self._read(short_side, index), indices)
 
-        yield read
+    def _read(self, how: Callable[[Callable[[], bytes], Callable[[], int]], T], index: int) -> T:
+        path = self.root / self.names[index]
+        try:
+            return how(path.read_bytes, lambda: path.stat().st_size)
+        except Unusable:
+            if self.root.is_dir():
+                raise
+        raise InputError(f"{self.root}: is gone; make it readable again and start anew")
 
 
 class ZipImages:
@@ -179,6 +118,8 @@ class ZipImages:
             if LABELS_FILE not in archive.namelist():
                 return classes_of_folders(names)
             try:
+                if (size := archive.getinfo(LABELS_FILE).file_size) > MOST_BYTES:
+                    raise zipfile.BadZipFile(f"{size} bytes, more than {MOST_BYTES}")
                 text = archive.read(LABELS_FILE)
             except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
                 raise InputError(f"{self.path}: {LABELS_FILE} is damaged ({error})") from None
@@ -193,6 +134,23 @@ class ZipImages:
     @contextmanager
     def open(self) -> Iterator[Read]:
         """Yield a thread-safe function from an index to a picture."""
+        with self._reading() as read_bytes:
+            yield lambda index: decode(
+                lambda: read_bytes(index), lambda: self.entries[index].file_size
+            )
+
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        """Short side of pictures in pixels; None of those that cannot be used."""
+        with self._reading() as read_bytes:
+            return sides_of(
+                lambda index: short_side(
+                    lambda: read_bytes(index), lambda: self.entries[index].file_size
+                ),
+                indices,
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[Callable[[int], bytes]]:
         lock = threading.Lock()  # threads share the archive's place in the file
         with self._archive() as archive:
 
@@ -200,7 +158,7 @@ class ZipImages:
                 with lock:
                     return archive.read(self.entries[index])
 
-            yield lambda index: decode(lambda: read_bytes(index))
+            yield read_bytes
 
     def _archive(self) -> zipfile.ZipFile:
         try:
@@ -215,43 +173,23 @@ class ZipImages:
             ) from error
 
 
-def decode(read_bytes: Callable[[], bytes]) -> Image.Image:
-    """Decode the first frame, upright; whatever goes wrong makes the picture `Unusable`."""
-    try:
-        data = read_bytes()
-        if not data:
-            raise Unusable("an empty file")
-        image: Image.Image = Image.open(io.BytesIO(data))
-        most = Image.MAX_IMAGE_PIXELS  # PIL only warns up to twice as many
-        if most is not None and image.width * image.height > most:
-            raise Unusable(f"{image.width}×{image.height} px, more than {most} in all")
-        image.load()
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-        return image
-    except (Unusable, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        raise Unusable("not an image") from error
-    except Image.DecompressionBombError as error:
-        raise Unusable(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} px in all") from error
-    except OSError as error:
-        raise Unusable(error.strerror or f"damaged: {error}") from error
-    except Exception as error:  # on damaged files decoders raise nearly anything
-        raise Unusable(f"damaged: {error}") from error
-
-
 def _is_image(name: str) -> bool:
     parts = PurePosixPath(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and not name.endswith("/") and name.lower().endswith(EXTENSIONS)
 
 
-def _natural(name: str) -> list[tuple[list[str | int], str]]:
-    return [
-        ([int(run) if run.isdigit() else run for run in re.split("([0-9]+)", part.lower())], part)
-        for part in name.split("/")
-    ]
+def _natural(name: str) -> list[tuple[list[str | tuple[int, str]], str]]:
+    """Key that sorts runs of the digits 0 to 9 by their value, however long, the rest as text."""
+    return [(_runs(part.lower()), part) for part in name.split("/")]
+
+
+def _runs(text: str) -> list[str | tuple[int, str]]:
+    runs: list[str | tuple[int, str]] = []
+    for place, run in enumerate(re.split("([0-9]+)", text)):  # text and digits in turn
+        digits = run.lstrip("0")
+        runs.append((len(digits), digits) if place % 2 else run)
+    return runs
 
 
 def _refuse_none(where: Path, found: Sequence) -> None:

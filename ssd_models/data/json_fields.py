@@ -9,12 +9,13 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from theory.errors import InputError
+from theory.reading import parse_json
 
 
 def read_json(path: Path, remedy: str) -> Any:
     """Content of a JSON file; `InputError` if it cannot be read or is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: is missing; run the same `ssd prepare` again") from None
     except (OSError, ValueError) as error:
@@ -27,7 +28,7 @@ def read_fields(content: Any, fields: Mapping[str, Any], path: Path, remedy: str
     Parameters
     ----------
     content : object
-        As `json.loads` returns it.
+        As `parse_json` returns it.
     fields : mapping
         Type of each field: ``str``, ``int`` (0 or more), ``dict``, ``list`` of one of them, or
         either of two.

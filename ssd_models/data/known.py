@@ -1,6 +1,6 @@
 """CelebA, CelebA-HQ and ImageNet in their usual layouts, with their numbers of images checked.
 
-Pictures are treated by the general rule of `image_files`: the central square of the short side
+Pictures are treated by the general rule of `decoding`: the central square of the short side
 (of CelebA's aligned faces the central 178 × 178 of 178 × 218), then an antialiased reduction, which
 is what the paper's public code does.
 """

@@ -1,6 +1,6 @@
 """Datasets of images: the forms they come in, and their values as numbers.
 
-What counts as an image and how each becomes ``(R, R, 3)`` is the rule of `image_files`.
+What counts as an image and how each becomes ``(R, R, 3)`` is the rule of `decoding`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import numpy as np
 
 from theory.errors import InputError
 
+from ..seeds import check_seed
 from .arrays import ArrayImages
 from .class_labels import Classes
+from .decoding import Unusable
 from .forms import DATA_FORMS, HUB_PREFIX
 from .hub import HubImages
-from .image_files import FolderImages, Unusable, ZipImages
+from .image_files import FolderImages, ZipImages
 from .known import KNOWN
 from .photos import DEFAULT_COUNT, PhotoCrops, uniform
 from .prepared import PreparedImages, is_prepared
@@ -62,8 +64,7 @@ def open_images(
     for what, number in (("resolution", resolution), ("limit", limit)):
         if number is not None and number < 1:
             raise InputError(f"{what} {number}: give 1 or more")
-    if seed < 0:
-        raise InputError(f"seed {seed}: give 0 or more")
+    check_seed(seed)
     name = os.fsdecode(data)
     if data == "photos":
         if resolution is None:

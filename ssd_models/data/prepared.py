@@ -35,7 +35,7 @@ from PIL import Image
 from theory.errors import InputError
 
 from .class_labels import Classes
-from .image_files import Read
+from .decoding import Read
 from .json_fields import read_fields, read_json
 from .mapped import Shards
 from .unusable import Skipped
@@ -114,8 +114,10 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise InputError(f"{root}: is no prepared directory; write one with `ssd prepare DATA`")
     fields = check_format(read_json(path, _REMEDY), path)
     fields = read_fields(fields, _MANIFEST, path, _REMEDY)
-    for shard in fields["shards"]:
+    for number, shard in enumerate(fields["shards"]):
         read_fields(shard, _SHARD, path, _REMEDY)
+        if shard["file"] != shard_paths(root, number)[0].name:  # no other file is ever read
+            raise InputError(f"{path}: is damaged (shard {shard['file']!r}); {_REMEDY}")
     if sum(shard["count"] for shard in fields["shards"]) != fields["count"] or not fields["count"]:
         raise InputError(f"{path}: is damaged (counts of shards do not add up); {_REMEDY}")
     return fields

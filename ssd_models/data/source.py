@@ -16,7 +16,7 @@ from theory.cores import available_cores
 from theory.errors import InputError
 
 from .class_labels import Classes
-from .image_files import Read, Unusable, fit, to_rgb
+from .decoding import Read, Unusable, fit, to_rgb
 from .mapped import MappedImages, Shards
 from .unusable import ENOUGH, NoneUsable, Skipped, refusal
 

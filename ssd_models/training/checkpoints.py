@@ -23,6 +23,7 @@ from typing import Any, TypedDict
 
 from theory.errors import InputError, reason
 from theory.files import replaced_folder
+from theory.reading import parse_json
 
 from ..model_files import MODEL_FOLDER as MODEL_FOLDER
 
@@ -106,7 +107,7 @@ class Checkpoints:
             If it is missing or damaged.
         """
         try:
-            state = json.loads((checkpoint / STATE_FILE).read_text())
+            state = parse_json((checkpoint / STATE_FILE).read_text())
             for name, kind in (("step", int), ("images_seen", int), ("processes", int)):
                 if not isinstance(state[name], kind) or state[name] < 0:
                     raise ValueError(f"{STATE_FILE}: {name} is {state[name]!r}")
@@ -134,7 +135,7 @@ class Checkpoints:
 
     def _validation(self, checkpoint: Path) -> float | None:
         with suppress(OSError, ValueError, AttributeError):
-            return json.loads((checkpoint / STATE_FILE).read_text()).get("validation")
+            return parse_json((checkpoint / STATE_FILE).read_text()).get("validation")
         return None
 
     def _prune(self) -> None:

@@ -14,6 +14,7 @@ from theory.errors import InputError, reason
 from theory.files import atomic_path
 
 from ..model_files import CONFIG_FILE as CONFIG_FILE
+from ..seeds import check_seed
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class TrainConfig:
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
                 raise InputError(f"{name} {value!r}: choose from {', '.join(allowed)}")
-        for name in ("seed", "warmup_steps", "weight_decay", "validate_every", "sample_every"):
+        check_seed(self.seed)
+        for name in ("warmup_steps", "weight_decay", "validate_every", "sample_every"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 

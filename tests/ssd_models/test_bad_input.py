@@ -166,6 +166,41 @@ def _():
     np.savez("array.npz", images=np.zeros((4, 3, 16, 16), np.uint8))
 
 
+@case("an archive of arrays that claims 10^12 images", "spectrum array.npz", "claims")
+def _():
+    header = io.BytesIO()
+    described = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 16, 16, 3)}
+    np.lib.format.write_array_header_1_0(header, described)
+    with zipfile.ZipFile("array.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue())
+
+
+@case("an array that claims 10^12 images", "spectrum array.npy", "cannot be read as a NumPy")
+def _():
+    described = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 16, 16, 3)}
+    with open("array.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, described)
+
+
+@case("labels that nest too deeply", [*TRAIN, "--class-conditional"], "nested too deeply")
+def _():
+    write("images/dataset.json", "[" * 100_000)
+
+
+@case("a shard outside its folder", "spectrum prepared", "damaged (shard '../images_00000.npy')")
+def _():
+    shutil.copy("prepared/images_00000.npy", "images_00000.npy")
+    change_json(
+        "prepared/prepared.json", lambda c: c["shards"][0].update(file="../images_00000.npy")
+    )
+
+
+for _command in ("spectrum images", "sample run", "evaluate run -n 20", "information run", "demo"):
+    plain(f"a seed beyond 64 bits: {_command}", f"{_command} --seed {2**64}", "2^63 - 1")
+plain("a seed beyond 64 bits: train", [*TRAIN, "--seed", "9" * 5000], "")
+plain("a shard of 5,000 digits", f"spectrum images --shard 1/{'9' * 5000}", "such as 3/16")
+
+
 @case("a truncated array", "spectrum array.npy --resolution 16", "cannot be read as a NumPy array")
 def _():
     np.save("array.npy", np.zeros((4, 16, 16, 3), np.uint8))

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,8 +19,8 @@ from helpers import refusal
 from PIL import Image
 
 from ssd_models.cli import main
+from ssd_models.data.decoding import to_rgb
 from ssd_models.data.forms import DATA_HELP, IMAGE_RULE
-from ssd_models.data.image_files import to_rgb
 from ssd_models.data.mapped import MappedImages
 from ssd_models.data.opening import ImageSource, open_images, to_float, to_uint8
 from ssd_models.data.photos import PHOTOGRAPHS, PhotoCrops
@@ -196,6 +197,48 @@ def test_only_image_files_are_taken_in_natural_order(tmp_path):
     folder, archive = write_folder(tmp_path / "f", files), write_zip(tmp_path / "z.zip", files)
     np.testing.assert_array_equal(open_images(folder, 8).load(), expected)
     np.testing.assert_array_equal(open_images(archive, 8).load(), expected)
+
+
+def test_digits_sort_by_value_whatever_their_number_and_script(tmp_path):
+    names = [
+        "a.png",
+        "²1.png",
+        "٣.png",
+        "2.png",
+        "10.png",
+        f"{'9' * 5000}.png",
+        "02.png",
+        "b1c2.png",
+    ]
+    pixels = {name: noise(8, 8, 3, seed=i) for i, name in enumerate(names)}
+    archive = write_zip(tmp_path / "z.zip", {name: png(pixels[name]) for name in names})
+    source = open_images(archive, 8)
+    digits = ["02.png", "2.png", "10.png", f"{'9' * 5000}.png"]
+    assert [name for name in source.names() if name in digits] == digits
+    assert set(source.names()) == set(names)
+    np.testing.assert_array_equal(source.load()[0], pixels[source.names()[0]])
+
+
+@pytest.mark.parametrize("form", ["zip", "folder"])
+def test_a_file_of_a_gigabyte_is_refused_before_it_is_read(form, tmp_path):
+    size = 2**30
+    if form == "zip":
+        data = tmp_path / "bomb.zip"
+        with (
+            zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("a.png", "w", force_zip64=True) as file,
+        ):
+            for _ in range(size // 2**24):
+                file.write(bytes(2**24))
+    else:
+        data = write_folder(tmp_path / "d", {"a.png": GOOD})
+        with open(data / "a.png", "r+b") as file:
+            file.truncate(size)  # no block of it is on the disk
+    tracemalloc.start()
+    message = refusal(open_images(data, 8).load)
+    assert tracemalloc.get_traced_memory()[1] < 2e7
+    tracemalloc.stop()
+    assert "a.png (1073741824 bytes, more than 536870912)" in message
 
 
 # ---- the rule for one picture --------------------------------------------------------------------
@@ -513,7 +556,8 @@ def test_data_that_cannot_be_opened_are_refused_at_once(name, said, tmp_path):
         ({"data": "a\0b"}, r"cannot be opened"),
         ({"resolution": 0}, r"resolution 0: give 1 or more"),
         ({"limit": 0}, r"limit 0: give 1 or more"),
-        ({"seed": -1}, r"seed -1: give 0 or more"),
+        ({"seed": -1}, r"seed -1: must be a whole number from 0"),
+        ({"seed": 2**64}, r"seed 18446744073709551616: must be .* 2\^63 - 1"),
         ({"resolution": None}, r"photos: .*give a resolution"),
         ({"resolution": 2000}, r"photos: resolution 2000 .*ask for 512 or less"),
     ],
