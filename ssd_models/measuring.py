@@ -55,7 +55,8 @@ def measure_spectrum(
     Raises
     ------
     InputError
-        If the data cannot be used, or there are fewer blocks of images than parts.
+        If the data cannot be used, are the same image again and again, or are fewer blocks of
+        images than parts.
     """
     if workers < 1:
         raise InputError(f"workers {workers}: give 1 or more")
@@ -86,7 +87,10 @@ def measure_spectrum(
         meta["skipped"] = len(found)
     if skipped is not None:
         skipped += found
-    return Spectrum.from_moments(reduce(operator.add, measured), meta)
+    spectrum = Spectrum.from_moments(reduce(operator.add, measured), meta)
+    if shard is None and not spectrum.power.any():
+        raise InputError(f"{data}: the images are all the same; give images that differ")
+    return spectrum
 
 
 def _measure_in_workers(

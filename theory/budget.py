@@ -17,7 +17,7 @@ from .errors import InputError
 from .noise import NoiseSchedule
 from .posterior import reverse_gains
 from .schedules import ResolutionSchedule
-from .spectrum import Spectrum, shell_index
+from .spectrum import Spectrum, check_power, shell_index
 
 _UNITS = 4000  # cost is counted in whole units of 1/4000 of the full-resolution chain's
 _BINS = 48  # powers that stand for all coefficients of a band
@@ -34,7 +34,13 @@ def binned_powers(
     -------
     power, shell, count : (K,) arrays, sorted by shell
         Mean power of a group; a shell ``max(k1, k2)`` of its band; number of coefficients.
+
+    Raises
+    ------
+    InputError
+        If the spectrum has no power.
     """
+    check_power(spectrum)
     shell = np.repeat(shell_index(spectrum.resolution).ravel(), spectrum.channels)
     flat = spectrum.power.ravel()
     groups = []

@@ -14,7 +14,7 @@ from .information import check_snr, shell_information, signal_dominated_fraction
 from .measured_information import MeasuredInformation
 from .noise import NoiseSchedule
 from .schedules import ResolutionSchedule, check_levels
-from .spectrum import Spectrum, shell_index
+from .spectrum import Spectrum, check_power, shell_index
 
 # What a state of r pixels would lack at each snr, for r = 1 … R: (R, T), never rising with r.
 _Lack = Callable[[Spectrum, np.ndarray], np.ndarray]
@@ -161,9 +161,10 @@ def derive_schedule(
     Raises
     ------
     InputError
-        For an unknown criterion, a negative tolerance, a budget below the cheapest chain, or levels
-        that do not begin with the spectrum's resolution.
+        For an unknown criterion, a negative tolerance, a budget below the cheapest chain, levels
+        that do not begin with the spectrum's resolution, or a spectrum without power.
     """
+    check_power(spectrum)
     levels = check_levels(levels)
     if tolerance is None:
         tolerance = default_tolerance(criterion)

@@ -11,6 +11,7 @@ from .errors import InputError
 from .moments import Moments, radial_bins
 from .spectrum import Spectrum, octave_power
 
+_FEW = 8  # images below which a bootstrap over them says little
 _EXPONENTS = np.linspace(-12, 16, 561)  # among which exponents are looked for, and between
 
 
@@ -56,7 +57,7 @@ def spectral_exponents(spectrum: Spectrum) -> SpectralExponents:
     index = np.arange(size)
     radius = np.hypot(index[:, None], index).ravel()[1:]
     count = np.bincount(bins.ravel())[1:-1]  # neither the constant nor the corner
-    power = moments.shells.value[:, 1:-1] / moments.weights[:, None] / count
+    power = _replicates(moments) / count
     log_power = np.log(np.maximum(power, np.finfo(float).tiny))  # (1 + B, half octaves)
     law = np.stack(  # log mean power of a power law in each half octave, by exponent
         [
@@ -101,10 +102,10 @@ def octave_standard_error(spectrum: Spectrum) -> np.ndarray:
     Octave ``i`` as in `SpectralExponents`. It falls with the root of the number of images.
     """
     moments = _moments(spectrum)
-    halves = moments.shells.value[:, 1:-1] / moments.weights[:, None]
+    halves = _replicates(moments)
     octaves = halves.shape[1] // 2
     power = halves[:, : 2 * octaves].reshape(len(halves), octaves, 2).sum(axis=2)
-    return power[1:].std(axis=0, ddof=1) / power[0]
+    return _ratio(power[1:].std(axis=0, ddof=1), power[0])
 
 
 def images_needed(spectrum: Spectrum, relative_error: float = 0.02) -> int:
@@ -120,13 +121,13 @@ def high_frequency_share(spectrum: Spectrum) -> float:
     index = np.arange(spectrum.resolution)
     high = np.hypot(index[:, None], index) > spectrum.resolution / 2
     power = spectrum.power.sum(axis=-1)
-    return float(power[high].sum() / (power.sum() - power[0, 0]))
+    return float(_ratio(power[high].sum(), power.sum() - power[0, 0]))
 
 
 def chroma_ratio(spectrum: Spectrum) -> np.ndarray:
     """Power of the weaker colour components over the strongest one's, per octave: (octaves,)."""
     power = [octave_power(spectrum.power[..., c : c + 1]) for c in range(spectrum.channels)]
-    return np.sum(power[1:], axis=0) / power[0]
+    return _ratio(np.sum(power[1:], axis=0), power[0])
 
 
 def spectrum_warnings(spectrum: Spectrum) -> list[str]:
@@ -143,11 +144,17 @@ def spectrum_warnings(spectrum: Spectrum) -> list[str]:
 
     ``figures/dataset_faults.py`` measures these.
 
+    * Few images, below 8: intervals are too narrow (of two images they are points).
+
     Spectra that were not measured, or are below 16 pixels, give none.
     """
     if spectrum.moments is None or spectrum.resolution < 16:
         return []
     warnings = []
+    if spectrum.count < _FEW:
+        warnings.append(
+            f"few images: {spectrum.count} say little of a dataset; intervals are too narrow"
+        )
     fit = spectral_exponents(spectrum)
     last, before = fit.exponent[-1], fit.exponent[-2]
     if last < before - 0.4 and fit.interval[-1, 1] < fit.interval[-2, 0]:
@@ -163,8 +170,7 @@ def spectrum_warnings(spectrum: Spectrum) -> list[str]:
         )
     if spectrum.channels > 1:
         ratio = chroma_ratio(spectrum)
-        # Grey images have colour to rounding only.
-        if ratio[-3] > 1e-6 and ratio[-1] < 0.25 * ratio[-3]:
+        if ratio[-1] < 0.25 * ratio[-3]:
             warnings.append(
                 f"colour detail missing: the weaker colours have {ratio[-1]:.1%} of the strongest "
                 f"one's power in the last octave, {ratio[-3]:.1%} two octaves below; JPEG with "
@@ -207,12 +213,25 @@ def convergence(images: np.ndarray, smallest: int = 64) -> Convergence:
     for start, end in pairwise([0, *counts]):
         part = Spectrum.from_images(images[start:end])
         total = part if total is None else total.merge(part)
-        sums = _moments(total)
-        halves = sums.shells.value[0, 1:-1] / sums.weights[0]
+        halves = _replicates(_moments(total))[0]
         octaves = len(halves) // 2
         power.append(halves[: 2 * octaves].reshape(octaves, 2).sum(axis=1))
         error.append(octave_standard_error(total))
     return Convergence(np.array(counts), np.array(power), np.array(error))
+
+
+def _replicates(moments: Moments) -> np.ndarray:
+    """Mean power of an image in each half octave: of all, then of each replicate that has images.
+
+    Of few images a replicate may have none, at two every seventh.
+    """
+    weighted = moments.weights > 0
+    return moments.shells.value[weighted, 1:-1] / moments.weights[weighted, None]
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a / b``, zero where b is."""
+    return np.divide(a, b, out=np.zeros(np.shape(b)), where=np.asarray(b) > 0)
 
 
 def _moments(spectrum: Spectrum) -> Moments:

@@ -39,7 +39,8 @@ class Spectrum:
     ----------
     power : (R, R, C) float64
         Variance of the orthonormal DCT-II coefficient ``(k1, k2)`` of colour component ``c``, mean
-        image removed, for images scaled to [-1, 1]. Components are sorted by falling power.
+        image removed, for images scaled to [-1, 1]. Components are sorted by falling power. What
+        single precision leaves of no variance at all is zero.
     mean : (R, R, C) float64
         Mean image, in the images' own channels.
     colour_basis : (C, C) float64
@@ -148,13 +149,14 @@ class Spectrum:
         eigenvalues, basis = np.linalg.eigh(covariance.sum(axis=(0, 1)))
         basis = basis[:, np.argsort(-eigenvalues, kind="stable")]
         basis = basis * np.where(basis.sum(axis=0) < 0, -1.0, 1.0)  # the sign is arbitrary; fix it
-        power = np.einsum("ic,klij,jc->klc", basis, covariance, basis).clip(min=0)
+        power = np.einsum("ic,klij,jc->klc", basis, covariance, basis)
+        known = power > _rounding(np.einsum("klcc->kl", second))[..., None]
         return cls(
-            power=power,
+            power=np.where(known, power, 0.0),
             mean=idctn(first, axes=(0, 1), norm="ortho"),
             colour_basis=basis,
             count=count,
-            standard_error=_standard_error(moments, basis),
+            standard_error=np.where(known, _standard_error(moments, basis), 0.0),
             meta={"format": _FORMAT, "value_range": [-1, 1], "dct": "II, orthonormal", **meta},
             moments=moments,
         )
@@ -322,6 +324,14 @@ class Spectrum:
             ) from None
 
 
+def check_power(spectrum: Spectrum) -> None:
+    """Refuse a spectrum without power, which says nothing, with `InputError`."""
+    if not spectrum.power.any():
+        raise InputError(
+            "spectrum: has no power, the images are all the same; give images that differ"
+        )
+
+
 def shell_index(size: int) -> np.ndarray:
     """``max(k1, k2)`` of each DCT frequency, (size, size): ``r`` pixels keep those below r."""
     index = np.arange(size)
@@ -356,6 +366,17 @@ def _shell_sums(power: np.ndarray, edges: Iterable[int]) -> np.ndarray:
     power = power.sum(axis=-1)
     within = [power[..., :edge, :edge].sum(axis=(-2, -1)) for edge in edges]
     return np.diff(np.stack(within, axis=-1), axis=-1)
+
+
+def _rounding(second: np.ndarray) -> np.ndarray:
+    """Largest power that rounding alone leaves, (R, R), from ``E|x_k|²`` summed over channels.
+
+    With ε of single precision, in which images are decoded and transformed. An error of the fast
+    transform is a part ε of the image's norm, on each coefficient; that of a coefficient's own size
+    and mean is a part of a few ε of it (up to 4 in 3,000 sets of images that were all the same).
+    """
+    epsilon = float(np.finfo(np.float32).eps)
+    return epsilon**2 * (64 * second + second.sum())
 
 
 def _standard_error(moments: Moments, basis: np.ndarray) -> np.ndarray:

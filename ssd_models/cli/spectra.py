@@ -101,8 +101,9 @@ def _describe_spectrum(path: str, spectrum: Any) -> None:
 
     print(f"{path}: {spectrum.count} images of {spectrum.resolution} px")
     total = spectrum.power.sum()
-    if total == 0:
-        print("warning: the images are all the same")
+    if total == spectrum.power[0, 0].sum():
+        what = "each image is of one colour" if total else "the images are all the same"
+        print(f"warning: {what}")
         return
     share = octave_power(spectrum.power) / total
     print("share of power per octave, lowest first: " + " ".join(f"{v:.4f}" for v in share))

@@ -130,6 +130,13 @@ plain("images smaller than asked for", "spectrum images --resolution 64", "small
 plain("a resolution of 0", "spectrum images --resolution 0", "resolution 0: give 1 or more")
 
 
+@case("the same image again and again", "spectrum same", "same: the images are all the same")
+def _():
+    Path("same").mkdir()
+    for i in range(12):
+        shutil.copy("images/0.png", f"same/{i}.png")
+
+
 @case("a truncated zip", "spectrum images.zip --resolution 16", "not a zip archive")
 def _():
     zip_images()

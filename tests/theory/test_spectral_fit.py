@@ -52,6 +52,26 @@ def test_intervals_cover_as_often_as_they_say():
     assert 50 <= hits <= 60
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", range(2, 9))
+def test_few_images_have_intervals_too(count):
+    spectrum = Spectrum.from_images(law_images(2.0, count, 16))
+    fit = spectral_exponents(spectrum)
+    assert np.isfinite(fit.interval).all()
+    assert fit.overall_interval[0] <= fit.overall_interval[1]
+    assert np.isfinite(octave_standard_error(spectrum)).all()
+    few = [warning for warning in spectrum_warnings(spectrum) if warning.startswith("few images")]
+    assert len(few) == (count < 8)
+
+
+@pytest.mark.filterwarnings("error")
+def test_images_of_one_colour_each_have_no_detail_to_warn_of():
+    flat = np.random.default_rng(0).uniform(-1, 1, (40, 1, 1, 3)).repeat(16, 1).repeat(16, 2)
+    spectrum = Spectrum.from_images(flat)
+    assert high_frequency_share(spectrum) == 0
+    spectrum_warnings(spectrum)
+
+
 def test_intervals_shrink_with_the_root_of_the_number():
     x = law_images(2.0, 1600)
     few, many = (octave_standard_error(Spectrum.from_images(x[:n])) for n in (400, 1600))

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn, idctn
 
-from theory import InputError, Spectrum, resize_matrix
+from theory import (
+    InputError,
+    NoiseSchedule,
+    Spectrum,
+    derive_schedule,
+    plan_sampling,
+    resize_matrix,
+)
+from theory.budget import binned_powers
 from theory.spectrum import octave_edges, octave_power
 
 
@@ -100,8 +108,43 @@ def test_float32_images_lose_nothing_to_cancellation():
     exact = Spectrum.from_images(x.astype(np.float64))
     rough = Spectrum.from_images(x)
     np.testing.assert_allclose(rough.power[1:, 1:], exact.power[1:, 1:], rtol=1e-3)
-    constant = Spectrum.from_images(np.full((100, 16, 16, 3), 0.7, np.float32))
-    assert constant.power.max() < 1e-9
+
+
+@pytest.mark.parametrize("size", [8, 48, 100])
+@pytest.mark.parametrize("count", [2, 37, 100])
+@pytest.mark.parametrize(
+    ("varying", "columns"),  # axes (N, H, W) along which pixels differ; columns that have power
+    [((), 0), ((1, 2), 0), ((0,), 1), ((0, 2), None)],
+)
+def test_what_rounding_leaves_is_no_power(varying, columns, count, size):
+    full = (count, size, size)
+    drawn = [full[axis] if axis in varying else 1 for axis in range(3)]
+    pixels = np.random.default_rng(count + size).integers(0, 256, (*drawn, 3))
+    pixels = np.broadcast_to(pixels, (*full, 3)).astype(np.float32) / np.float32(127.5) - 1
+    spectrum = Spectrum.from_images(pixels)
+    known = np.zeros((size, size), bool)
+    known[0, :columns] = True
+    assert (spectrum.power[~known] == 0).all()
+    assert (spectrum.standard_error[~known] == 0).all()
+    assert (spectrum.power.sum(axis=-1)[known] > 1e-6).all()
+
+
+def test_a_spectrum_without_power_gives_no_schedule():
+    spectrum = Spectrum.from_images(np.full((37, 48, 48, 3), 0.7, np.float32))
+    for criterion in ("snr", "bits", "budget"):
+        with pytest.raises(InputError, match="all the same"):
+            derive_schedule(spectrum, NoiseSchedule.linear(), (48, 24), criterion)
+    with pytest.raises(InputError, match="all the same"):
+        plan_sampling(spectrum, NoiseSchedule.linear(), (48, 24), 10, 0.9)
+
+
+def test_grey_in_colour_has_no_colour_and_plans_as_grey_does():
+    grey = images(200, 16, 1).astype(np.float32)
+    alone, repeated = Spectrum.from_images(grey), Spectrum.from_images(grey.repeat(3, axis=3))
+    assert (repeated.power[..., 1:] == 0).all()
+    np.testing.assert_allclose(repeated.power[..., :1], 3 * alone.power, rtol=1e-5)
+    powers = binned_powers(repeated, (16, 8))[0]
+    np.testing.assert_allclose(powers, 3 * binned_powers(alone, (16, 8))[0], rtol=1e-5)
 
 
 def test_memory_does_not_grow_with_the_images():
