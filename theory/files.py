@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .errors import InputError
 
@@ -86,16 +87,24 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
 
     It is removed if the block raises, so that ``path`` never holds half of what was to be written.
+    Until then no other process can write a folder of that name in this way.
 
     Raises
     ------
     InputError
-        As `check_new_folder`, or if files cannot be written.
+        As `check_new_folder`, if another process is writing it, or if files cannot be written.
     """
     check_new_folder(path)
+    final = Path(path)
     try:
-        with replaced_folder(path) as aside:
+        with _written_aside(final) as aside:
+            check_new_folder(path)  # another process may have ended in between
             yield aside
+            _flush_all(aside)
+            if final.exists():
+                final.rmdir()  # only if it is empty still
+            os.replace(aside, final)
+            _flush(final.parent)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); choose another folder"
@@ -108,27 +117,20 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Its files are flushed to disk before it is renamed. It is removed if the block raises, and what
     was at ``path`` stays then.
+
+    Raises
+    ------
+    InputError
+        If another process is writing it.
     """
     final = Path(path)
-    aside = final.with_name(f".{final.name}.partial")
-    old = final.with_name(f".{final.name}.old")
-    for left in (aside, old):
-        shutil.rmtree(left, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
+    with _written_aside(final) as aside:
         yield aside
-        for file in aside.rglob("*"):
-            if file.is_file():
-                os.chmod(file, 0o666 & ~_umask())  # some writers make private files
-            _flush(file)
-        _flush(aside)
+        _flush_all(aside)
         if final.exists():
-            os.replace(final, old)
+            os.replace(final, _old(final))
         os.replace(aside, final)
         _flush(final.parent)
-    finally:
-        for left in (aside, old):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
@@ -143,25 +145,60 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     InputError
         If another process holds it.
     """
-    handle = os.open(Path(folder) / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    with _holding(Path(folder) / ".lock", folder):
+        yield
+
+
+@contextmanager
+def _holding(file: Path, what: str | os.PathLike[str]) -> Iterator[None]:
+    lock = FileLock(file, timeout=0)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(
-            f"{folder}: another process writes there; wait for it or stop it"
-        ) from None
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{what}: another process writes there; wait for it or stop it") from None
     except OSError:
-        pass
+        pass  # a file system that knows no locks
     try:
         yield
     finally:
-        os.close(handle)
+        lock.release()
+
+
+@contextmanager
+def _written_aside(final: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``final``, in the name of this process alone."""
+    aside, claim = final.with_name(f".{final.name}.partial"), final.with_name(f".{final.name}.lock")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with _holding(claim, final):
+        try:
+            for left in (aside, _old(final)):  # of a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            aside.mkdir()
+            yield aside
+        finally:
+            for left in (aside, _old(final)):
+                shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):  # Windows removes it itself
+                claim.unlink()
+
+
+def _old(final: Path) -> Path:
+    return final.with_name(f".{final.name}.old")
+
+
+def _flush_all(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            os.chmod(file, 0o666 & ~_umask())  # some writers make private files
+        _flush(file)
+    _flush(folder)
 
 
 def _flush(path: Path) -> None:
     """Flush a file, or the names in a folder, to disk."""
-    handle = os.open(path, os.O_RDONLY)
+    if path.is_dir() and os.name == "nt":
+        return  # knows no such thing
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

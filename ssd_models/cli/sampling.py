@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,7 +57,7 @@ class SampleCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_new_folder, check_writable
+        from theory.files import check_writable, new_folder
         from theory.posterior import check_eta
 
         check_eta(self.eta)
@@ -72,8 +73,12 @@ class SampleCommand:
             check_writable(self.output)
         elif suffix:
             raise InputError(f"{self.output}: end in .png or .npz, or name a folder")
-        else:
-            check_new_folder(self.output)
+        # A folder is this process's from here on, not only once there are images.
+        with nullcontext(self.output) if suffix else new_folder(self.output) as place:
+            self._sample(model, Path(place), suffix)
+
+    def _sample(self, model: Path, place: Path, suffix: str) -> None:
+        """Sample from a model and write to ``place``: a folder, or a file if it has a suffix."""
         import torch
 
         from ..pipeline import ScaleSpacePipeline
@@ -108,7 +113,7 @@ class SampleCommand:
             from ..pictures import save_animation
 
             save_animation(frames, self.animation, pipeline.scheduler.schedule.resolution)
-        _write_images(images, self.output, suffix)
+        _write_images(images, place, suffix)
         calls = len(pipeline.scheduler.timesteps)
         print(f"{self.output}: {self.number} images, {calls} network calls each")
 
@@ -118,21 +123,20 @@ class SampleCommand:
         return 50 if self.steps is None else self.steps
 
 
-def _write_images(images: Any, output: str, suffix: str) -> None:
+def _write_images(images: Any, place: Path, suffix: str) -> None:
     import numpy as np
     from PIL import Image
 
-    from theory.files import atomic_path, new_folder
+    from theory.files import atomic_path
 
     from ..pictures import save_grid
 
     if suffix == ".npz":
-        with atomic_path(output) as temporary:
+        with atomic_path(place) as temporary:
             np.savez_compressed(temporary, images=images)
     elif suffix == ".png":
-        save_grid(images, output)
+        save_grid(images, place)
     else:
-        with new_folder(output) as aside:
-            for i, image in enumerate(images):
-                picture = image.squeeze(-1) if image.shape[-1] == 1 else image
-                Image.fromarray(picture).save(aside / f"{i:06d}.png")
+        for i, image in enumerate(images):
+            picture = image.squeeze(-1) if image.shape[-1] == 1 else image
+            Image.fromarray(picture).save(place / f"{i:06d}.png")

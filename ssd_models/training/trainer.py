@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -120,6 +121,7 @@ class Trainer:
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         if self.is_main and not resume:
             check_new_folder(self.run)
+        self._from = self.checkpoints.last if resume else None
         state = self._state() if resume else None
         processes = self.accelerator.num_processes
         if state is not None and state["processes"] != processes:
@@ -171,10 +173,8 @@ class Trainer:
             If the loss is not finite or diverges, memory or disk are full, or another process of
             the run has died; the last checkpoint stays.
         """
-        if self.is_main:
-            self._open_folder()
         with (
-            locked(self.run) if self.is_main else nullcontext(),
+            self._open_folder() if self.is_main else nullcontext(),
             closing(RunLog(self.run, self.step)) if self.is_main else nullcontext() as log,
             explained(self.checkpoints.advice, self.accelerator.num_processes),
             StopRequest(max_minutes) as stop,
@@ -244,14 +244,22 @@ class Trainer:
             return None
         return next((reason for reason in gather_object([stop.reason]) if reason), None)
 
-    def _open_folder(self) -> None:
-        if self.resumed:
-            write_config(self.run / CONFIG_FILE, self.config, self.data)
-            return
-        with new_folder(self.run) as aside:  # absent or ready to be resumed, never between
-            (aside / self.checkpoints.folder.name).mkdir()
-            write_config(aside / CONFIG_FILE, self.config, self.data)
-            self.schedule.save(aside / SCHEDULE_FILE)
+    @contextmanager
+    def _open_folder(self) -> Iterator[None]:
+        """Hold the run directory, as no other process can, and bring it up to date."""
+        if not self.resumed:
+            with new_folder(self.run) as aside:  # absent or ready to be resumed, never between
+                (aside / self.checkpoints.folder.name).mkdir()
+                write_config(aside / CONFIG_FILE, self.config, self.data)
+                self.schedule.save(aside / SCHEDULE_FILE)
+        with locked(self.run):
+            if self.resumed:
+                if self.checkpoints.last != self._from:
+                    raise InputError(
+                        f"{self.run}: was trained on by another process meanwhile; resume again"
+                    )
+                write_config(self.run / CONFIG_FILE, self.config, self.data)
+            yield
 
     def _validate(self) -> ValidationLoss:
         index, count = self.accelerator.process_index, self.accelerator.num_processes
@@ -280,10 +288,10 @@ class Trainer:
         """State of the last checkpoint; None of a run that has none yet."""
         if not (self.run / CONFIG_FILE).is_file():
             raise InputError(f"{self.run}: holds no run to resume; leave out --resume to start one")
-        return self.checkpoints.read_state(last) if (last := self.checkpoints.last) else None
+        return None if self._from is None else self.checkpoints.read_state(self._from)
 
     def _resume(self, state: CheckpointState, allow_drift: bool) -> None:
-        checkpoint = self.checkpoints.last
+        checkpoint = self._from
         assert checkpoint is not None
         if not allow_drift:
             check_identity(checkpoint, state["identity"], self.identity)

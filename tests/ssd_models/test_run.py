@@ -133,9 +133,17 @@ def test_a_run_directory_that_vanishes_is_said(tmp_path):
 def test_one_process_trains_in_a_run_directory(tmp_path):
     run = tmp_path / "run"
     trainer(run).train(progress=False)
+    before = (run / "config.yaml").read_bytes()
     with locked(run), pytest.raises(InputError, match="another process writes there"):
         trainer(run, replace(TINY, steps=8), resume=True).train(progress=False)
+    assert (run / "config.yaml").read_bytes() == before
+    late = trainer(run, replace(TINY, steps=10), resume=True)
     trainer(run, replace(TINY, steps=8), resume=True).train(progress=False)
+    after = (run / "config.yaml").read_bytes()
+    assert after != before
+    with pytest.raises(InputError, match="trained on by another process meanwhile; resume again"):
+        late.train(progress=False)
+    assert (run / "config.yaml").read_bytes() == after
 
 
 def test_a_run_that_diverges_is_stopped(tmp_path):
