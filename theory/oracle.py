@@ -62,7 +62,7 @@ def oracle_report(
     start: str = "marginal",
     order: int = 1,
     spectral_variance: bool = False,
-    changes: str = "network",
+    changes: str | None = None,
 ) -> OracleReport:
     """Propagate a sampler's output variance through a schedule (mathematics §6).
 
@@ -92,11 +92,12 @@ def oracle_report(
         the state, up to what keeps the marginal; directions that a change opens get signal and
         noise, and the last step draws from that variance too instead of ending on the mean. With
         it every step is exact, however long, for any ``eta``.
-    changes : {"network", "free"}
-        Whether a call of its own predicts at the new resolution where the resolution changes, or
-        the last prediction before serves, its new band empty. For Gaussian data in ideal bands the
-        prediction is the same; ``free`` may skip the sides of changes, and at order 2 it keeps the
-        prediction before a change as history. See `ssd_models.samplers`.
+    changes : {"network", "corrected", "free"}, optional
+        Whether a call of its own predicts at the new resolution where the resolution changes, and
+        whether the prediction at the arrival corrects the band that opened; or the last prediction
+        before serves, its new band empty. By default as `resolve_changes` says. ``free`` may skip
+        the sides of changes, and at order 2 it keeps the prediction before a change as history.
+        See `ssd_models.samplers.sample_eta`.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def oracle_report(
         an option is out of range.
     """
     _check(schedule, spectrum, eta, start, order, spectral_variance)
-    free = check_changes(changes) == "free"
+    free = resolve_changes(schedule, changes) == "free"
     visited = visited_steps(schedule, steps)
     chains = Chains.of([schedule], [visited])
     data = spectrum.power
@@ -137,7 +138,7 @@ def oracle_errors(
     start: str = "marginal",
     order: int = 1,
     spectral_variance: bool = False,
-    changes: str = "network",
+    changes: str | None = None,
 ) -> np.ndarray:
     """Relative W2² of many schedules at once, as `oracle_report` gives it for one.
 
@@ -167,7 +168,7 @@ def oracle_errors(
     chosen = steps if steps is not None else [None] * len(schedules)
     visited = [visited_steps(s, own) for s, own in zip(schedules, chosen, strict=True)]
     chains = Chains.of(schedules, visited)
-    free = check_changes(changes) == "free"
+    free = np.array([[resolve_changes(schedule, changes) == "free"] for schedule in schedules])
     return _errors(chains, spectrum, eta, start, order, spectral_variance, free)
 
 
@@ -178,7 +179,7 @@ def _errors(
     start: str,
     order: int,
     spectral_variance: bool,
-    free: bool,
+    free: np.ndarray,
 ) -> np.ndarray:
     """Relative W2² of each chain, from a few powers in each band between resolutions."""
     power, shell, _ = _coefficients(spectrum)
@@ -269,7 +270,7 @@ def check_sampler(eta: float, order: int, spectral_variance: bool) -> None:
 
 
 def check_changes(changes: str) -> str:
-    """Return ``changes`` if it is "network" or "free"; raise `InputError` otherwise."""
+    """Return ``changes`` if it is known; raise `InputError` otherwise."""
     if changes not in CHANGES:
         raise InputError(f"changes {changes!r}: unknown; choose from {', '.join(CHANGES)}")
     return changes
@@ -278,14 +279,21 @@ def check_changes(changes: str) -> str:
 def resolve_changes(schedule: ResolutionSchedule, changes: str | None = None) -> str:
     """How a sampler passes changes of resolution: ``changes``, or what fits the schedule.
 
-    Without attenuation "network"; with it always "free", as networks are not called across changes.
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    changes : {"network", "corrected", "free"}, optional
+        By default "free" where states are attenuated, as what a change opens then holds no signal
+        that a call could predict, and "network" elsewhere.
+
+    Raises
+    ------
+    InputError
+        If ``changes`` is unknown, or needs calls for the changes of a schedule with an attenuation.
     """
-    fitting = "network" if schedule.attenuation is None else "free"
     if changes is None:
-        return fitting
-    if changes not in CHANGES:
-        raise InputError(f"changes {changes!r}: unknown; choose from {', '.join(CHANGES)}")
-    if schedule.attenuation is not None and changes != "free":
+        return "network" if schedule.attenuation is None else "free"
+    if check_changes(changes) != "free" and schedule.attenuation is not None:
         raise InputError(
             f"changes {changes!r}: the schedule's states are attenuated, so that changes need no "
             "network call; leave the option out"

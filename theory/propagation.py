@@ -70,13 +70,14 @@ def propagate(
     spectral_variance: bool,
     sources: Sequence[str] = (),
     frequency: np.ndarray | None = None,
-    free: bool = False,
+    free: bool | np.ndarray = False,
 ) -> np.ndarray:
     """Relative error ``δ`` of the generated variances, split by ``sources`` if any are named.
 
     ``power`` (K,) is positive and sorted by ``shell`` (K,), the larger index of a coefficient.
     ``frequency`` (K,), needed with blur: a blur of variance v scales by ``exp(−v · frequency)``.
-    ``free``: changes make no network call of their own, so that the prediction before one is kept.
+    ``free``, one or (B, 1): changes make no network call of their own, so that the prediction
+    before one is kept.
     Returns (len(sources) or 1, B, K).
     """
     count = len(sources) or 1
@@ -147,7 +148,7 @@ def propagate(
             delta[index["changes"], :, :m] += np.where(opened, fresh, 0.0)
         if order == 2:
             # Both sides of a change with a call of its own are one place: keep the second's.
-            passed = changed & (not free)
+            passed = changed & ~np.asarray(free)
             history[:, :n] = np.where(inside & ~passed, estimate, history[:, :n])
             history_logsnr = np.where(passed[:, 0], history_logsnr, chains.logsnr[i - 1])
             amplitude = np.concatenate(

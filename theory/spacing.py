@@ -10,7 +10,7 @@ import numpy as np
 
 from .budget import binned_powers
 from .errors import InputError
-from .oracle import check_changes, check_sampler, visited_steps
+from .oracle import check_sampler, resolve_changes, visited_steps
 from .propagation import Chains, amplitude_error, propagate
 from .refinement import Steps, refine_steps, stretch
 from .schedules import ResolutionSchedule
@@ -31,7 +31,7 @@ def select_steps(
     schedule: ResolutionSchedule,
     num_steps: int | None = None,
     spacing: str = "logsnr",
-    changes: str = "network",
+    changes: str | None = None,
     spectrum: Spectrum | None = None,
     order: int = 2,
     eta: float = 0.0,
@@ -49,9 +49,10 @@ def select_steps(
         so that the oracle's error on ``spectrum`` is the least that shifting steps finds. Where
         the schedule was planned for so many calls (`theory.plan_sampling`), or no number is given,
         "planned" are that plan's steps.
-    changes : {"network", "free"}
-        With "network" both sides of every change are visited, as the network predicts across
-        changes from their first side only; with "free" the second side, where a band opens.
+    changes : {"network", "corrected", "free"}, optional
+        With "free" the second side of every change is visited, where a band opens; else both, as
+        the network predicts across changes from their first side only. By default as
+        `theory.oracle.resolve_changes` says.
     spectrum : Spectrum, optional
         Of the data; needed for "planned" unless the schedule has a plan.
     order, eta
@@ -70,8 +71,9 @@ def select_steps(
     if spacing not in SPACINGS:
         raise InputError(f"spacing {spacing!r}: unknown; choose from {', '.join(SPACINGS)}")
     last = schedule.num_steps - 1
+    changes = resolve_changes(schedule, changes)
     own = schedule.derivation.get("plan", {})
-    if spacing == "planned" and own.get("changes", "network") == check_changes(changes):
+    if spacing == "planned" and own.get("changes", "network") == changes:
         steps = [int(t) for t in own.get("steps", [])]
         if steps and num_steps in (None, len(steps)):
             return visited_steps(schedule, steps)
@@ -96,10 +98,10 @@ def select_steps(
     return _evenly(_AXES[spacing](snr), sorted(needed), num_steps)
 
 
-def mandatory_steps(schedule: ResolutionSchedule, changes: str = "network") -> set[int]:
+def mandatory_steps(schedule: ResolutionSchedule, changes: str | None = None) -> set[int]:
     """The steps that `select_steps` visits in any case."""
     sides = schedule.change_sides
-    if check_changes(changes) == "free":
+    if resolve_changes(schedule, changes) == "free":
         sides = {t - 1 for t in schedule.changes}
     return {0, schedule.num_steps - 1} | sides
 
@@ -108,7 +110,7 @@ def plan_steps(
     schedule: ResolutionSchedule,
     spectrum: Spectrum,
     num_steps: int,
-    changes: str = "network",
+    changes: str | None = None,
     order: int = 2,
     eta: float = 0.0,
 ) -> tuple[list[int], float]:
@@ -137,7 +139,7 @@ def plan_steps(
             "plan_steps: needs a schedule without blur, and a spectrum of its resolution"
         )
     power, shell, count = binned_powers(spectrum, schedule.levels)
-    free = check_changes(changes) == "free"
+    free = resolve_changes(schedule, changes) == "free"
     fixed = {0, schedule.num_steps - 1} | (set() if free else schedule.change_sides)
     logsnr = np.log(schedule.base_snr)
 

@@ -11,6 +11,7 @@ from theory import (
     derive_schedule,
     oracle_report,
 )
+from theory.oracle import resolve_changes
 from theory.spacing import SPACINGS, mandatory_steps, plan_steps, select_steps
 
 SPECTRUM = Spectrum.power_law(16, 2.2)
@@ -108,3 +109,15 @@ def test_a_snr_that_does_not_fall_is_spaced_by_step_only():
     assert len(select_steps(steady, 10, "uniform")) == 10
     with pytest.raises(InputError, match="use 'uniform'"):
         select_steps(steady, 10, "logsnr")
+
+
+def test_attenuated_schedules_have_free_changes():
+    fade = derive_schedule(SPECTRUM, NoiseSchedule.linear(200), levels=(16, 8, 4))
+    assert fade.attenuation is not None
+    assert len(fade.changes) == 2
+    assert (resolve_changes(fade), resolve_changes(SCHEDULE)) == ("free", "network")
+    assert mandatory_steps(fade) == {0, 199} | {t - 1 for t in fade.changes}
+    assert mandatory_steps(fade) <= set(select_steps(fade, 12))
+    for refused in (resolve_changes, mandatory_steps):
+        with pytest.raises(InputError, match="changes 'network': the schedule's states are attenuated"):
+            refused(fade, "network")
