@@ -75,9 +75,9 @@ class SampleCommand:
             raise InputError(f"{self.output}: end in .png or .npz, or name a folder")
         # A folder is this process's from here on, not only once there are images.
         with nullcontext(self.output) if suffix else new_folder(self.output) as place:
-            self._sample(model, Path(place), suffix)
+            self._sample(Path(place), suffix)
 
-    def _sample(self, model: Path, place: Path, suffix: str) -> None:
+    def _sample(self, place: Path, suffix: str) -> None:
         """Sample from a model and write to ``place``: a folder, or a file if it has a suffix."""
         import torch
 
