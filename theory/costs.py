@@ -54,6 +54,26 @@ def paper_architecture(image_size: int) -> tuple[tuple[float, ...], tuple[int, .
     return multipliers, attention
 
 
+def network_levels(image_size: int) -> int:
+    """Number of resolutions R, R/2, … that the network for an image size reads and writes.
+
+    That of `paper_architecture`, whatever its width.
+    """
+    return len(paper_architecture(image_size)[0])
+
+
+def network_size(side: int) -> int:
+    """Largest image size up to ``side`` that can be halved as often as the network would.
+
+    A multiple of 4 from 4 pixels, of 8 from 64, of 16 from 128, of 32 from 256; 96 for 100.
+    """
+    listed = max((size for size in PAPER_MULTIPLIERS if size <= side), default=32)
+    step = 2 ** (len(PAPER_MULTIPLIERS[listed]) - 1)
+    while step > side:
+        step //= 2
+    return side // step * step
+
+
 def forward_flops(image_size: int, resolution_in: int, resolution_out: int) -> float:
     """Cost of one forward call of the paper's network for one image, in FLOP.
 

@@ -13,7 +13,7 @@ from .errors import InputError
 from .information import check_snr, shell_information, signal_dominated_fraction
 from .measured_information import MeasuredInformation
 from .noise import NoiseSchedule
-from .schedules import ResolutionSchedule, check_levels
+from .schedules import ResolutionSchedule, choose_levels
 from .spectrum import Spectrum, check_power, shell_index
 
 # What a state of r pixels would lack at each snr, for r = 1 … R: (R, T), never rising with r.
@@ -98,7 +98,7 @@ CRITERIA = (*_CRITERIA, "budget")
 def derive_schedule(
     spectrum: Spectrum,
     noise: NoiseSchedule,
-    levels: Sequence[int] = (64, 32, 16, 8),
+    levels: int | Sequence[int] | None = None,
     criterion: str = "water-filling",
     tolerance: float | None = None,
     smoothness: float = 2.0,
@@ -117,11 +117,12 @@ def derive_schedule(
     Parameters
     ----------
     spectrum : Spectrum
-        Of the dataset, at full resolution ``levels[0]``.
+        Of the dataset, at full resolution.
     noise : NoiseSchedule
         The base chain.
-    levels : sequence of int
-        Allowed resolutions in pixels, falling.
+    levels : int or sequence of int, optional
+        Allowed resolutions in pixels, falling from the spectrum's; or their number, each half of
+        the one before. By default as many as the networks of `ssd_models` read and write.
     criterion : str
         What a state of r pixels may lack; see the table below.
     tolerance : float, optional
@@ -165,7 +166,7 @@ def derive_schedule(
         that do not begin with the spectrum's resolution, or a spectrum without power.
     """
     check_power(spectrum)
-    levels = check_levels(levels)
+    levels = choose_levels(spectrum.resolution, levels)
     if tolerance is None:
         tolerance = default_tolerance(criterion)
     _check_criterion(criterion, tolerance)

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from .attenuation import Attenuation
+from .costs import network_levels
 from .degradations import DegradationPath, lambda_max
 from .errors import InputError
 from .files import atomic_path
@@ -485,12 +486,38 @@ class ResolutionSchedule:
             raise InputError(f"{path}: is not a schedule file ({error})") from None
 
 
+def choose_levels(resolution: int, levels: int | Sequence[int] | None = None) -> tuple[int, ...]:
+    """Levels of a schedule at full resolution R.
+
+    Parameters
+    ----------
+    resolution : int
+        R in pixels.
+    levels : int or sequence of int, optional
+        Their number, each half of the one before; or the resolutions themselves, falling. By
+        default as many halvings as the network for R takes (`theory.costs.network_levels`).
+
+    Raises
+    ------
+    InputError
+        If R cannot be halved so often, or the resolutions do not fall.
+    """
+    if levels is None:
+        levels = network_levels(resolution)
+    if isinstance(levels, int | np.integer):
+        return halved_levels(resolution, int(levels))
+    return check_levels(levels)
+
+
 def halved_levels(resolution: int, num_levels: int) -> tuple[int, ...]:
     """Levels R, R/2, R/4, …; `InputError` if R cannot be halved so often."""
-    if num_levels < 1 or resolution < 1 or resolution % 2 ** (num_levels - 1):
+    if num_levels < 1 or resolution < 1:
+        raise InputError(f"levels {num_levels}, resolution {resolution}: give 1 or more of each")
+    most = (resolution & -resolution).bit_length()  # one more than the twos in it
+    if num_levels > most:
         raise InputError(
-            f"resolution {resolution}: cannot be halved {num_levels - 1} times; "
-            "change the resolution or the number of levels"
+            f"levels {num_levels}: {resolution} px cannot be halved {num_levels - 1} times; give "
+            f"--levels {most} or fewer, the pixels of each, or another --resolution"
         )
     return tuple(resolution >> i for i in range(num_levels))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from ..data.forms import DATA_HELP, IMAGE_RULE
+from ..processes import process_index
 
 if TYPE_CHECKING:
     from ..data.unusable import Skipped
@@ -32,12 +33,33 @@ OptionalData = Annotated[
         help=f"{DATA_HELP} {IMAGE_RULE} By default the data that the schedule was derived from.",
     ),
 ]
-Resolution = Annotated[int, arg(help=f"Side in pixels. {IMAGE_RULE}")]
+Resolution = Annotated[
+    int | None,
+    arg(
+        metavar="R",
+        help="Side in pixels; by default the largest that the images have, up to 256, and that a "
+        f"network can halve often enough. {IMAGE_RULE}",
+    ),
+]
 Limit = Annotated[int | None, arg(help="Use that many images, chosen at random.")]
 Seed = Annotated[int, arg(help="Of that choice, and of the crops of `photos`.")]
 SkipBad = Annotated[
     bool, arg(help="Leave out images that cannot be used, and say which, instead of refusing them.")
 ]
+
+
+def chosen_resolution(
+    resolution: int | None, data: str, limit: int | None, seed: int, skip_bad: bool
+) -> int:
+    """The resolution that is asked for, or the data's own, which is said."""
+    if resolution is not None:
+        return resolution
+    from ..data.resolution import choose_resolution
+
+    choice = choose_resolution(data, limit, seed, skip_bad)
+    if process_index() == 0:
+        print(choice)
+    return choice.resolution
 
 
 def report_skipped(skipped: Sequence[Skipped] | None, used: int) -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from .options import Data, Limit, Output, Resolution, Seed, SkipBad, report_skipped
+from .options import (
+    Data,
+    Limit,
+    Output,
+    Resolution,
+    Seed,
+    SkipBad,
+    chosen_resolution,
+    report_skipped,
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class PrepareCommand:
     data: Positional[Data]
     output: Output = "prepared"
     """Folder to write."""
-    resolution: Resolution = 64
+    resolution: Resolution = None
     limit: Limit = None
     seed: Seed = 0
     workers: int | None = None
@@ -43,14 +52,17 @@ class PrepareCommand:
         from ..data.preparing import prepare
 
         skipped: list | None = [] if self.skip_bad else None
+        resolution = chosen_resolution(
+            self.resolution, self.data, self.limit, self.seed, self.skip_bad
+        )
         manifest = prepare(
-            *(self.data, self.output, self.resolution, self.limit, self.seed, self.workers),
+            *(self.data, self.output, resolution, self.limit, self.seed, self.workers),
             skipped=skipped,
             progress=True,
         )
         report_skipped(skipped, manifest["count"])
         size = sum(shard["bytes"] for shard in manifest["shards"])
         print(
-            f"{self.output}: {manifest['count']} images of {self.resolution} px in "
+            f"{self.output}: {manifest['count']} images of {resolution} px in "
             f"{len(manifest['shards'])} shards, {size / 1e6:.4g} MB"
         )

@@ -35,8 +35,14 @@ class DeriveCommand:
     ] = None
     output: Output = "schedule.json"
     """File to write."""
-    levels: int = 4
-    """Number of resolutions R, R/2, R/4, …"""
+    levels: Annotated[
+        tuple[int, ...],
+        arg(
+            metavar="N | R R/2 …",
+            help="How many resolutions R, R/2, R/4, …, or their pixels; by default as many as the "
+            "network for R takes.",
+        ),
+    ] = ()
     criterion: Literal[
         "water-filling", "snr", "divergence", "information", "bits", "signal-fraction", "budget"
     ] = "water-filling"
@@ -76,10 +82,12 @@ class DeriveCommand:
         from theory.oracle import with_predictions
         from theory.planning import plan_sampling
         from theory.report import check_picture_name, save_report
-        from theory.schedules import halved_levels
+        from theory.schedules import choose_levels
 
         spectrum, measured = self._sources()
-        levels = halved_levels(spectrum.resolution, self.levels)
+        own = choose_levels(spectrum.resolution)
+        given = self.levels[0] if len(self.levels) == 1 else self.levels
+        levels = choose_levels(spectrum.resolution, given) if self.levels else own
         check_writable(self.output)
         if self.report is not None:
             check_picture_name(self.report)
@@ -115,6 +123,8 @@ class DeriveCommand:
             save_report(self.report, schedule, spectrum)
         _describe(self.output, schedule)
         drawn = "" if self.report is None else f"drawn in {self.report}; "
+        if beyond := [level for level in levels if level not in own]:
+            print(f"  warning: `ssd train` has no network for levels {beyond}, of {list(own)} only")
         print(f"  {drawn}train on it with `ssd train --schedule {self.output}`")
 
     def _sources(self) -> tuple[Any, Any]:

@@ -11,14 +11,24 @@ from tyro.conf import Positional, arg
 from theory.errors import InputError
 
 from ..processes import part_ways, process_index
-from .options import Data, Limit, Output, Resolution, Seed, SkipBad, SpectrumFiles, report_skipped
+from .options import (
+    Data,
+    Limit,
+    Output,
+    Resolution,
+    Seed,
+    SkipBad,
+    SpectrumFiles,
+    chosen_resolution,
+    report_skipped,
+)
 
 
 @dataclass(frozen=True)
 class SpectrumCommand:
     """Measure the spectrum of a dataset in one pass, or of a part of it.
 
-    Example: ssd spectrum photos/ -o spectrum.npz --resolution 64
+    Example: ssd spectrum photos/ -o spectrum.npz
 
     A large dataset in parts, on any machines, then together (as one pass, to the last bit):
     ssd spectrum DATA -o part3.npz --shard 3/16; ssd spectrum merge part*.npz -o spectrum.npz
@@ -27,7 +37,7 @@ class SpectrumCommand:
     data: Positional[Data]
     output: Output = "spectrum.npz"
     """File to write."""
-    resolution: Resolution = 64
+    resolution: Resolution = None
     limit: Limit = None
     seed: Seed = 0
     shard: Annotated[str | None, arg(metavar="I/N")] = None
@@ -47,8 +57,11 @@ class SpectrumCommand:
         from ..measuring import measure_spectrum
 
         skipped: list | None = [] if self.skip_bad else None
+        resolution = chosen_resolution(
+            self.resolution, self.data, self.limit, self.seed, self.skip_bad
+        )
         spectrum = measure_spectrum(
-            *(self.data, self.resolution, self.limit, self.seed, shard, self.workers),
+            *(self.data, resolution, self.limit, self.seed, shard, self.workers),
             progress=process_index() == 0,
             skipped=skipped,
         )

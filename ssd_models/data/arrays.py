@@ -16,6 +16,7 @@ from theory.reading import npz_names, read_npz
 from .class_labels import Classes, classes_of_numbers
 from .decoding import Read
 from .mapped import Shards
+from .unusable import smaller
 
 
 class ArrayImages:
@@ -45,7 +46,7 @@ class ArrayImages:
         if resolution is not None and min(height, width) < resolution:
             raise InputError(
                 f"{path}: images of {width}×{height} px are smaller than resolution {resolution}; "
-                f"ask for resolution {min(height, width)} or less"
+                f"{smaller(min(height, width))}"
             )
         self._one_by_one = array.flags.c_contiguous
         if grey:
@@ -81,6 +82,10 @@ class ArrayImages:
             return None
         height, width = self.array.shape[1:3]
         return Shards((len(self.array),), (height, width), lambda _: self.array)
+
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        """The same of all."""
+        return [min(self.array.shape[1:3])] * len(indices)
 
     @contextmanager
     def open(self) -> Iterator[Read]:

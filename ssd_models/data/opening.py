@@ -71,6 +71,25 @@ def open_images(
             raise InputError("photos: crops have no size of their own; give a resolution")
         crops = PhotoCrops(resolution, limit or DEFAULT_COUNT, seed)
         return ImageSource(name, resolution, _images=crops, _indices=range(len(crops)))
+    images, indices, classes = choose_images(data, resolution, limit, seed)
+    return ImageSource(
+        name,
+        resolution or _own_size(name, images, indices[0]),
+        _images=images,
+        _indices=indices,
+        _same_size=resolution is None,
+        _classes=classes,
+    )
+
+
+def choose_images(
+    data: str | os.PathLike[str], resolution: int | None, limit: int | None, seed: int
+) -> tuple[Images, Sequence[int], Classes | None]:
+    """Open data other than ``photos``, as `open_images` does: all images, which of them, classes.
+
+    The classes are None where the images' own ones hold.
+    """
+    name = os.fsdecode(data)
     prefix, _, where = name.partition(":")
     known = KNOWN.get(prefix)
     images = _open(where if known else name, resolution)
@@ -81,14 +100,7 @@ def open_images(
     if limit is not None and limit < len(indices):
         shuffled = np.argsort(uniform(seed, (len(indices),)), kind="stable")
         indices = [indices[i] for i in np.sort(shuffled[:limit])]
-    return ImageSource(
-        name,
-        resolution or _own_size(name, images, indices[0]),
-        _images=images,
-        _indices=indices,
-        _same_size=resolution is None,
-        _classes=classes,
-    )
+    return images, indices, classes
 
 
 def to_float(images: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from PIL import Image
 from theory.errors import InputError
 
 from .class_labels import Classes
+from .unusable import smaller
 
 # The natural colour photographs among scikit-image's data that lie inside its wheel; its other
 # colour files are a chart, a logo, a star field and medical images.
@@ -53,7 +54,7 @@ class PhotoCrops:
         if resolution > short.max():
             raise InputError(
                 f"photos: resolution {resolution} is larger than the largest photograph "
-                f"({short.max()} px); ask for {short.max()} or less, or give images of your own"
+                f"({short.max()} px); {smaller(short.max())}, or give images of your own"
             )
         usable = short >= resolution
         self.paths = [path for path, keep in zip(paths, usable, strict=True) if keep]
@@ -79,6 +80,10 @@ class PhotoCrops:
     def classes(self) -> Classes:
         """The photograph that each crop is of."""
         return Classes(self.photograph.astype(np.int64), tuple(path.stem for path in self.paths))
+
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        """The resolution, of each."""
+        return [self.resolution] * len(indices)
 
     @contextmanager
     def open(self) -> Iterator[Callable[[int], Image.Image]]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -38,7 +38,7 @@ from .class_labels import Classes
 from .decoding import Read
 from .json_fields import read_fields, read_json
 from .mapped import Shards
-from .unusable import Skipped
+from .unusable import Skipped, smaller
 
 FORMAT = "scale-space-prepared/1"
 COMPLETE, BEGUN = "prepared.json", "preparing.json"
@@ -165,8 +165,8 @@ class PreparedImages:
         self._class_names: list[str] | None = manifest["classes"]
         if resolution is not None and resolution > self.resolution:
             raise InputError(
-                f"{root}: was prepared at {self.resolution} px, smaller than {resolution}; ask for "
-                f"resolution {self.resolution} or less, or prepare {manifest['source']} again"
+                f"{root}: was prepared at {self.resolution} px, smaller than {resolution}; "
+                f"{smaller(self.resolution)}, or prepare {manifest['source']} again"
             )
         self._paths = [root / shard["file"] for shard in manifest["shards"]]
         counts = tuple(shard["count"] for shard in manifest["shards"])
@@ -201,6 +201,10 @@ class PreparedImages:
         if not known or labels.max() >= len(self._class_names):
             raise InputError(f"{self.root}: is damaged (labels do not fit); prepare it again")
         return Classes(labels, tuple(self._class_names))
+
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        """The resolution, of each."""
+        return [self.resolution] * len(indices)
 
     @contextmanager
     def open(self) -> Iterator[Read]:

@@ -32,6 +32,9 @@ class Images(Protocol):
     def open(self) -> AbstractContextManager[Read]:
         """Context of a thread-safe function from an index to a picture."""
 
+    def short_sides(self, indices: Sequence[int], /) -> list[int | None]:
+        """Short side of pictures in pixels, by their headers; None of those that have none."""
+
     def classes(self) -> Classes | None:
         """Class of each image; None if there are no classes."""
 
@@ -266,6 +269,9 @@ class _KeptOpen:
 
     def __getitem__(self, index: int) -> str:
         return self._images[index]
+
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        return self._images.short_sides(indices)
 
     def classes(self) -> Classes | None:
         return self._images.classes()

@@ -29,6 +29,11 @@ class NoneUsable(InputError):
     """All images of a pass had to be skipped."""
 
 
+def smaller(side: int) -> str:
+    """What to do where images are smaller than the resolution."""
+    return f"choose --resolution {side} or less (`ssd spectrum`, `ssd prepare`)"
+
+
 def refusal(
     data: str, unusable: Sequence[Skipped], examined: int, total: int, resolution: int
 ) -> str:
@@ -40,5 +45,5 @@ def refusal(
     if len(unusable) < examined:
         remedy += ", or leave them out with --skip-bad"
     if sides := [image.side for image in unusable if image.side]:
-        remedy = f"ask for resolution {min(*sides, resolution)} or less, or {remedy}"
+        remedy = f"{smaller(min(*sides, resolution))}, or {remedy}"
     return f"{data}: {len(unusable)} of the {of} images cannot be used: {listed}{more}; {remedy}"

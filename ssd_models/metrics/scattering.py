@@ -32,21 +32,22 @@ _OPPONENT = (
 
 
 def num_scales(resolution: int) -> int:
-    """Number of octaves J: the averages lie on a grid of R/2^J points, 4 to 7 to a side.
+    """Number of octaves J: the averages lie on a grid of R/2^J points.
+
+    That is 4 to 7 to a side, or more where R cannot be halved so often.
 
     Raises
     ------
     InputError
-        If R is below 16 or no multiple of 2^J.
+        If R is below 16 or no multiple of 4.
     """
-    scales = resolution.bit_length() - 3
-    if resolution < SMALLEST or resolution % 2**scales:
-        step = 2 ** max(scales, 2)
+    if resolution < SMALLEST or resolution % 4:
         raise InputError(
             f"scattering: images of {resolution} px cannot be used; reduce them to "
-            f"{max(resolution // step * step, SMALLEST)} px (16, 20, 24, 28, 32, 40, 48, 56, 64, …)"
+            f"{max(resolution // 4 * 4, SMALLEST)} px, a multiple of 4 from {SMALLEST} on"
         )
-    return scales
+    twos = (resolution & -resolution).bit_length() - 1
+    return min(resolution.bit_length() - 3, twos)
 
 
 def scattering_features(images: np.ndarray) -> np.ndarray:
@@ -55,8 +56,8 @@ def scattering_features(images: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     images : (N, R, R, C) uint8
-        Of 3 colours, seen as luminance and two opponent colours, or of one. R is 16 or more and a
-        multiple of 2^J with ``J = ⌊log2 R⌋ − 2``: every power of two is.
+        Of 3 colours, seen as luminance and two opponent colours, or of other channels as they
+        are. R is 16 or more and a multiple of 4.
 
     Returns
     -------

@@ -40,7 +40,10 @@ def build_unet(
     """
     full = schedule.resolution
     if off := [level for level in schedule.levels if not is_halving(full, level)]:
-        raise InputError(f"schedule: levels {off} are not {full} halved; the network cannot run")
+        raise InputError(
+            f"schedule: levels {off} are not {full} halved, the network cannot run; derive one "
+            "with a number of levels (`ssd derive --levels N`)"
+        )
     overrides: dict[str, Any] = {
         "in_channels": channels,
         "num_classes": num_classes,
@@ -54,7 +57,8 @@ def build_unet(
     if lacking := [level for level in schedule.levels if level not in unet.resolutions]:
         raise InputError(
             f"schedule: levels {lacking} are below the network's smallest, "
-            f"{unet.resolutions[-1]}; derive one with fewer levels"
+            f"{unet.resolutions[-1]}; derive one with fewer (`ssd derive --levels "
+            f"{len(unet.resolutions)}`)"
         )
     unet.gradient_checkpointing = config.gradient_checkpointing
     return unet

@@ -416,8 +416,8 @@ def test_an_unusable_file_is_named(form, content, reason, tmp_path):
     source = open_images(path, 8)
     assert re.fullmatch(
         rf"{path}: 1 of the 3 images cannot be used: sub/b\.jpg \({reason}\); "
-        r"(ask for resolution 4 or less, or )?remove or replace them, or leave them out with "
-        r"--skip-bad",
+        r"(choose --resolution 4 or less \(`ssd spectrum`, `ssd prepare`\), or )?"
+        r"remove or replace them, or leave them out with --skip-bad",
         refusal(source.load),
     )
 
@@ -536,7 +536,7 @@ def broken(name: str, tmp_path: Path) -> Path:
         ("one.npy", r"holds uint8 of shape \(8, 8, 3\); give"),
         ("alpha.npy", r"holds uint8 of shape \(3, 8, 8, 4\); give uint8 .* grey \(N, R, R\)"),
         ("zero.npy", r"holds uint8 of shape \(0, 8, 8, 3\); give"),
-        ("small.npy", r"6×6 px are smaller than resolution 8; ask for resolution 6 or less"),
+        ("small.npy", r"6×6 px are smaller than resolution 8; choose --resolution 6 or less"),
     ],
 )
 def test_data_that_cannot_be_opened_are_refused_at_once(name, said, tmp_path):
@@ -559,7 +559,7 @@ def test_data_that_cannot_be_opened_are_refused_at_once(name, said, tmp_path):
         ({"seed": -1}, r"seed -1: must be a whole number from 0"),
         ({"seed": 2**64}, r"seed 18446744073709551616: must be .* 2\^63 - 1"),
         ({"resolution": None}, r"photos: .*give a resolution"),
-        ({"resolution": 2000}, r"photos: resolution 2000 .*ask for 512 or less"),
+        ({"resolution": 2000}, r"photos: resolution 2000 .*choose --resolution 512 or less"),
     ],
 )
 def test_other_bad_arguments_are_refused(options, said):

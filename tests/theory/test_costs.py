@@ -3,7 +3,13 @@
 import pytest
 
 from theory import InputError
-from theory.costs import cost_table, forward_flops, paper_architecture
+from theory.costs import (
+    cost_table,
+    forward_flops,
+    network_levels,
+    network_size,
+    paper_architecture,
+)
 
 GFLOP = {
     (64, 64): 56.7,
@@ -41,3 +47,34 @@ def test_tables_hold_every_call():
     assert paper_architecture(64) == ((1, 2, 3, 4), (16, 8))
     with pytest.raises(InputError, match="is not 32 halved"):
         cost_table((32, 12))
+
+
+@pytest.mark.parametrize(
+    ("side", "size"),
+    [
+        (1, 1),
+        (3, 2),
+        (7, 4),
+        (30, 28),
+        (32, 32),
+        (48, 48),
+        (63, 60),
+        (100, 96),
+        (178, 176),
+        (999, 960),
+    ],
+)
+def test_a_size_for_the_network_loses_few_pixels_and_no_level(side, size):
+    assert network_size(side) == size
+    if side >= 4:
+        # As many levels as where nothing stands in the way.
+        assert network_levels(size) == max(network_levels(s) for s in range(size, side + 1))
+
+
+@pytest.mark.parametrize("size", [20, 48, 96, 100, 160])
+def test_levels_are_those_of_the_networks_that_are_trained(size):
+    from ssd_models.flexi_unet import FlexiUNet
+
+    for width in ("small", "paper"):
+        unet = FlexiUNet.from_preset(f"{width}-{size}", base_channels=2, num_heads=1)
+        assert len(unet.resolutions) == network_levels(size)

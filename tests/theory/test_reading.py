@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import refusal
 
-from tests.support.helpers import refusal
 from theory import NoiseSchedule, ResolutionSchedule, Spectrum
 from theory.reading import npz_names, parse_json, read_npz
 

@@ -153,3 +153,36 @@ def test_unknown_names_are_refused(name):
 def test_levels_must_begin_with_the_spectrums_resolution():
     with pytest.raises(InputError, match="must begin with the spectrum's resolution, 64"):
         derive_schedule(SPECTRUM, NOISE, levels=(32, 16), criterion="snr")
+
+
+@pytest.mark.parametrize(
+    ("size", "levels", "expected"),
+    [
+        (32, None, (32, 16, 8)),
+        (48, None, (48, 24, 12)),
+        (64, None, (64, 32, 16, 8)),
+        (100, None, (100, 50, 25)),
+        (256, None, (256, 128, 64, 32, 16, 8)),
+        (64, 2, (64, 32)),
+        (64, np.int64(5), (64, 32, 16, 8, 4)),
+        (60, (60, 45, 20), (60, 45, 20)),
+    ],
+)
+def test_levels_are_the_networks_a_number_or_a_list(size, levels, expected):
+    law = Spectrum.power_law(size, 2.5)
+    assert derive_schedule(law, NOISE, levels).levels == expected
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        (8, "levels 8: 64 px cannot be halved 7 times; give --levels 7 or fewer"),
+        (0, "levels 0"),
+        ((64, 8.5), "whole numbers"),
+        ((32, 64), "from the largest to the smallest"),
+        ((), "list of whole numbers"),
+    ],
+)
+def test_other_levels_are_refused(levels, said):
+    with pytest.raises(InputError, match=said):
+        derive_schedule(SPECTRUM, NOISE, levels)

@@ -1,0 +1,78 @@
+"""The resolution at which data are taken when none is asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from theory.costs import network_size
+from theory.errors import InputError
+
+from .opening import choose_images
+
+LARGEST = 256  # pixels: above, networks of pixels are rarely trained
+_OF_CROPS = 64  # pixels of `photos`, which have no size of their own
+_LOOKED_AT = 1000  # images whose headers are read, evenly over the data
+_FEW = 0.05  # share of images that may be left out as too small
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A resolution and why it was chosen."""
+
+    resolution: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"resolution {self.resolution}: {self.reason}; --resolution R chooses another"
+
+
+def choose_resolution(
+    data: str | os.PathLike[str],
+    limit: int | None = None,
+    seed: int = 0,
+    skip_small: bool = False,
+) -> Choice:
+    """Largest resolution that the images have themselves, up to `LARGEST`, and a network takes.
+
+    Parameters
+    ----------
+    data, limit, seed
+        As in `open_images`.
+    skip_small : bool
+        Small images will be left out: what 19 of 20 have is enough, else all of those looked at.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be used, or none of the images.
+    """
+    if data == "photos":
+        return Choice(_OF_CROPS, "crops of the built-in photographs have no size of their own")
+    images, indices, _ = choose_images(data, None, limit, seed)
+    places = np.unique(np.linspace(0, len(indices) - 1, _LOOKED_AT).astype(int))
+    looked_at = [indices[place] for place in places]
+    found = [
+        (side, images[index])
+        for side, index in zip(images.short_sides(looked_at), looked_at, strict=True)
+        if side
+    ]
+    if not found:
+        raise InputError(
+            f"{os.fsdecode(data)}: the size of no image can be read; give --resolution to see why"
+        )
+    found.sort()
+    side, name = found[int(_FEW * len(found)) if skip_small else 0]
+    middle = found[len(found) // 2][0]
+    size = network_size(min(side, LARGEST))
+    if side == found[-1][0]:
+        reason = f"the images have {side} px"
+    else:
+        reason = f"{name} has {side} px, half of the images {middle} or more"
+    if side > LARGEST:
+        reason += f", more than {LARGEST} are taken on request only"
+    elif size < side:
+        reason += ", which the network cannot halve as often"
+    return Choice(size, reason)
