@@ -16,7 +16,7 @@ from torch import Tensor
 from theory.errors import InputError
 from theory.spacing import select_steps
 
-from .process import ScaleSpaceProcess
+from .process import Generators, ScaleSpaceProcess
 from .samplers import Denoiser, sample_dpmpp_2m
 
 
@@ -27,7 +27,7 @@ def vary(
     t: int,
     steps: int | Sequence[int] = 50,
     sample: Callable[..., Tensor] = sample_dpmpp_2m,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     **options: Any,
 ) -> Tensor:
     """Variations of images: degrade each to step ``t``, and sample from there.
@@ -64,7 +64,7 @@ def super_resolve(
     t: int | None = None,
     consistent: bool = True,
     sample: Callable[..., Tensor] = sample_dpmpp_2m,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     **options: Any,
 ) -> Tensor:
     """Full-resolution images of small ones, by starting a chain at their level.
@@ -118,7 +118,7 @@ def inpaint(
     steps: int | Sequence[int] = 50,
     x: Tensor | None = None,
     sample: Callable[..., Tensor] = sample_dpmpp_2m,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     **options: Any,
 ) -> Tensor:
     """Fill in what is missing of images, keeping their known pixels.

@@ -20,7 +20,7 @@ from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
 from .constants import Constants
-from .process import ScaleSpaceProcess, standard_normal
+from .process import Generators, ScaleSpaceProcess, standard_normal
 
 LARGEST_DENSE = 32
 """Pixels of a state up to which operators that mix DCT coefficients are inverted densely."""
@@ -37,7 +37,7 @@ class GaussianField:
         self.channels = spectrum.channels
         self._constant = Constants(_KEPT)
 
-    def draw(self, count: int, generator: torch.Generator | None, like: Tensor) -> Tensor:
+    def draw(self, count: int, generator: Generators, like: Tensor) -> Tensor:
         """Clean images, (count, C, R, R), of the dtype and on the device of ``like``."""
         size = self.spectrum.resolution
         basis = self._constant("basis", lambda: dct_basis(size), like)
@@ -103,9 +103,7 @@ class GaussianDenoiser:
         expected = torch.einsum("ck,nkhw->nchw", colours, out)
         return self.process.target(mean, out_resolution) + expected
 
-    def residual(
-        self, like: Tensor, t: int, out_resolution: int, generator: torch.Generator | None
-    ) -> Tensor:
+    def residual(self, like: Tensor, t: int, out_resolution: int, generator: Generators) -> Tensor:
         """A draw of the clean image less its expectation given the state at ``t``.
 
         Of the shape of ``like``, independent of any state: a pair of clean image and state is drawn

@@ -73,7 +73,7 @@ def guided_denoiser(
             times = torch.full((len(chunk),), time, device=device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 sample = unet(chunk, times, out_resolution, part).sample
-            parts.append(sample[:n].float())
+            parts.append(sample[:n].to(x.dtype))
         return torch.cat(parts)
 
     def denoise(x: Tensor, t: int, out_resolution: int) -> Tensor:

@@ -27,7 +27,7 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalization whose statistics are float32 whatever the precision of its input.
+    """Group normalization whose statistics are float32 or more whatever the precision of its input.
 
     It also takes the first channels alone, whole groups of them, and then uses their weights only.
 
@@ -73,8 +73,10 @@ class GroupNorm(nn.GroupNorm):
             weight, bias = weight[:channels], bias[:channels]
         with full_precision(h.device):
             # The CPU's kernel reads a bfloat16 map and keeps its statistics in float32.
-            x = h if h.device.type == "cpu" else h.float()
-            x = F.group_norm(x, groups, weight.float(), bias.float(), self.eps).to(h.dtype)
+            precise = torch.promote_types(h.dtype, torch.float32)
+            x = h if h.device.type == "cpu" else h.to(precise)
+            x = F.group_norm(x, groups, weight.to(precise), bias.to(precise), self.eps)
+            x = x.to(h.dtype)
             if modulation is not None:
                 scale, shift = modulation.to(h.dtype)[:, :, None, None].chunk(2, dim=1)
                 x = (x * (1 + scale)).add_(shift)  # addcmul's gradient takes one pass more

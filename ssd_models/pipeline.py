@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,7 +31,9 @@ from .model_files import (
     SPECTRUM_FILE,
     model_directory,
 )
-from .samplers import Callback, Denoiser, SamplerState, trajectory
+from .pictures import pictures
+from .process import Generators
+from .samplers import Denoiser, SamplerState, trajectory
 from .scheduler import ScaleSpaceScheduler
 
 _CHAIN = 1024  # images whose states are held at once
@@ -44,6 +45,12 @@ class PipelineOutput(NamedTuple):
     images: Any  # list of PIL images; (N, R, R, C) uint8 array; or (N, C, R, R) tensor in [-1, 1]
 
 
+StepCallback = Callable[[Any, int, int, dict[str, Tensor]], Mapping[str, Tensor] | None]
+"""``callback(pipe, step_index, timestep, callback_kwargs)``, see `ScaleSpacePipeline.__call__`."""
+
+Labels = ClassLabels | Tensor | np.ndarray
+
+
 class SamplingOptions(TypedDict, total=False):
     """How `ScaleSpacePipeline` samples; every option has a default.
 
@@ -51,8 +58,11 @@ class SamplingOptions(TypedDict, total=False):
     ----------
     timesteps : sequence of int, optional
         The steps themselves, in place of a number.
-    class_labels : number, name, or a sequence of them, optional
-        Classes of the images, see `ssd_models.class_labels.class_indices`; by default none.
+    class_labels : number, name, or a sequence, array or tensor of them, optional
+        Classes of the images, taken in turn; negative numbers mean no class. By default none.
+    num_images_per_prompt : int
+        Images of each of ``batch_size``, side by side: so many of a class after another, 1 by
+        default.
     guidance_scale, guidance_interval
         See `ssd_models.guidance.guided_denoiser`; 1 and everywhere by default.
     max_batch : int
@@ -73,7 +83,8 @@ class SamplingOptions(TypedDict, total=False):
     """
 
     timesteps: Sequence[int] | None
-    class_labels: ClassLabels | Tensor | None
+    class_labels: Labels | None
+    num_images_per_prompt: int
     guidance_scale: float
     guidance_interval: tuple[float, float] | None
     max_batch: int
@@ -88,6 +99,7 @@ class SamplingOptions(TypedDict, total=False):
 _DEFAULTS: SamplingOptions = {
     "timesteps": None,
     "class_labels": None,
+    "num_images_per_prompt": 1,
     "guidance_scale": 1.0,
     "guidance_interval": None,
     "max_batch": 64,
@@ -205,14 +217,27 @@ class ScaleSpacePipeline:
             self.save_pretrained(folder)
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **options))
 
-    def to(self, device: torch.device | str) -> ScaleSpacePipeline:
-        """Move the network."""
-        self.unet.to(device)
+    def to(self, *where: Any, **options: Any) -> Self:
+        """Move the network to a device, a dtype or both, in the ways of `torch.nn.Module.to`.
+
+        States stay float32, whatever the network computes in.
+        """
+        self.unet.to(*where, **options)
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; images are made there."""
+        return next(self.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return next(self.unet.parameters()).dtype
 
     def denoiser(
         self,
-        class_labels: Tensor | None = None,
+        class_labels: Labels | None = None,
         bf16: bool = False,
         max_batch: int = 64,
         guidance_scale: float = 1.0,
@@ -220,12 +245,13 @@ class ScaleSpacePipeline:
     ) -> Denoiser:
         """Return the network as a function for `ssd_models.samplers` and `ssd_models.editing`.
 
-        Parameters are those of `ssd_models.guidance.guided_denoiser`.
+        Parameters are those of `ssd_models.guidance.guided_denoiser`; ``class_labels``, one an
+        image, may be names as well.
         """
         return guided_denoiser(
             self.unet,
             self.scheduler.schedule,
-            class_labels,
+            self.class_indices(class_labels),
             bf16,
             max_batch,
             guidance_scale,
@@ -235,31 +261,38 @@ class ScaleSpacePipeline:
     @torch.no_grad()
     def __call__(
         self,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         num_inference_steps: int | None = 50,
         eta: float = 0.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         *,
         output_type: str = "pil",
-        callback: Callback | None = None,
+        callback_on_step_end: StepCallback | None = None,
         **options: Unpack[SamplingOptions],
     ) -> PipelineOutput:
         """Generate images.
 
         Parameters
         ----------
-        batch_size : int
-            Number of images.
+        batch_size : int, optional
+            Number of images; by default one for each class label, else for each generator of a
+            sequence, else 1.
         num_inference_steps : int, optional
             Network calls, see `theory.spacing.select_steps`; None for all steps.
         eta : float
             0 deterministic, 1 ancestral.
-        generator : torch.Generator, optional
-            The same state gives the same images.
+        generator : torch.Generator or a sequence of them, optional
+            The same state gives the same images. Of a sequence, one for each image, each image
+            depends on its own alone, up to rounding.
         output_type : {"pil", "np", "pt"}
-            List of PIL images; uint8 (N, R, R, C); or float (N, C, R, R) in [-1, 1].
-        callback : callable, optional
-            Called after each step with a `ssd_models.samplers.SamplerState`.
+            List of PIL images (`ssd_models.pictures.pictures`: channels that are not 1 or 3 stand
+            side by side in grey); uint8 (N, R, R, C); or float (N, C, R, R) in [-1, 1].
+        callback_on_step_end : callable, optional
+            Called after each step as in diffusers, ``callback(pipe, step_index, timestep,
+            callback_kwargs)``: the step's place in the chain and the step itself; ``latents``, the
+            state that it led to, and ``pred_original_sample``, the clean prediction that led there.
+            It may return a dictionary whose ``latents`` replace the state. After the last step that
+            is the image. (`trajectory` shows the same from outside.)
         **options
             See `SamplingOptions`.
         """
@@ -267,20 +300,34 @@ class ScaleSpacePipeline:
             raise InputError(f"output_type {output_type!r}: choose from pil, np, pt")
         images = []
         states = self.trajectory(batch_size, num_inference_steps, eta, generator, **options)
+        index = 0
         for state in states:
-            if callback is not None:
-                callback(state)
+            if callback_on_step_end is not None:
+                self._call_back(callback_on_step_end, index, state)
+            index += 1
             if state.s is None:
                 images.append(state.x)
+                index = 0
         return self.as_output(torch.cat(images), output_type)
+
+    def _call_back(self, callback: StepCallback, index: int, state: SamplerState) -> None:
+        given = {"latents": state.x, "pred_original_sample": state.x0}
+        changed = (callback(self, index, state.t, given) or {}).get("latents", state.x)
+        if changed.shape != state.x.shape:
+            raise InputError(
+                f"callback_on_step_end: latents have shape {tuple(changed.shape)}, the state "
+                f"{tuple(state.x.shape)}"
+            )
+        if changed is not state.x:
+            state.x.copy_(changed)  # the chain goes on from this tensor
 
     @torch.no_grad()
     def trajectory(
         self,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         num_inference_steps: int | None = 50,
         eta: float = 0.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         **options: Unpack[SamplingOptions],
     ) -> Iterator[SamplerState]:
         """Generate images and show each step, as for an animation; parameters as of a call.
@@ -290,12 +337,20 @@ class ScaleSpacePipeline:
         if unknown := sorted(options.keys() - _DEFAULTS.keys()):
             raise TypeError(f"sampling has no options {unknown}; it has {sorted(_DEFAULTS)}")
         chosen: SamplingOptions = {**_DEFAULTS, **options}
-        if batch_size < 1 or chosen["max_batch"] < 1:
-            raise InputError("batch_size and max_batch: must be at least 1")
+        labels = _listed(chosen["class_labels"])
+        if batch_size is None:
+            given = generator if labels is None and isinstance(generator, Sequence) else labels
+            batch_size = len(given or [None])
+        copies = chosen["num_images_per_prompt"]
+        if min(batch_size, chosen["max_batch"], copies) < 1:
+            raise InputError("batch_size, num_images_per_prompt and max_batch: must be at least 1")
         if chosen["spectral_variance"] and self.spectrum is None:
             raise InputError("spectral_variance: needs the spectrum of the training data")
-        labels = self.class_indices(chosen["class_labels"], batch_size)
-        check_guidance(chosen["guidance_scale"], chosen["guidance_interval"], labels is not None)
+        classes = self.class_indices(labels, batch_size)
+        check_guidance(chosen["guidance_scale"], chosen["guidance_interval"], classes is not None)
+        if classes is not None:
+            classes = classes.repeat_interleave(copies)
+        batch_size *= copies
         order = chosen["order"]
         if order is None:
             special = chosen["spectral_variance"] or self.scheduler.schedule.blurs
@@ -312,36 +367,44 @@ class ScaleSpacePipeline:
         )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = denoiser = None
-        if self.spectrum is not None:
+        if self.spectrum is not None and len(set(process.image_size)) == 1:
             field = GaussianField(self.spectrum)
             if chosen["spectral_variance"]:
                 denoiser = GaussianDenoiser(self.spectrum, process)
-        device = next(self.unet.parameters()).device
         starts = range(0, batch_size, _CHAIN)
         total = len(starts) * len(steps)
         with tqdm(total=total, desc="sample", disable=not chosen["progress"], unit="call") as bar:
             for start in starts:
                 size = min(_CHAIN, batch_size - start)
+                own = (
+                    generator[start : start + size]
+                    if isinstance(generator, Sequence)
+                    else generator
+                )
                 x = self.scheduler.initial_state(
-                    size, self.unet.in_channels, generator, device, field
+                    size, self.unet.in_channels, own, self.device, field
                 )
                 stepper = self.scheduler.stepper(eta, denoiser)
                 denoise = self.denoiser(
-                    None if labels is None else labels[start : start + size],
+                    None if classes is None else classes[start : start + size],
                     chosen["bf16"],
                     chosen["max_batch"],
                     chosen["guidance_scale"],
                     chosen["guidance_interval"],
                 )
-                for state in trajectory(stepper, denoise, x, steps, generator):
+                for state in trajectory(stepper, denoise, x, steps, own):
                     bar.update()
                     yield state
 
-    def class_indices(self, labels: ClassLabels | Tensor | None, count: int) -> Tensor | None:
-        """Class of each of ``count`` images, (count,) int64, see `class_labels.class_indices`."""
-        if labels is None:
+    def class_indices(self, labels: Labels | None, count: int | None = None) -> Tensor | None:
+        """Class of each of ``count`` images, by default as many as labels, (count,) int64.
+
+        See `ssd_models.data.class_labels.class_indices`.
+        """
+        listed = _listed(labels)
+        if listed is None:
             return None
-        listed = labels.tolist() if isinstance(labels, Tensor) else labels
+        count = len(listed) if count is None else count
         return torch.tensor(class_indices(listed, count, self.unet.num_classes, self.class_names))
 
     @staticmethod
@@ -353,4 +416,14 @@ class ScaleSpacePipeline:
         array = to_uint8(images.permute(0, 2, 3, 1).cpu().numpy())
         if output_type == "np":
             return PipelineOutput(array)
-        return PipelineOutput([Image.fromarray(np.squeeze(image)) for image in array])
+        return PipelineOutput(pictures(array))
+
+
+def _listed(labels: Labels | None) -> list[Any] | None:
+    """Labels as a list of numbers and names, whatever they come in."""
+    if labels is None:
+        return None
+    listed = labels.tolist() if isinstance(labels, (Tensor, np.ndarray, np.generic)) else labels
+    if isinstance(listed, (int, str)):
+        return [listed]
+    return [each.tolist() if isinstance(each, (Tensor, np.generic)) else each for each in listed]

@@ -25,10 +25,16 @@ _ROUNDING = 1e-5  # relative: a user's own degradation knows its largest eigenva
 _KEPT = 128  # degradations; without blur there are only a few
 
 
-def standard_normal(
-    shape: Sequence[int], like: Tensor, generator: torch.Generator | None
-) -> Tensor:
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""One generator for all images, or one for each, whose noise then depends on its own alone."""
+
+
+def standard_normal(shape: Sequence[int], like: Tensor, generator: Generators) -> Tensor:
     """White noise with the dtype and device of ``like``, drawn where ``generator`` lives."""
+    if isinstance(generator, Sequence):
+        if len(generator) != shape[0]:
+            raise InputError(f"generator: {len(generator)} of them for {shape[0]} images")
+        return torch.cat([standard_normal((1, *shape[1:]), like, own) for own in generator])
     device = like.device if generator is None else generator.device
     noise = torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=device)
     return noise.to(like.device)
@@ -214,7 +220,7 @@ class ScaleSpaceProcess:
         x0: Tensor,
         t: int | Tensor,
         noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Tensor:
         """``x_t = a_t M_{1:t} x_0 + σ_t noise``.
 
@@ -257,7 +263,7 @@ class ScaleSpaceProcess:
         clean: Tensor,
         t: int | Tensor,
         noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Tensor:
         """`add_noise` of images that are degraded to their steps already: ``a_t x + σ_t ε``.
 
@@ -324,7 +330,7 @@ class ScaleSpaceProcess:
         t: int,
         s: int,
         eta: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         noise: Tensor | None = None,
     ) -> Tensor:
         """Draw ``x_s`` given ``x_t`` and the (predicted) clean image.

@@ -22,7 +22,7 @@ from theory.oracle import check_sampler, resolve_changes, visited_steps
 from theory.propagation import half_step_ratio
 from theory.schedules import ResolutionSchedule
 
-from .process import ScaleSpaceProcess
+from .process import Generators, ScaleSpaceProcess
 
 Denoiser = Callable[[Tensor, int, int], Tensor]
 Constraint = Callable[[Tensor, int], Tensor]
@@ -32,9 +32,7 @@ Constraint = Callable[[Tensor, int], Tensor]
 class ResidualSampler(Protocol):
     """Draws what clean predictions leave open; `ssd_models.gaussian.GaussianDenoiser` is one."""
 
-    def residual(
-        self, like: Tensor, t: int, out_resolution: int, generator: torch.Generator | None
-    ) -> Tensor:
+    def residual(self, like: Tensor, t: int, out_resolution: int, generator: Generators) -> Tensor:
         """A draw of the clean image less its expectation given the state at ``t``."""
         ...
 
@@ -57,7 +55,7 @@ def sample_eta(
     x: Tensor,
     steps: Sequence[int] | None = None,
     *,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     callback: Callback | None = None,
     changes: str | None = None,
     constraint: Constraint | None = None,
@@ -75,7 +73,8 @@ def sample_eta(
         State at the first, noisiest step.
     steps : sequence of int, optional
         Steps to visit, exactly these; all by default. One call of ``denoise`` each.
-    generator : torch.Generator, optional
+    generator : torch.Generator or a sequence of them, optional
+        One for all images, or one for each.
     callback : callable, optional
         Called with a `SamplerState` after each step.
     changes : {"network", "free", "corrected"}, optional
@@ -123,7 +122,7 @@ def sample_dpmpp_2m(
     x: Tensor,
     steps: Sequence[int] | None = None,
     *,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     callback: Callback | None = None,
     changes: str | None = None,
     constraint: Constraint | None = None,
@@ -218,7 +217,7 @@ class ReverseStepper:
         x_t: Tensor,
         t: int,
         s: int | None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Tensor:
         """State at ``s``, or for None the result, given the clean prediction from ``x_t``."""
         resolution = self.out_resolution(t, s)
@@ -278,7 +277,7 @@ def trajectory(
     denoise: Denoiser,
     x: Tensor,
     steps: Sequence[int],
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
 ) -> Iterator[SamplerState]:
     """Take the steps one after another and show each, as for an animation.
 
@@ -340,7 +339,7 @@ def _run(
     denoise: Denoiser,
     x: Tensor,
     steps: Sequence[int] | None,
-    generator: torch.Generator | None,
+    generator: Generators,
     callback: Callback | None,
 ) -> Tensor:
     visited = check_steps(stepper.process.schedule, steps, stepper.changes)

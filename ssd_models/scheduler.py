@@ -17,7 +17,7 @@ from theory.spacing import select_steps
 from theory.spectrum import Spectrum
 
 from .gaussian import GaussianField
-from .process import ScaleSpaceProcess, standard_normal
+from .process import Generators, ScaleSpaceProcess, standard_normal
 from .samplers import ResidualSampler, ReverseStepper, check_steps
 
 
@@ -111,7 +111,7 @@ class ScaleSpaceScheduler:
         self,
         batch_size: int,
         channels: int,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         device: torch.device | str = "cpu",
         field: GaussianField | None = None,
     ) -> Tensor:
@@ -136,7 +136,7 @@ class ScaleSpaceScheduler:
         t: int | Tensor,
         x_t: Tensor,
         eta: float = 0.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Tensor:
         """Go from ``x_t`` to the next chosen step, given the predicted clean image there.
 

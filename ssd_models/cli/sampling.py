@@ -47,7 +47,8 @@ class SampleCommand:
     seed: int = 0
     """The same seed gives the same images."""
     output: Output = "samples.png"
-    """A .png (grid), an .npz (uint8 array `images`), or a new folder of PNG files."""
+    """A .png (grid), an .npz (uint8 array `images`), or a new folder of PNG files. Other channels
+    than grey or RGB stand side by side in a grid; a folder cannot hold them."""
     batch: int = 64
     """Images that run through the network at once."""
     bf16: bool = False
@@ -84,6 +85,11 @@ class SampleCommand:
         from ..pipeline import ScaleSpacePipeline
 
         pipeline = ScaleSpacePipeline.from_pretrained(self.run_directory)
+        if not suffix and (channels := pipeline.unet.in_channels) not in (1, 3):
+            raise InputError(
+                f"{self.output}: PNG files of {channels} channels would be read as transparent or "
+                "not at all; name an .npz"
+            )
         device = "cuda" if torch.cuda.is_available() else "cpu"
         frames: list[Any] = []
         chain = pipeline.to(device).trajectory(
@@ -125,11 +131,10 @@ class SampleCommand:
 
 def _write_images(images: Any, place: Path, suffix: str) -> None:
     import numpy as np
-    from PIL import Image
 
     from theory.files import atomic_path
 
-    from ..pictures import save_grid
+    from ..pictures import pictures, save_grid
 
     if suffix == ".npz":
         with atomic_path(place) as temporary:
@@ -137,6 +142,5 @@ def _write_images(images: Any, place: Path, suffix: str) -> None:
     elif suffix == ".png":
         save_grid(images, place)
     else:
-        for i, image in enumerate(images):
-            picture = image.squeeze(-1) if image.shape[-1] == 1 else image
-            Image.fromarray(picture).save(place / f"{i:06d}.png")
+        for i, picture in enumerate(pictures(images)):
+            picture.save(place / f"{i:06d}.png")

@@ -352,3 +352,21 @@ def test_models_of_grey_images_are_sampled(here):
         main(["sample", "-n", "2", "--steps", "4", "--animation", "grey.webp", "-o", output])
     assert Image.open("grey/000001.png").size == (16, 16)
     assert Image.open("grey.webp").size == (2 * 128 + 2, 128)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_of_other_channels_are_sampled(channels, here, capsys, random_unet):
+    from ssd_models.pipeline import ScaleSpacePipeline
+
+    schedule = ResolutionSchedule.from_noise(np.repeat([16, 8], 50), NoiseSchedule.linear(100))
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05, in_channels=channels), schedule)
+    pipeline.save_pretrained("run")
+    command = ["sample", "-n", "2", "--steps", "4"]
+    main([*command, "--animation", "other.gif", "-o", "other.npz"])
+    assert np.load("other.npz")["images"].shape == (2, 16, 16, channels)
+    assert Image.open("other.gif").size == (2 * channels * 128 + 2, 128)
+    main([*command, "-o", "other.png"])
+    assert Image.open("other.png").size == (2 * channels * 16 + 2, 16)
+    said = command_refusal([*command, "-o", "other"], capsys)
+    assert f"other: PNG files of {channels} channels" in said
+    assert not Path("other").exists()

@@ -71,6 +71,41 @@ def test_images_take_classes_in_turn_by_name_or_number(pipeline):
     assert (draw(class_labels=[1, 2]) != by_name).any()
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["cat", 2],
+        (np.int64(0), np.uint8(2)),
+        np.array([0, 2]),
+        np.array(["cat", "2"]),
+        torch.tensor([0, 2], dtype=torch.int32),
+        [torch.tensor(0), torch.tensor(2)],
+    ],
+    ids=["mixed", "numpy numbers", "array", "array of names", "tensor", "list of tensors"],
+)
+def test_labels_come_in_any_form(labels, pipeline):
+    assert pipeline.class_indices(labels).tolist() == [0, 2]
+    assert pipeline.class_indices(labels[1], 2).tolist() == [2, 2]
+    generator = torch.Generator().manual_seed(0)
+    assert len(pipeline(class_labels=labels, generator=generator).images) == 2
+    x = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = pipeline.denoiser(torch.tensor([0, 2]))(x, 150, 8)
+        torch.testing.assert_close(pipeline.denoiser(labels)(x, 150, 8), expected)
+
+
+def test_several_images_of_a_class_stand_together(pipeline):
+    def draw(seeds, **options):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return pipeline(None, 6, generator=generators, output_type="pt", **options).images
+
+    images = draw([0, 1, 0, 1], class_labels=["dog", "bird"], num_images_per_prompt=2)
+    expected = [draw([0, 1], class_labels=[name, name]) for name in ("dog", "bird")]
+    torch.testing.assert_close(images, torch.cat(expected), rtol=0, atol=1e-3)
+    assert (expected[0] - expected[1]).abs().max() > 1e-2
+    assert len(pipeline(3, 6, class_labels="cat", num_images_per_prompt=2).images) == 6
+
+
 def test_names_of_classes_stay_with_the_model(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "classes.json").read_text()) == list(NAMES)
@@ -90,6 +125,9 @@ def test_names_of_classes_stay_with_the_model(pipeline, tmp_path):
         ({"class_labels": []}, "choose from"),
         ({"class_labels": "--1"}, "choose from"),
         ({"class_labels": [0, 1, 2]}, "3 for 2 images"),
+        ({"class_labels": torch.tensor([0.5])}, "choose from"),
+        ({"class_labels": np.array([[0, 1]])}, "choose from"),
+        ({"num_images_per_prompt": 0}, "num_images_per_prompt and max_batch: must be at least 1"),
         ({"guidance_scale": 2.0}, "needs class labels"),
         ({"class_labels": 0, "guidance_scale": -1.0}, "at least 0"),
         ({"class_labels": 0, "guidance_scale": float("nan")}, "at least 0"),

@@ -55,12 +55,126 @@ def test_the_end_is_the_clean_prediction_and_states_grow(random_unet):
         8,
         generator=torch.Generator().manual_seed(0),
         output_type="pt",
-        callback=seen.append,
+        callback_on_step_end=lambda *given: seen.append(given),
     ).images
-    torch.testing.assert_close(images, seen[-1].x0.clamp(-1, 1))
-    sizes = [state.x.shape[-1] for state in seen]
+    pipes, indices, steps, tensors = zip(*seen, strict=True)
+    assert set(pipes) == {pipeline}
+    assert indices == tuple(range(len(seen)))
+    assert list(steps) == pipeline.scheduler.timesteps.tolist()
+    torch.testing.assert_close(images, tensors[-1]["pred_original_sample"].clamp(-1, 1))
+    sizes = [each["latents"].shape[-1] for each in tensors]
     assert sizes == sorted(sizes)
     assert set(sizes) == {4, 8, 16}
+
+
+@pytest.mark.parametrize("options", [{}, {"eta": 1.0}, {"changes": "free"}])
+def test_a_callback_changes_the_state(options, random_unet):
+    pipeline = ScaleSpacePipeline(random_unet(), SCHEDULE, spectrum())
+
+    def draw(callback):
+        generator = torch.Generator().manual_seed(0)
+        return pipeline(
+            2, 8, generator=generator, output_type="pt", callback_on_step_end=callback, **options
+        ).images
+
+    def emptied(pipe, index, t, given):
+        return {"latents": torch.zeros_like(given["latents"])} if t else None
+
+    def ended(pipe, index, t, given):
+        return {} if t else {"latents": torch.full_like(given["latents"], 0.25)}
+
+    images = draw(emptied)
+    with torch.no_grad():
+        expected = pipeline.denoiser()(torch.zeros(2, 3, 16, 16), 0, 16).clamp(-1, 1)
+    torch.testing.assert_close(images, expected)
+    assert (draw(lambda *_: None) - expected).abs().max() > 1e-2
+    assert (draw(ended) == 0.25).all()
+    with pytest.raises(InputError, match=r"latents have shape \(2, 3\)"):
+        draw(lambda *_: {"latents": torch.zeros(2, 3)})
+
+
+@pytest.mark.parametrize("options", [{}, {"eta": 1.0, "spectral_variance": True}])
+@pytest.mark.parametrize("with_spectrum", [True, False])
+def test_an_image_depends_on_its_own_generator(options, with_spectrum, random_unet):
+    if "spectral_variance" in options and not with_spectrum:
+        return
+    pipeline = ScaleSpacePipeline(random_unet(), SCHEDULE, spectrum() if with_spectrum else None)
+
+    def draw(*seeds):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return pipeline(generator=generators, output_type="pt", **options).images
+
+    images = draw(3, 1, 4)
+    assert images.shape == (3, 3, 16, 16)
+    assert (images[0] - images[1]).abs().max() > 1e-2
+    close = {"rtol": 0, "atol": 1e-3}
+    torch.testing.assert_close(draw(2, 4), torch.cat([draw(2), images[2:]]), **close)
+    one = torch.Generator().manual_seed(1)
+    torch.testing.assert_close(
+        pipeline(generator=one, output_type="pt", **options).images, images[1:2], **close
+    )
+    with pytest.raises(InputError, match="generator: 2 of them for 3 images"):
+        pipeline(3, 8, generator=[one, one])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_pipeline_moves_and_says_where_it_is(dtype, random_unet):
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE)
+
+    def draw():
+        generator = torch.Generator().manual_seed(0)
+        return pipeline(2, 8, generator=generator, output_type="pt").images
+
+    expected = draw()
+    assert (pipeline.device, pipeline.dtype) == (torch.device("cpu"), torch.float32)
+    assert pipeline.to("cpu", dtype) is pipeline
+    assert pipeline.dtype == dtype
+    images = draw()
+    assert images.dtype == torch.float32
+    images -= expected  # an ordinary tensor, that may be written to
+    assert images.abs().max() < 0.1
+    assert pipeline.to(torch.float32).to(device="cpu").dtype == torch.float32
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("image_size", [None, (16, 24)])
+def test_images_have_any_number_of_channels(channels, image_size, random_unet):
+    scheduler = ScaleSpaceScheduler(SCHEDULE, image_size)
+    unet = random_unet(std=0.05, in_channels=channels)
+    pipeline = ScaleSpacePipeline(unet, scheduler, spectrum(channels))
+    height, width = image_size or (16, 16)
+    found = {
+        kind: pipeline(2, 6, generator=torch.Generator().manual_seed(0), output_type=kind).images
+        for kind in ("pt", "np", "pil")
+    }
+    assert found["pt"].shape == (2, channels, height, width)
+    assert found["np"].shape == (2, height, width, channels)
+    np.testing.assert_allclose(
+        found["np"].transpose(0, 3, 1, 2) / 127.5 - 1, found["pt"], rtol=0, atol=1 / 127
+    )
+    for picture, image in zip(found["pil"], found["np"], strict=True):
+        assert picture.mode == ("RGB" if channels == 3 else "L")
+        shown = image if channels == 3 else np.hstack(list(image.transpose(2, 0, 1)))
+        np.testing.assert_array_equal(np.asarray(picture), shown)
+
+
+def test_a_compiled_network_samples_the_same(random_unet):
+    small = {"channel_mult": (1, 1), "attention_resolutions": ()}
+    plan = derive_schedule(
+        Spectrum.power_law(16, 2.2), NoiseSchedule.linear(50), levels=(16, 8), tolerance=0.3
+    )
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05, **small), plan)
+
+    def draw(count):
+        generator = torch.Generator().manual_seed(0)
+        return pipeline(count, 6, generator=generator, output_type="pt", max_batch=2).images
+
+    expected = draw(2), draw(3)
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        pipeline.unet = torch.compile(pipeline.unet, backend="eager", fullgraph=True)
+        torch.testing.assert_close((draw(2), draw(3)), expected)
+    assert pipeline.dtype == torch.float32
 
 
 def spectrum(channels=3):
