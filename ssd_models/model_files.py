@@ -15,6 +15,7 @@ NETWORK_FILES = ("config.json", "model.safetensors")
 SCHEDULE_FILE = "schedule.json"
 SPECTRUM_FILE = "spectrum.npz"
 CLASSES_FILE = "classes.json"
+CARD_FILE = "README.md"
 CONFIG_FILE = "config.yaml"  # of a run
 MODEL_FOLDER = "model"  # in a run
 _OF_A_MODEL = [*NETWORK_FILES, SCHEDULE_FILE, SPECTRUM_FILE, CLASSES_FILE]

@@ -20,11 +20,14 @@ from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
 from .data.class_labels import ClassLabels, class_indices, read_class_names
+from .data.forms import HUB_PREFIX
 from .data.opening import to_uint8
 from .flexi_unet import FlexiUNet
 from .gaussian import GaussianDenoiser, GaussianField
 from .guidance import check_guidance, guided_denoiser
+from .model_card import model_card
 from .model_files import (
+    CARD_FILE,
     CLASSES_FILE,
     NETWORK_FILES,
     SCHEDULE_FILE,
@@ -194,27 +197,41 @@ class ScaleSpacePipeline:
             read_class_names(names) if names.is_file() else None,
         )
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str], repo_id: str = "OWNER/NAME") -> None:
         """Write config.json, model.safetensors, schedule.json and, if known, the other two.
 
-        Those are ``spectrum.npz`` and ``classes.json`` (a list of the names of classes).
+        Those are ``spectrum.npz`` and ``classes.json`` (a list of the names of classes). Where
+        there is no ``README.md`` a card is written (`ssd_models.model_card`), which names the model
+        by ``repo_id``. An ``image_size`` that is no square is not kept.
         """
-        self.unet.save_pretrained(Path(folder))
-        self.scheduler.save(Path(folder) / SCHEDULE_FILE)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        schedule, names = self.scheduler.schedule, self.class_names
+        if not (folder / CARD_FILE).exists():
+            card = model_card(self.unet, schedule, self.spectrum, names, f"{HUB_PREFIX}{repo_id}")
+            with atomic_path(folder / CARD_FILE) as temporary:
+                temporary.write_text(card, encoding="utf-8")
+        self.unet.save_pretrained(folder)
+        schedule.save(folder / SCHEDULE_FILE)
         if self.spectrum is not None:
-            self.spectrum.save(Path(folder) / SPECTRUM_FILE)
-        if self.class_names is not None:
-            with atomic_path(Path(folder) / CLASSES_FILE) as temporary:
-                temporary.write_text(json.dumps(self.class_names, ensure_ascii=False, indent=1))
+            self.spectrum.save(folder / SPECTRUM_FILE)
+        if names is not None:
+            with atomic_path(folder / CLASSES_FILE) as temporary:
+                text = json.dumps(names, ensure_ascii=False, indent=1)
+                temporary.write_text(text, encoding="utf-8")
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model directory to the Hugging Face hub; returns the commit's address."""
+        """Upload the model directory, with its card, to ``OWNER/NAME`` of the Hugging Face hub.
+
+        Returns the commit's address.
+        """
         from huggingface_hub import HfApi
 
+        repo_id = repo_id.removeprefix(HUB_PREFIX)
         api = HfApi(token=options.pop("token", None))
         api.create_repo(repo_id, private=options.pop("private", None), exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
+            self.save_pretrained(folder, repo_id)
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **options))
 
     def to(self, *where: Any, **options: Any) -> Self:

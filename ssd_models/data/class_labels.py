@@ -140,7 +140,7 @@ def class_indices(
 def read_class_names(path: Path) -> list[str]:
     """Read a JSON list of the names of classes; what is something else is refused."""
     try:
-        names = parse_json(path.read_text())
+        names = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is no list of class names ({error})") from None
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):

@@ -9,7 +9,11 @@ from ssd_models.model_files import SCHEDULE_FILE, model_directory
 from theory import NoiseSchedule, Spectrum, derive_schedule
 
 SCHEDULE = derive_schedule(
-    Spectrum.power_law(16, 2.2), NoiseSchedule.linear(50), levels=(16, 8, 4), tolerance=0.3
+    Spectrum.power_law(16, 2.2),
+    NoiseSchedule.linear(50),
+    levels=(16, 8, 4),
+    tolerance=0.3,
+    criterion="snr",
 )
 
 

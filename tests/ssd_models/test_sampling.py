@@ -161,7 +161,11 @@ def test_images_have_any_number_of_channels(channels, image_size, random_unet):
 def test_a_compiled_network_samples_the_same(random_unet):
     small = {"channel_mult": (1, 1), "attention_resolutions": ()}
     plan = derive_schedule(
-        Spectrum.power_law(16, 2.2), NoiseSchedule.linear(50), levels=(16, 8), tolerance=0.3
+        Spectrum.power_law(16, 2.2),
+        NoiseSchedule.linear(50),
+        levels=(16, 8),
+        tolerance=0.3,
+        criterion="snr",
     )
     pipeline = ScaleSpacePipeline(random_unet(std=0.05, **small), plan)
 
