@@ -51,7 +51,7 @@ def vary(
     -------
     (N, C, H, W) tensor
     """
-    chosen = _steps_from(process, t, steps, options.get("changes", "network"))
+    chosen = _steps_from(process, t, steps, options.get("changes"))
     x = process.add_noise(images, t, generator=generator)
     return sample(denoise, process, x, chosen, generator=generator, **options)
 
@@ -94,7 +94,7 @@ def super_resolve(
     t = first if t is None else t
     if process.resolution(t) != level:
         raise InputError(f"step {t}: has {process.resolution(t)} pixels, the small images {level}")
-    chosen = _steps_from(process, t, steps, options.get("changes", "network"))
+    chosen = _steps_from(process, t, steps, options.get("changes"))
     clean = process.from_target(small, t)
     x = process.noisy(clean, t, generator=generator)
 
@@ -157,7 +157,7 @@ def inpaint(
         )
     last = process.schedule.num_steps - 1
     first = last if isinstance(steps, int) else max(int(t) for t in steps)
-    chosen = _steps_from(process, first, steps, options.get("changes", "network"))
+    chosen = _steps_from(process, first, steps, options.get("changes"))
     images = torch.where(known, images, 0.0)
     uneven = 0.5 + torch.rand(
         (1, 1, height, width), generator=torch.Generator().manual_seed(0), dtype=images.dtype
@@ -199,7 +199,7 @@ def _level_of(process: ScaleSpaceProcess, small: Tensor) -> int:
 
 
 def _steps_from(
-    process: ScaleSpaceProcess, t: int, steps: int | Sequence[int], changes: str
+    process: ScaleSpaceProcess, t: int, steps: int | Sequence[int], changes: str | None
 ) -> list[int]:
     """Steps from ``t`` down: those given, or the part of a whole chain of so many."""
     process.resolution(t)  # refuses a step that is none

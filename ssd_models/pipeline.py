@@ -36,8 +36,9 @@ from .model_files import (
 )
 from .pictures import pictures
 from .process import Generators
-from .samplers import Denoiser, SamplerState, trajectory
+from .samplers import SAMPLERS, Denoiser, SamplerState, trajectory
 from .scheduler import ScaleSpaceScheduler
+from .whitened import takes_whitened, whitened_trajectory
 
 _CHAIN = 1024  # images whose states are held at once
 
@@ -76,11 +77,12 @@ class SamplingOptions(TypedDict, total=False):
         Show a progress bar.
     spacing : {"logsnr", "uniform", "edm", "planned"}
         Of a number of steps; "planned" needs the pipeline's spectrum.
-    changes : {"network", "free"}
-        See `ssd_models.samplers.sample_eta`.
-    order : {1, 2}, optional
-        Of the solver. By default 2 (`ssd_models.samplers.sample_dpmpp_2m`) where ``eta`` is 0 and
-        nothing else asks for 1.
+    changes : {"network", "corrected", "free"}, optional
+        See `ssd_models.samplers.sample_eta`; by default what fits the schedule.
+    sampler : {"whitened", "dpmpp_2m", "eta"}, optional
+        See `ssd_models.whitened.sample_whitened`, `ssd_models.samplers.sample_dpmpp_2m` and
+        `ssd_models.samplers.sample_eta`. By default the first that is possible: whitened needs the
+        pipeline's spectrum, ``eta`` 0 and a schedule of operator `dct` (or without changes).
     spectral_variance : bool
         See `ssd_models.samplers.sample_eta`; needs the pipeline's spectrum.
     """
@@ -94,8 +96,8 @@ class SamplingOptions(TypedDict, total=False):
     bf16: bool
     progress: bool
     spacing: str
-    changes: str
-    order: int | None
+    changes: str | None
+    sampler: str | None
     spectral_variance: bool
 
 
@@ -109,8 +111,8 @@ _DEFAULTS: SamplingOptions = {
     "bf16": False,
     "progress": False,
     "spacing": "logsnr",
-    "changes": "network",
-    "order": None,
+    "changes": None,
+    "sampler": None,
     "spectral_variance": False,
 }
 
@@ -368,17 +370,14 @@ class ScaleSpacePipeline:
         if classes is not None:
             classes = classes.repeat_interleave(copies)
         batch_size *= copies
-        order = chosen["order"]
-        if order is None:
-            special = chosen["spectral_variance"] or self.scheduler.schedule.blurs
-            order = 2 if eta == 0 and not special else 1
+        sampler = self._sampler(chosen, eta)
         count = None if chosen["timesteps"] is not None else num_inference_steps
         self.scheduler.set_timesteps(
             count,
             chosen["timesteps"],
             chosen["spacing"],
             chosen["changes"],
-            order,
+            1 if sampler == "eta" else 2,
             self.spectrum,
             eta,
         )
@@ -401,7 +400,6 @@ class ScaleSpacePipeline:
                 x = self.scheduler.initial_state(
                     size, self.unet.in_channels, own, self.device, field
                 )
-                stepper = self.scheduler.stepper(eta, denoiser)
                 denoise = self.denoiser(
                     None if classes is None else classes[start : start + size],
                     chosen["bf16"],
@@ -409,9 +407,40 @@ class ScaleSpacePipeline:
                     chosen["guidance_scale"],
                     chosen["guidance_interval"],
                 )
-                for state in trajectory(stepper, denoise, x, steps, own):
+                if sampler == "whitened":
+                    assert self.spectrum is not None
+                    states = whitened_trajectory(
+                        denoise, process, x, steps, self.spectrum, own, chosen["changes"]
+                    )
+                else:
+                    stepper = self.scheduler.stepper(eta, denoiser)
+                    states = trajectory(stepper, denoise, x, steps, own)
+                for state in states:
                     bar.update()
                     yield state
+
+    def _sampler(self, options: SamplingOptions, eta: float) -> str:
+        """Name of the sampler that the options ask for, or the first that is possible."""
+        special = options["spectral_variance"] or self.scheduler.schedule.blurs
+        square = len(set(self.scheduler.process.image_size)) == 1
+        fits = (
+            self.spectrum is not None and square and takes_whitened(self.scheduler.schedule)
+        ) and not special
+        chosen = options["sampler"]
+        if chosen is None:
+            if eta > 0 or special:
+                return "eta"
+            return "whitened" if fits and options["spacing"] != "planned" else "dpmpp_2m"
+        if chosen not in (names := ("whitened", *SAMPLERS)):
+            raise InputError(f"sampler {chosen!r}: choose from {', '.join(names)}")
+        if chosen == "whitened" and not fits:
+            raise InputError(
+                "sampler 'whitened': needs the training data's spectrum, square images, a schedule "
+                "of operator 'dct' without blur, and no spectral variance"
+            )
+        if chosen != "eta" and eta != 0:
+            raise InputError(f"sampler {chosen!r}: is deterministic; give eta 0, or sampler 'eta'")
+        return chosen
 
     def class_indices(self, labels: Labels | None, count: int | None = None) -> Tensor | None:
         """Class of each of ``count`` images, by default as many as labels, (count,) int64.

@@ -141,8 +141,8 @@ def sample_dpmpp_2m(
     return _run(stepper, denoise, x, steps, generator, callback)
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {"eta": sample_eta, "dpmpp_2m": sample_dpmpp_2m}
-"""Every sampler by name."""
+SAMPLERS: dict[str, Callable[..., Tensor]] = {"dpmpp_2m": sample_dpmpp_2m, "eta": sample_eta}
+"""The samplers of this module by name; `ssd_models.whitened` has one more."""
 
 
 def check_steps(

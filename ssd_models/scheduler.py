@@ -54,7 +54,7 @@ class ScaleSpaceScheduler:
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
         spacing: str = "logsnr",
-        changes: str = "network",
+        changes: str | None = None,
         order: int = 1,
         spectrum: Spectrum | None = None,
         eta: float = 0.0,
@@ -69,7 +69,7 @@ class ScaleSpaceScheduler:
             The steps themselves, in place of a number; used exactly.
         spacing : {"logsnr", "uniform", "edm", "planned"}
             Of a number of steps.
-        changes : {"network", "free"}
+        changes : {"network", "corrected", "free"}, optional
             See `ssd_models.samplers.sample_eta`.
         order : {1, 2}
             Of the solver; 2 is `ssd_models.samplers.sample_dpmpp_2m`.
@@ -96,8 +96,8 @@ class ScaleSpaceScheduler:
 
     def stepper(self, eta: float = 0.0, variance: ResidualSampler | None = None) -> ReverseStepper:
         """Make a `ReverseStepper` for one chain, without history."""
-        changes = "free" if self._stepper.free else "network"
-        return ReverseStepper(self.process, eta, self._stepper.order, changes, variance)
+        old = self._stepper
+        return ReverseStepper(self.process, eta, old.order, old.changes, variance)
 
     def out_resolution(self, t: int) -> int:
         """Resolution at which the network predicts at ``t``: that of the next state."""

@@ -26,7 +26,7 @@ from theory.spectrum import Spectrum
 
 from .constants import Constants
 from .gaussian import GaussianField
-from .process import ScaleSpaceProcess, standard_normal
+from .process import Generators, ScaleSpaceProcess, standard_normal
 from .samplers import (
     Callback,
     Denoiser,
@@ -50,7 +50,7 @@ def sample_whitened(
     steps: Sequence[int] | None = None,
     *,
     spectrum: Spectrum,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     callback: Callback | None = None,
     changes: str | None = None,
 ) -> Tensor:
@@ -102,7 +102,7 @@ def whitened_trajectory(
     x: Tensor,
     steps: Sequence[int],
     spectrum: Spectrum,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     changes: str | None = None,
 ) -> Iterator[SamplerState]:
     """Take the steps of `sample_whitened` one after another and show each."""
@@ -148,7 +148,10 @@ def whitened_trajectory(
         if free or not crossed:  # else both sides of a change are one place: keep the first's
             earlier = (t, remainder)
         x = coordinates.to_state(w, s)
+        written = x._version
         yield SamplerState(t, s, x, x0)
+        if x._version != written:  # a callback changed the state
+            w = coordinates.from_state(x, s)
 
 
 class WhitenedCoordinates:
@@ -193,7 +196,7 @@ class WhitenedCoordinates:
         scale = float(self.schedule.sigma[t]) * np.sqrt(1 + self._rho(t))
         return self._synthesis(w * self._tensor(scale, w)) + self._mean(t, w)
 
-    def widened(self, w: Tensor, s: int, generator: torch.Generator | None) -> Tensor:
+    def widened(self, w: Tensor, s: int, generator: Generators) -> Tensor:
         """``w`` of the size of the state at ``s``: coefficients that it opens are white noise."""
         size, have = self.process.resolution(s), w.shape[-1]
         if size == have:

@@ -98,7 +98,7 @@ def measure_sampling(setting: SamplingSetting) -> Report:
             chain.eta,
             output_type="pt",
             timesteps=chain.steps,
-            order=chain.order,
+            sampler="eta" if chain.order == 1 else "dpmpp_2m",
             bf16=bf16,
             max_batch=setting.batch,
         )

@@ -48,12 +48,12 @@ class EvaluateCommand:
     """Network calls; None for all steps of the schedule."""
     eta: float = 0.0
     """0 deterministic, 1 ancestral."""
-    order: Literal[1, 2] | None = None
-    """Of the solver; by default 2 where eta is 0, else 1."""
+    sampler: Literal["whitened", "dpmpp_2m", "eta"] | None = None
+    """See `ssd sample`."""
     spacing: Literal["logsnr", "uniform", "edm", "planned"] = "logsnr"
     """Where the steps lie, see `ssd sample`."""
-    changes: Literal["network", "free"] = "network"
-    """At a change of resolution, call the network, or only lift the state and add noise."""
+    changes: Literal["network", "corrected", "free"] | None = None
+    """At a change of resolution, see `ssd sample`."""
     seed: int = 0
     """Of samples, of the choice of real images, and of patches and directions."""
     batch: int = 64
@@ -165,7 +165,7 @@ class EvaluateCommand:
             self.steps,
             self.eta,
             self.seed,
-            order=self.order,
+            sampler=self.sampler,
             spacing=self.spacing,
             changes=self.changes,
             bf16=self._bf16(),
@@ -176,7 +176,7 @@ class EvaluateCommand:
         return images, {
             "calls": len(pipeline.scheduler.timesteps),
             "eta": self.eta,
-            "order": self.order,
+            "sampler": self.sampler,
             "spacing": self.spacing,
             "changes": self.changes,
             "seed": self.seed,

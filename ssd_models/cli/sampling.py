@@ -30,12 +30,14 @@ class SampleCommand:
     """Network calls, 50 by default; those that changes need are always made."""
     eta: float = 0.0
     """0 deterministic, 1 ancestral."""
-    order: Literal[1, 2] | None = None
-    """Of the solver; by default 2 where eta is 0 and no spectral variance is drawn, else 1."""
+    sampler: Literal["whitened", "dpmpp_2m", "eta"] | None = None
+    """By default the first that the model and the other options allow: `whitened` solves the
+    Gaussian part exactly, `dpmpp_2m` is second order, `eta` first order."""
     spacing: Literal["logsnr", "uniform", "edm", "planned"] = "logsnr"
     """Where the steps lie; `planned`: where the oracle errs least, or as `derive --calls` says."""
-    changes: Literal["network", "free"] = "network"
-    """At a change of resolution, call the network, or only lift the state and add noise."""
+    changes: Literal["network", "corrected", "free"] | None = None
+    """At a change of resolution call the network across it, correct that by the next prediction, or
+    only lift the state and add noise; by default what fits the schedule."""
     spectral_variance: bool = False
     """Draw what predictions leave open, by the training data's spectrum; for few steps, eta 1."""
     classes: tuple[str, ...] = ()
@@ -102,7 +104,7 @@ class SampleCommand:
             progress=True,
             spacing=self.spacing,
             changes=self.changes,
-            order=self.order,
+            sampler=self.sampler,
             spectral_variance=self.spectral_variance,
             class_labels=self.classes or None,
             guidance_scale=self.guidance,

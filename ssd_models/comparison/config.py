@@ -44,6 +44,7 @@ class ComparisonConfig:
     operator: Literal["box", "dct", "bilinear", "lanczos"] = "dct"
     base: Literal["linear", "cosine", "spectrum"] = "linear"
     diffusion_steps: int = 1000
+    sampler: Literal["whitened", "dpmpp_2m"] | None = None  # by default the pipeline's choice
     seeds: tuple[int, ...] = (0,)
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`, for all arms
 

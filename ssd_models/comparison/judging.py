@@ -48,6 +48,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     schedule, spectrum = comparison.schedules[stage.arm], comparison.spectrum
     ancestral = calls >= schedule.num_steps
     eta, order = (1.0, 1) if ancestral else (0.0, 2)
+    sampler = None if ancestral else comparison.config.sampler
     steps = sampler_steps(schedule, calls)
     pipeline, bf16 = _load(comparison, stage)
     images = generate(
@@ -57,7 +58,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         eta,
         stage.seed,
         timesteps=steps,
-        order=order,
+        sampler=sampler,
         bf16=bf16,
         max_batch=256,
         progress=True,

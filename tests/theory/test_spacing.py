@@ -119,5 +119,7 @@ def test_attenuated_schedules_have_free_changes():
     assert mandatory_steps(fade) == {0, 199} | {t - 1 for t in fade.changes}
     assert mandatory_steps(fade) <= set(select_steps(fade, 12))
     for refused in (resolve_changes, mandatory_steps):
-        with pytest.raises(InputError, match="changes 'network': the schedule's states are attenuated"):
+        with pytest.raises(
+            InputError, match="changes 'network': the schedule's states are attenuated"
+        ):
             refused(fade, "network")
