@@ -419,6 +419,11 @@ class ScaleSpacePipeline:
                     bar.update()
                     yield state
 
+    @property
+    def default_sampler(self) -> str:
+        """Name of the sampler that a call with no options takes."""
+        return self._sampler(_DEFAULTS, 0.0)
+
     def _sampler(self, options: SamplingOptions, eta: float) -> str:
         """Name of the sampler that the options ask for, or the first that is possible."""
         special = options["spectral_variance"] or self.scheduler.schedule.blurs

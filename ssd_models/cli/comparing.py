@@ -27,6 +27,8 @@ class CompareCommand:
     data: Data
     output: Output = "runs/comparison"
     """Folder for runs, models, samples and results."""
+    arms: tuple[str, ...] = ()
+    """Train and judge these arms only; several processes may share a folder so."""
     max_minutes: float | None = None
     """Stop after that many minutes, with a checkpoint, and judge later."""
 
@@ -43,7 +45,7 @@ class CompareCommand:
 
         source = open_images(self.data, config.resolution)
         folder = Path(self.output)
-        comparison = Comparison(config, source, folder)
+        comparison = Comparison(config, source, folder, self.arms)
         for arm, schedule in comparison.schedules.items():
             changes = ", ".join(f"{t}: {a}->{b}" for t, (a, b) in schedule.changes.items())
             print(f"{arm}: {config.arms[arm].label}; changes at {changes or 'none'}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -49,6 +49,8 @@ class Comparison:
         Of the configured resolution.
     folder : Path
         New, or of the same comparison, which then goes on where it was stopped.
+    only : sequence of str, optional
+        Arms to train and judge, in place of all: processes may share the work in one folder.
 
     Raises
     ------
@@ -56,7 +58,16 @@ class Comparison:
         If the folder holds something else, or images cannot be used.
     """
 
-    def __init__(self, config: ComparisonConfig, source: ImageSource, folder: Path):
+    def __init__(
+        self,
+        config: ComparisonConfig,
+        source: ImageSource,
+        folder: Path,
+        only: Sequence[str] = (),
+    ):
+        if unknown := sorted(set(only) - set(config.arms)):
+            raise InputError(f"arms {unknown}: the comparison has {', '.join(config.arms)}")
+        self.only = tuple(only) or tuple(config.arms)
         self.config, self.folder, self.data = config, folder, source.name
         self._check_folder()
         self.images = source.random_access(progress=True)
@@ -70,17 +81,20 @@ class Comparison:
         """All stages in the order in which they are trained."""
         for step in self.config.milestones:
             for seed in self.config.seeds:
-                for arm in self.config.arms:
+                for arm in self.only:
                     yield Stage(arm, seed, step)
 
     def model(self, stage: Stage) -> Path:
-        """Model directory of a stage."""
-        return self.folder / "models" / stage.name
+        """Model directory of a stage; an arm may judge another arm's network."""
+        network = self.config.arms[stage.arm].network or stage.arm
+        return self.folder / "models" / replace(stage, arm=network).name
 
     def train(self, stage: Stage, max_minutes: float | None = None) -> str | None:
         """Train up to a stage, unless that is done; returns why it stopped before, or None."""
         if self.model(stage).is_dir():
             return None
+        if network := self.config.arms[stage.arm].network:
+            raise InputError(f"arm {stage.arm}: train the arm {network} first")
         run = self.folder / "runs" / f"{stage.arm}-seed{stage.seed}"
         trainer = Trainer(
             self.images,

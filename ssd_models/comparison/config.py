@@ -29,6 +29,9 @@ class Arm:
     criterion: str = "snr"
     tolerance: float | None = None  # the criterion's own
     smoothness: float = 2.0  # with "water-filling"
+    network: str | None = None  # judge the network of that arm, with this arm's sampler
+    sampler: Literal["whitened", "dpmpp_2m"] | None = None  # by default the comparison's
+    changes: Literal["network", "corrected", "free"] | None = None  # at changes of resolution
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`
 
 
@@ -47,6 +50,7 @@ class ComparisonConfig:
     sampler: Literal["whitened", "dpmpp_2m"] | None = None  # by default the pipeline's choice
     seeds: tuple[int, ...] = (0,)
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`, for all arms
+    errors: bool = True  # measure errors and information on held-out images, and time, as well
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ComparisonConfig:

@@ -12,7 +12,7 @@ import numpy as np
 
 from theory.files import atomic_path
 from theory.measured_information import MeasuredInformation
-from theory.oracle import oracle_report
+from theory.oracle import oracle_report, resolve_changes
 from theory.spectrum import Spectrum
 
 from ..generating import generate, own_device
@@ -34,8 +34,8 @@ SNRS = (1000, 100, 30, 10, 3, 1)  # of the steps at which networks of full resol
 def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[str, Any]:
     """Sample from a stage's network and measure the images, unless that is done.
 
-    Chains of all T steps are ancestral, as the paper's; shorter ones second order, steps even in
-    log-snr. The same seed everywhere.
+    Chains of all T steps are ancestral, as the paper's; shorter ones deterministic and of second
+    order, steps even in log-snr. The same seed everywhere.
 
     Returns
     -------
@@ -48,9 +48,11 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     schedule, spectrum = comparison.schedules[stage.arm], comparison.spectrum
     ancestral = calls >= schedule.num_steps
     eta, order = (1.0, 1) if ancestral else (0.0, 2)
-    sampler = None if ancestral else comparison.config.sampler
-    steps = sampler_steps(schedule, calls)
+    arm = comparison.config.arms[stage.arm]
     pipeline, bf16 = _load(comparison, stage)
+    chosen = arm.sampler or comparison.config.sampler or pipeline.default_sampler
+    sampler = "eta" if ancestral else chosen
+    steps = sampler_steps(schedule, calls)
     images = generate(
         pipeline,
         count,
@@ -59,6 +61,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         stage.seed,
         timesteps=steps,
         sampler=sampler,
+        changes=arm.changes,
         bf16=bf16,
         max_batch=256,
         progress=True,
@@ -67,9 +70,14 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     real = comparison.images[np.flatnonzero(~out)]
     result = {
         "calls": len(steps),
-        "sampler": "ancestral" if ancestral else "DPM-Solver++(2M), even in log-snr",
+        "sampler": {"eta": "ancestral", "dpmpp_2m": "DPM-Solver++(2M), even in log-snr"}.get(
+            sampler, f"{sampler}, even in log-snr"
+        ),
+        "changes": resolve_changes(schedule, arm.changes),
         **evaluate_images(images, real, real, comparison.images[np.flatnonzero(out)], stage.seed),
-        "oracle": _predicted(schedule, spectrum, steps, eta, order),
+        "oracle": _predicted(schedule, spectrum, steps, eta, order)
+        if sampler != "whitened" and arm.changes != "corrected"
+        else None,
     }
     grid = images[: _ROWS * _COLUMNS]
     save_grid(grid, samples_path(comparison, stage, calls), _COLUMNS)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,20 @@ def run_comparison(
         for number, (calls, count) in enumerate(config.calls.items()):
             if count and (number == 0 or stage.step == config.milestones[-1]):
                 judge(comparison, stage, calls, count)
-        if stage.step == config.milestones[-1]:
-            information(comparison, stage)
-        errors_at_changes(comparison, stage)
-        errors_at_full_resolution(comparison, stage)
+        if config.errors and config.arms[stage.arm].network is None:
+            if stage.step == config.milestones[-1]:
+                information(comparison, stage)
+            errors_at_changes(comparison, stage)
+            errors_at_full_resolution(comparison, stage)
         done += 1
         say(f"{stage.name}: judged")
         save_results(comparison)
-        if (stage.arm, stage.seed) == (list(config.arms)[-1], config.seeds[0]):
+        if (stage.arm, stage.seed) == (comparison.only[-1], config.seeds[0]):
             save_samples(comparison, stage)
     if done < len(list(comparison.stages())):
         return False
-    _seconds(comparison)
+    if config.errors:
+        _seconds(comparison)
     save_results(comparison)
     return True
 
@@ -87,16 +90,15 @@ def collect(comparison: Comparison) -> dict[str, Any]:
     """Content of ``results.json``; stages that are not yet judged are left out."""
     config, folder = comparison.config, comparison.folder / "judged"
     stages = []
-    for stage in comparison.stages():
+    for step, seed, arm in product(config.milestones, config.seeds, config.arms):
+        stage = Stage(arm, seed, step)
         files = {str(calls): folder / f"{stage.name}-calls{calls}.json" for calls in config.calls}
         judged = {calls: _read(path) for calls, path in files.items() if path.is_file()}
         if judged:
-            entry = {
-                **asdict(stage),
-                "judged": judged,
-                "changes": errors_at_changes(comparison, stage),
-                "full_resolution": errors_at_full_resolution(comparison, stage),
-            }
+            entry = {**asdict(stage), "judged": judged}
+            if config.errors and config.arms[arm].network is None:
+                entry["changes"] = errors_at_changes(comparison, stage)
+                entry["full_resolution"] = errors_at_full_resolution(comparison, stage)
             if (folder / f"{stage.name}-information.json").is_file():
                 entry["information"] = _information(comparison, stage)
             stages.append(entry)

@@ -129,7 +129,7 @@ class Batches:
         seed, config = self.config.seed, self.config
         path = self.paths.choose(np.random.default_rng([seed, step, _PATH]))
         total = self.size(path)
-        t = np.random.default_rng([seed, step, _STEPS]).choice(path.steps, total)
+        t = path.draw(np.random.default_rng([seed, step, _STEPS]), total)
         indices = self._sequence(images_seen, total)
         labels = None
         if self.classes is not None:

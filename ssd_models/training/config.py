@@ -6,7 +6,8 @@ import math
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -37,8 +38,8 @@ class TrainConfig:
     gradient_clip: float = 1.0  # largest gradient norm
     ema_decay: float = 0.9999  # reached as min(decay, (1 + n) / (10 + n))
     snr_clip: float = 5.0  # loss weight min(snr of the full resolution, clip)
-    change_fraction: float = 0.05  # share of batches at the steps that change resolution
-    level_shares: Literal["steps", "pixels"] = "steps"  # what sets how often a level is trained
+    change_fraction: float = 0.05  # share of batches at changes that need a network call
+    density: Literal["steps", "pixels", "mixed"] = "steps"  # how often each step is drawn
     reweight_paths: bool = True  # weigh changes and levels back to their share of the steps
     bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
     compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
@@ -64,7 +65,7 @@ class TrainConfig:
         for name in ("base_channels", "limit"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} {value}: must be positive")
-        choices = {"time_input": ("step", "logsnr"), "level_shares": ("steps", "pixels")}
+        choices = {"time_input": ("step", "logsnr"), "density": ("steps", "pixels", "mixed")}
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
                 raise InputError(f"{name} {value!r}: choose from {', '.join(allowed)}")
@@ -193,14 +194,15 @@ def check_fields(kind: type, content: Any, where: str, remedy: str) -> None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) in (UnionType, Union):
+        return any(_fits(value, one) for one in get_args(hint))
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if get_origin(hint) is tuple:
         return isinstance(value, list) and all(_fits(one, get_args(hint)[0]) for one in value)
     if get_origin(hint) is dict:
         return isinstance(value, dict)
-    allowed = get_args(hint) or (hint,)
-    allowed = (*allowed, int) if float in allowed else allowed
+    allowed = (float, int) if hint is float else (hint,)
     return isinstance(value, allowed) and not (isinstance(value, bool) and bool not in allowed)
 
 

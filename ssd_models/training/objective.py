@@ -14,6 +14,7 @@ from theory.schedules import ResolutionSchedule
 from ..embedding import TimeInput, time_values
 from ..process import ScaleSpaceProcess
 from .config import TrainConfig
+from .densities import step_density
 
 MOST_IMAGES = 16  # how many times more images a small path's batch holds, at most
 
@@ -24,7 +25,8 @@ class TrainingPath:
 
     r_in: int  # pixels to a side of the state x_t
     r_out: int  # of the prediction
-    steps: np.ndarray  # (n,) t, drawn with the same probability each
+    steps: np.ndarray  # (n,) t
+    chances: np.ndarray  # (n,) probability of each, given the path
     probability: float  # that a training step takes this path
     share: float  # of the schedule's steps that lie on it
     images: int  # times the batch size that its batches hold
@@ -33,6 +35,10 @@ class TrainingPath:
     def name(self) -> str:
         """As logs write it: ``32`` or ``32->64``."""
         return f"{self.r_in}" if self.r_in == self.r_out else f"{self.r_in}->{self.r_out}"
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Steps of a batch of ``count`` images, (count,)."""
+        return rng.choice(self.steps, count, p=self.chances)
 
 
 class PathSampler:
@@ -46,16 +52,13 @@ class PathSampler:
     constant_pixels : bool
         Batches of small paths hold more images, so that each has as many pixels as one at full
         resolution, up to 16 times the images. How often a path is taken stays.
-    level_shares : {"steps", "pixels"}
-        How the other training steps choose their level: in proportion to its number of diffusion
-        steps, so that each of these is as likely, or to that number times its pixels, which
-        trains full resolution more often.
+    density : str
+        How often each step that keeps its resolution is drawn, see `training.densities`.
 
     Notes
     -----
-    With `weight` the expected gradient is that of all T steps drawn alike, whatever the
-    probabilities and sizes of batches: a batch estimates its path's mean gradient without bias at
-    any size, and ``probability · weight`` is the path's share of the steps.
+    With `weight` each path has the weight that its share of the T steps has, whatever the
+    probabilities and sizes of batches; what a density prefers inside a path is not weighed back.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class PathSampler:
         schedule: ResolutionSchedule,
         change_fraction: float,
         constant_pixels: bool = False,
-        level_shares: str = "steps",
+        density: str = "steps",
     ):
         t = np.arange(schedule.num_steps)
         changes = np.flatnonzero(schedule.output_resolutions != schedule.resolutions)
@@ -72,13 +75,12 @@ class PathSampler:
         if not len(changes) or not len(kept):
             fraction = float(len(changes) > 0)
         resolutions, outputs = schedule.resolutions, schedule.output_resolutions
-        sizes = {r: kept[resolutions[kept] == r] for r in schedule.levels}
-        shares = {
-            r: len(steps) * (r**2 if level_shares == "pixels" else 1.0)
-            for r, steps in sizes.items()
-        }
-        total = sum(shares.values())
-        groups = [(sizes[r], (1 - fraction) * shares[r] / total) for r in sizes if shares[r]]
+        chances = step_density(schedule, density)
+        levels = [kept[resolutions[kept] == r] for r in schedule.levels]
+        total = chances[kept].sum()
+        groups = [
+            (steps, (1 - fraction) * chances[steps].sum() / total) for steps in levels if len(steps)
+        ]
         groups += [(np.array([change]), fraction / len(changes)) for change in changes]
         self.paths = []
         for steps, probability in groups:
@@ -89,6 +91,7 @@ class PathSampler:
                     r_in=r_in,
                     r_out=r_out,
                     steps=steps,
+                    chances=chances[steps] / chances[steps].sum(),
                     probability=probability,
                     share=len(steps) / len(t),
                     images=min(ratio, MOST_IMAGES) if constant_pixels else 1,
@@ -98,10 +101,10 @@ class PathSampler:
     @classmethod
     def of(cls, config: TrainConfig, schedule: ResolutionSchedule) -> PathSampler:
         """With a training run's options."""
-        return cls(schedule, config.change_fraction, config.constant_pixels, config.level_shares)
+        return cls(schedule, config.change_fraction, config.constant_pixels, config.density)
 
     def choose(self, rng: np.random.Generator) -> TrainingPath:
-        """Draw a path; steps on it are then ``rng.choice(path.steps, n)``."""
+        """Draw a path; `TrainingPath.draw` gives steps on it."""
         return self.paths[rng.choice(len(self.paths), p=[path.probability for path in self.paths])]
 
     @staticmethod

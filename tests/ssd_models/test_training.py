@@ -64,7 +64,7 @@ def test_paths_share_a_resolution_and_cover_all_steps():
 
 
 def test_shares_of_levels_can_follow_their_pixels():
-    sampler = PathSampler(SCHEDULE, 0.2, level_shares="pixels")
+    sampler = PathSampler(SCHEDULE, 0.2, density="pixels")
     paths = {path.name: path for path in sampler.paths}
     steps = {"16": 40, "8": 59}  # and the change between them
     pixels = {"16": 256, "8": 64}
@@ -76,8 +76,8 @@ def test_shares_of_levels_can_follow_their_pixels():
             steps[name] / 100
         )
     assert paths["8->16"].probability == pytest.approx(0.2)
-    with pytest.raises(InputError, match="level_shares 'area': choose from steps, pixels"):
-        TrainConfig(level_shares="area").check()
+    with pytest.raises(InputError, match="density 'area': choose from steps, pixels"):
+        TrainConfig(density="area").check()
 
 
 def test_loss_is_the_weighted_error_of_the_prediction():
