@@ -22,6 +22,8 @@ import numpy as np
 from .errors import InputError
 from .spectrum import Spectrum
 
+_ROUNDING = 1e-12  # relative: what amplitudes in a file leave of the ratio that they were made of
+
 
 @dataclass(frozen=True)
 class Attenuation:
@@ -102,10 +104,13 @@ class Attenuation:
         return self.envelope(rows[:, None] ** 2 + columns**2)
 
     def gain(self, snr: Any, envelope: Any) -> Any:
-        """``λ`` for snr of the full resolution and ``P_k``, which broadcast; numpy arrays."""
+        """``λ`` for snr of the full resolution and ``P_k``, which broadcast; numpy arrays.
+
+        Exactly zero up to the water level, to within rounding of 1e-12.
+        """
         with np.errstate(divide="ignore"):
-            drowned = self.tolerance / (np.asarray(snr) * envelope)
-        return np.maximum(1 - drowned, 0.0) ** (self.smoothness / 2)
+            above = 1 - self.tolerance / (np.asarray(snr) * envelope)
+        return np.where(above > _ROUNDING, above, 0.0) ** (self.smoothness / 2)
 
     def to_json(self) -> dict[str, Any]:
         """What a schedule's file keeps; `from_json` rebuilds exactly this object."""

@@ -12,28 +12,31 @@ from itertools import pairwise
 
 import numpy as np
 
+from .attenuation import Attenuation
 from .costs import chain_costs
 from .errors import InputError
 from .noise import NoiseSchedule
 from .posterior import reverse_gains
 from .schedules import ResolutionSchedule
-from .spectrum import Spectrum, check_power, shell_index
+from .spectrum import Spectrum, check_power, shell_index, squared_radius
 
 _UNITS = 4000  # cost is counted in whole units of 1/4000 of the full-resolution chain's
 _BINS = 48  # powers that stand for all coefficients of a band
 
 
 def binned_powers(
-    spectrum: Spectrum, levels: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Powers, shells and multiplicities that stand for a spectrum in sums over coefficients.
+    spectrum: Spectrum, levels: Sequence[int], attenuation: Attenuation | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Coefficients that stand for a spectrum in sums over all.
 
-    The coefficients of each band between levels are grouped by power, up to 48 groups.
+    The coefficients of each band between levels are grouped by power, in up to 48 groups; with an
+    attenuation those of similar power by envelope as well.
 
     Returns
     -------
-    power, shell, count : (K,) arrays, sorted by shell
-        Mean power of a group; a shell ``max(k1, k2)`` of its band; number of coefficients.
+    power, shell, count, squared_radius : (K,) arrays, sorted by shell
+        Mean power of a group; a shell ``max(k1, k2)`` of its band; number of coefficients; mean
+        ``k1² + k2²``.
 
     Raises
     ------
@@ -42,21 +45,30 @@ def binned_powers(
     """
     check_power(spectrum)
     shell = np.repeat(shell_index(spectrum.resolution).ravel(), spectrum.channels)
-    flat = spectrum.power.ravel()
+    flat, radius = spectrum.power.ravel(), squared_radius(spectrum)
     groups = []
     for low, high in pairwise([0, *sorted(levels)]):
-        own = flat[(shell >= low) & (shell < high) & (flat > 0)]
-        if not own.size:
+        own = (shell >= low) & (shell < high) & (flat > 0)
+        if not own.any():
             continue
-        logs = np.log(own)
-        width = (logs.max() - logs.min()) / _BINS or 1.0
-        group = np.minimum((logs - logs.min()) // width, _BINS - 1).astype(int)
-        count = np.bincount(group)
-        total = np.bincount(group, own)
-        used = count > 0
-        groups.append((total[used] / count[used], np.full(used.sum(), low), count[used]))
-    power, shells, counts = (np.concatenate(parts) for parts in zip(*groups, strict=True))
-    return power, shells, counts
+        group = _bins(flat[own], _BINS)
+        if attenuation is not None:  # the envelope falls with the radius, so bins are rings
+            group = group * (_BINS + 1) + _bins(attenuation.envelope(radius[own]), _BINS)
+        _, group, count = np.unique(group, return_inverse=True, return_counts=True)
+        means = [np.bincount(group, values[own]) / count for values in (flat, radius)]
+        groups.append((means[0], np.full(len(count), low), count, means[1]))
+    power, shells, counts, radii = (np.concatenate(parts) for parts in zip(*groups, strict=True))
+    return power, shells, counts, radii
+
+
+def _bins(values: np.ndarray, number: int) -> np.ndarray:
+    """Bin of each value, even in its logarithm, from 0 to ``number − 1``; ``number`` for zeros."""
+    bins, positive = np.full(values.shape, number), values > 0
+    logs = np.log(values[positive])
+    if logs.size:
+        width = (logs.max() - logs.min()) / number or 1.0
+        bins[positive] = np.minimum((logs - logs.min()) // width, number - 1)
+    return bins
 
 
 def opening_errors(
@@ -79,7 +91,7 @@ def opening_errors(
         Entry ``(b, t)``: of the band from ``levels[b + 1]`` to ``levels[b]`` when steps from ``t``
         on run below ``levels[b]``; ``t = T`` is a chain that has the band from its start.
     """
-    power, shell, count = binned_powers(spectrum, levels)
+    power, shell, count, _ = binned_powers(spectrum, levels)
     a, sigma = noise.alpha[:, None], noise.sigma[:, None]
     marginal = a**2 * power + sigma**2  # (T, K)
     wiener = a * power / marginal

@@ -20,7 +20,7 @@ from .noise import NoiseSchedule
 from .posterior import check_eta
 from .propagation import SOURCES, Chains, amplitude_error, propagate
 from .schedules import ResolutionSchedule
-from .spectrum import Spectrum, octave_power, shell_index
+from .spectrum import Spectrum, octave_power, shell_index, squared_radius
 
 CHANGES = ("network", "free", "corrected")
 """What happens at a change of resolution: a network call of its own, or none."""
@@ -106,14 +106,16 @@ def oracle_report(
         an option is out of range.
     """
     _check(schedule, spectrum, eta, start, order, spectral_variance)
-    free = resolve_changes(schedule, changes) == "free"
+    changes = resolve_changes(schedule, changes)
+    if spectral_variance and changes == "corrected":
+        raise InputError("changes 'corrected': have no spectral variance; give 'network' or 'free'")
     visited = visited_steps(schedule, steps)
     chains = Chains.of([schedule], [visited])
     data = spectrum.power
     flat, shell, place = _coefficients(spectrum)
-    frequency = _blur_frequency(spectrum)[place] if schedule.blurs else None
+    radius = squared_radius(spectrum)[place]
     delta = propagate(
-        chains, flat, shell, eta, start, order, spectral_variance, SOURCES, frequency, free
+        chains, flat, shell, eta, start, order, spectral_variance, SOURCES, radius, changes
     )[:, 0]
 
     total = delta.sum(axis=0)
@@ -142,9 +144,9 @@ def oracle_errors(
 ) -> np.ndarray:
     """Relative W2² of many schedules at once, as `oracle_report` gives it for one.
 
-    All chains are propagated together, at 64 powers in each band between the resolutions that
-    occur; the other coefficients are interpolated (relative difference to `oracle_report` below
-    1e-3).
+    All chains are propagated together; without blur and attenuation at 64 powers in each band
+    between the resolutions that occur, other coefficients being interpolated (relative difference
+    to `oracle_report` below 1e-3).
 
     Parameters
     ----------
@@ -153,7 +155,7 @@ def oracle_errors(
     steps : sequence of B sequences of int, optional
         Steps that each sampler visits; all by default.
     eta, start, order, spectral_variance, changes
-        As in `oracle_report`. Blurred states are not evaluated here.
+        As in `oracle_report`.
 
     Returns
     -------
@@ -163,13 +165,11 @@ def oracle_errors(
         return np.empty(0)
     for schedule in schedules:
         _check(schedule, spectrum, eta, start, order, spectral_variance)
-        if schedule.blurs:
-            raise InputError("oracle_errors: a schedule has blur; use oracle_report for it")
     chosen = steps if steps is not None else [None] * len(schedules)
     visited = [visited_steps(s, own) for s, own in zip(schedules, chosen, strict=True)]
     chains = Chains.of(schedules, visited)
-    free = np.array([[resolve_changes(schedule, changes) == "free"] for schedule in schedules])
-    return _errors(chains, spectrum, eta, start, order, spectral_variance, free)
+    kinds = [resolve_changes(schedule, changes) for schedule in schedules]
+    return _errors(chains, spectrum, eta, start, order, spectral_variance, kinds)
 
 
 def _errors(
@@ -179,10 +179,18 @@ def _errors(
     start: str,
     order: int,
     spectral_variance: bool,
-    free: np.ndarray,
+    changes: Sequence[str],
 ) -> np.ndarray:
-    """Relative W2² of each chain, from a few powers in each band between resolutions."""
-    power, shell, _ = _coefficients(spectrum)
+    """Relative W2² of each chain.
+
+    From a few powers in each band between resolutions, where the power says all.
+    """
+    power, shell, place = _coefficients(spectrum)
+    options = (eta, start, order, spectral_variance)
+    if not chains.by_power_alone:
+        radius = squared_radius(spectrum)[place]
+        delta = propagate(chains, power, shell, *options, squared_radius=radius, changes=changes)[0]
+        return amplitude_error(delta) ** 2 @ power / power.sum()
     edges = [0, *np.unique(chains.resolution).tolist(), spectrum.resolution]
     groups, nodes, shells = [], [], []
     for low, high in itertools.pairwise(edges):
@@ -197,11 +205,8 @@ def _errors(
         chains,
         np.concatenate(nodes),
         np.concatenate(shells),
-        eta,
-        start,
-        order,
-        spectral_variance,
-        free=free,
+        *options,
+        changes=changes,
     )[0]
     # Errors are interpolated as amplitudes, which the distance squares.
     amplitude = amplitude_error(delta)
@@ -224,12 +229,6 @@ def _coefficients(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray, np.ndarra
     kept = np.flatnonzero(power > 0)
     kept = kept[np.argsort(shell[kept], kind="stable")]
     return power[kept], shell[kept], kept
-
-
-def _blur_frequency(spectrum: Spectrum) -> np.ndarray:
-    """``(π/R)² (k1² + k2²)/2`` of each coefficient, (R · R · C,)."""
-    k = np.arange(spectrum.resolution) * np.pi / spectrum.resolution
-    return np.repeat(((k[:, None] ** 2 + k**2) / 2).ravel(), spectrum.channels)
 
 
 def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:

@@ -164,7 +164,7 @@ class _Planner:
         table = dict(chain_costs(self.levels)[1] if costs is None else costs)
         full = table[self.levels[0], self.levels[0]]
         self.table = {pair: value / full for pair, value in table.items()}
-        self.power, self.shell, self.count = binned_powers(spectrum, self.levels)
+        self.power, self.shell, self.count, _ = binned_powers(spectrum, self.levels)
         self.total = float(spectrum.power.sum())
         self.logsnr = np.log(noise.snr)
         self.candidates = self._candidate_steps()
@@ -344,12 +344,11 @@ class _Planner:
             resolution,
             np.sqrt(1 / (1 + noise)),
             np.sqrt(noise / (1 + noise)),
-            self.logsnr[steps],
+            self.noise.snr[steps],
             self.levels[0],
         )
-        delta = propagate(
-            chains, self.power, self.shell, 0.0, "marginal", self.order, False, free=self.free
-        )[0]
+        options = (0.0, "marginal", self.order, False)
+        delta = propagate(chains, self.power, self.shell, *options, changes=self.changes)[0]
         return amplitude_error(delta) ** 2 @ (self.count * self.power) / self.total
 
     def _plan(self, path: _Path) -> SamplingPlan:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from .attenuation import Attenuation
 from .posterior import reverse_gains
 from .schedules import ResolutionSchedule
 
@@ -29,9 +31,20 @@ class Chains:
     resolution: np.ndarray
     alpha: np.ndarray
     sigma: np.ndarray
-    logsnr: np.ndarray  # of the full resolution, continuous across matched changes
+    snr: np.ndarray  # of the full resolution, continuous across matched changes
     full: int
     blur: np.ndarray | None = None  # variance in squared full-resolution pixels; None: no blur
+    attenuations: tuple[Attenuation | None, ...] = ()  # of each chain; empty: no attenuation
+
+    @cached_property
+    def logsnr(self) -> np.ndarray:
+        """Log of the full resolution's signal-to-noise ratio, (n, B)."""
+        return np.log(self.snr)
+
+    @property
+    def by_power_alone(self) -> bool:
+        """Whether coefficients of equal power, in the same states, go the same way."""
+        return self.blur is None and not self.attenuations
 
     @classmethod
     def of(
@@ -54,10 +67,46 @@ class Chains:
             look_up("resolutions"),
             look_up("alpha"),
             look_up("sigma"),
-            np.log(look_up("base_snr")),
+            look_up("base_snr"),
             schedules[0].resolution,
             look_up("blur") if any(s.blurs for s in distinct) else None,
+            tuple(s.attenuation for s in schedules)
+            if any(s.attenuation is not None for s in distinct)
+            else (),
         )
+
+
+class _Transfer:
+    """Amplitude of each clean coefficient in each state of B chains."""
+
+    def __init__(self, chains: Chains, squared_radius: np.ndarray | None):
+        self._chains = chains
+        self._radius = np.empty(0) if squared_radius is None else squared_radius
+        if squared_radius is None and not chains.by_power_alone:
+            raise ValueError("blur and attenuation need the coefficients' radii")
+        distinct = {id(a): a for a in chains.attenuations if a is not None}
+        of_chain = np.array([id(a) for a in chains.attenuations])
+        self._attenuations = [
+            (a, np.flatnonzero(of_chain == key), a.envelope(self._radius))
+            for key, a in distinct.items()
+        ]
+
+    def __call__(self, i: int, n: int) -> np.ndarray:
+        """From the clean image to state ``i``, of the first ``n`` coefficients: (B, 1) or (B, n).
+
+        Without the state's amplitude ``a``.
+        """
+        chains = self._chains
+        factor: np.ndarray = chains.resolution[i][:, None] / chains.full
+        if chains.blur is not None:
+            decay = (np.pi / chains.full) ** 2 / 2 * self._radius[:n]
+            factor = factor * np.exp(-chains.blur[i][:, None] * decay)
+        if self._attenuations:
+            gain = np.ones((chains.resolution.shape[1], n))
+            for attenuation, rows, envelope in self._attenuations:
+                gain[rows] = attenuation.gain(chains.snr[i][rows, None], envelope[:n])
+            factor = factor * gain
+        return factor
 
 
 def propagate(
@@ -69,16 +118,14 @@ def propagate(
     order: int,
     spectral_variance: bool,
     sources: Sequence[str] = (),
-    frequency: np.ndarray | None = None,
-    free: bool | np.ndarray = False,
+    squared_radius: np.ndarray | None = None,
+    changes: str | Sequence[str] = "network",
 ) -> np.ndarray:
     """Relative error ``δ`` of the generated variances, split by ``sources`` if any are named.
 
     ``power`` (K,) is positive and sorted by ``shell`` (K,), the larger index of a coefficient.
-    ``frequency`` (K,), needed with blur: a blur of variance v scales by ``exp(−v · frequency)``.
-    ``free``, one or (B, 1): changes make no network call of their own, so that the prediction
-    before one is kept.
-    Returns (len(sources) or 1, B, K).
+    ``squared_radius`` (K,), ``k1² + k2²``, is needed with blur or attenuation. ``changes``: of all
+    chains, or of each. Returns (len(sources) or 1, B, K).
     """
     count = len(sources) or 1
     index = {name: i for i, name in enumerate(sources)} if sources else dict.fromkeys(SOURCES, 0)
@@ -89,31 +136,41 @@ def propagate(
     history = np.full((batch, len(power)), np.nan)
     history_logsnr = chains.logsnr[0]
     amplitude = np.empty(0)  # signed, of the one random number behind each coefficient (order 2)
+    transfers = _Transfer(chains, squared_radius)
+    kinds = np.array([changes] if isinstance(changes, str) else list(changes))[:, None]
+    free, corrects = kinds == "free", bool((kinds == "corrected").any())
+    uncorrected = np.zeros((batch, 0), bool)  # opened by the step before, by a corrected change
 
-    def state(i: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def state(i: int, transfer: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
         r, sigma = chains.resolution[i][:, None], chains.sigma[i][:, None]
-        scale = chains.alpha[i][:, None] * r / chains.full
-        if chains.blur is not None and frequency is not None:
-            scale = scale * np.exp(-chains.blur[i][:, None] * frequency[:n])
+        scale = chains.alpha[i][:, None] * transfer
         return r, scale, sigma, scale**2 * power[:n] + sigma**2
 
     n = active[0]
-    r, scale, sigma, marginal = state(0, n)
+    transfer = transfers(0, n)
+    r, scale, sigma, marginal = state(0, transfer, n)
     if start == "white":
         delta[index["start"], :, :n] = sigma**2 / marginal - 1
     for i in range(1, steps):
         m = active[i]
-        r_s, scale_s, sigma_s, marginal_s = state(i, m)
-        lift: np.ndarray = r / r_s
-        if chains.blur is not None and frequency is not None:
-            added = chains.blur[i - 1] - chains.blur[i]
-            lift = lift * np.exp(-added[:, None] * frequency[:n])
+        transfer_s = transfers(i, m)
+        r_s, scale_s, sigma_s, marginal_s = state(i, transfer_s, m)
+        changed = r_s != r
+        # Singular values of the degradation between the states; zero where the noisier has none.
+        before, after = np.broadcast_arrays(transfer, transfer_s[:, : transfer.shape[1]])
+        lift = np.divide(before, after, out=np.zeros(before.shape), where=before > 0)
         gain, noise = reverse_gains(
             (chains.alpha[i - 1][:, None], sigma), (chains.alpha[i][:, None], sigma_s), lift, eta
         )
         # x̂0 of the next state is scale_s times the clean coefficient's estimate, `wiener` x_t.
         wiener = scale * power[:n] / marginal
         inside = shell[:n] < r
+        pull = -scale  # of the state on its prediction
+        late = np.zeros((batch, n), bool)
+        if corrects:
+            moves = chains.snr[i] != chains.snr[i - 1]  # shorter chains have ended
+            late[:, : uncorrected.shape[1]] = uncorrected & ~changed & moves[:, None]
+            pull = np.where(late, -scale / 2, pull)  # half the prediction was added to the state
         if order == 2:
             if i == 1:
                 amplitude = np.sqrt(marginal * (1 + delta[:, :, :n].sum(axis=0)))
@@ -123,38 +180,44 @@ def propagate(
             slope = np.where(np.isfinite(before), estimate - before, 0.0)
             extrapolated = estimate + ratio[:, None] * slope
             new = scale_s[:, :n] * extrapolated + gain * (amplitude - scale * extrapolated)
+            if corrects:
+                new += gain * (pull + scale) * estimate
             with np.errstate(divide="ignore", invalid="ignore"):
                 growth = (new / amplitude) ** 2 * (marginal / marginal_s[:, :n])
             local = growth - 1
         else:
-            factor = scale_s[:, :n] * wiener + gain * (1 - scale * wiener)
+            factor = scale_s[:, :n] * wiener + gain * (1 + pull * wiener)
             growth = factor**2 * (marginal / marginal_s[:, :n])
             if spectral_variance:
                 local = np.maximum(growth - 1, 0.0)  # noise fills up to the marginal
             else:
                 local = growth - 1 + noise / marginal_s[:, :n]
-        changed = r_s != r
         for d in delta[:, :, :n]:
             d *= np.where(inside, growth, 0.0)
         if count == 1:
             delta[0, :, :n] += np.where(inside, local, 0.0)
         else:
-            delta[index["steps"], :, :n] += np.where(inside & ~changed, local, 0.0)
-            delta[index["changes"], :, :n] += np.where(inside & changed, local, 0.0)
+            of_change = changed | late
+            delta[index["steps"], :, :n] += np.where(inside & ~of_change, local, 0.0)
+            delta[index["changes"], :, :n] += np.where(inside & of_change, local, 0.0)
+        uncorrected = np.zeros((batch, m if corrects else 0), bool)
         if changed.any():
             opened = shell[:m] < r_s
             opened[:, :n] &= ~inside
             fresh = np.zeros_like(marginal_s) if spectral_variance else sigma_s**2 / marginal_s - 1
             delta[index["changes"], :, :m] += np.where(opened, fresh, 0.0)
+            if corrects:
+                uncorrected = opened & (kinds == "corrected") & changed
         if order == 2:
             # Both sides of a change with a call of its own are one place: keep the second's.
-            passed = changed & ~np.asarray(free)
+            passed = changed & ~free
             history[:, :n] = np.where(inside & ~passed, estimate, history[:, :n])
             history_logsnr = np.where(passed[:, 0], history_logsnr, chains.logsnr[i - 1])
             amplitude = np.concatenate(
                 [np.where(inside, new, sigma_s), np.broadcast_to(sigma_s, (batch, m - n))], axis=1
             )
-        n, r, scale, sigma, marginal = m, r_s, scale_s, sigma_s, marginal_s
+        n, transfer = m, transfer_s
+        r, scale, sigma, marginal = r_s, scale_s, sigma_s, marginal_s
 
     kept = np.zeros((batch, len(power)))  # share of the data's variance in the clean prediction
     kept[:, :n] = np.where(shell[:n] < r, scale**2 * power[:n] / marginal, 0.0)

@@ -119,7 +119,7 @@ class ResolutionSchedule:
         # The largest envelope outside a state is at its nearest frequency, (r, 0).
         outside = np.where(r < self.resolution, attenuation.envelope(r.astype(float) ** 2), 0.0)
         _refuse_first(
-            snr * outside > attenuation.tolerance * (1 + _ROUNDING),
+            attenuation.gain(snr, outside) > 0,
             lambda t: (
                 f"resolutions[{t}] = {r[t]}: leaves out coefficients that the attenuation has not "
                 "brought to zero"

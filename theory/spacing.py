@@ -138,14 +138,16 @@ def plan_steps(
         raise InputError(
             "plan_steps: needs a schedule without blur, and a spectrum of its resolution"
         )
-    power, shell, count = binned_powers(spectrum, schedule.levels)
-    free = resolve_changes(schedule, changes) == "free"
+    power, shell, count, radius = binned_powers(spectrum, schedule.levels, schedule.attenuation)
+    changes = resolve_changes(schedule, changes)
+    free = changes == "free"
+    options = (eta, "marginal", order, False)
     fixed = {0, schedule.num_steps - 1} | (set() if free else schedule.change_sides)
     logsnr = np.log(schedule.base_snr)
 
     def errors(chains: Sequence[Steps]) -> np.ndarray:
         states = Chains.of([schedule] * len(chains), chains)
-        delta = propagate(states, power, shell, eta, "marginal", order, False, free=free)[0]
+        delta = propagate(states, power, shell, *options, squared_radius=radius, changes=changes)[0]
         return amplitude_error(delta) ** 2 @ (count * power) / spectrum.power.sum()
 
     def lengths(steps: Steps) -> float:

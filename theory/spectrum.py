@@ -338,6 +338,12 @@ def shell_index(size: int) -> np.ndarray:
     return np.maximum(index[:, None], index)
 
 
+def squared_radius(spectrum: Spectrum) -> np.ndarray:
+    """``k1² + k2²`` of each coefficient, (R · R · C,) float64."""
+    k = np.arange(float(spectrum.resolution)) ** 2
+    return np.repeat((k[:, None] + k).ravel(), spectrum.channels)
+
+
 def octave_edges(resolution: int) -> list[int]:
     """Edges ``[0, 2, 4, 8, …, R]`` of the octave bands in ``max(k1, k2)``.
 
