@@ -63,9 +63,7 @@ class RunLog:
         self._board.flush()
 
     def samples(self, pipeline: ScaleSpacePipeline, step: int, seed: int, bf16: bool) -> None:
-        """Save 16 samples of a model, of the same noise each time; of grey or RGB images only."""
-        if pipeline.unet.in_channels not in (1, 3):
-            return
+        """Save 16 samples of a model, of the same noise each time."""
         labels = None
         if pipeline.class_names is not None:
             labels = list(range(len(pipeline.class_names)))[:_SAMPLES]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.fft import dctn
 
-from ssd_models import ScaleSpaceProcess
+from ssd_models import ScaleSpacePipeline, ScaleSpaceProcess, ScaleSpaceScheduler
 from ssd_models.editing import inpaint, super_resolve, vary
 from ssd_models.gaussian import GaussianDenoiser
 from ssd_models.samplers import sample_eta
@@ -193,3 +193,23 @@ def test_small_pixels_are_known_only_where_all_of_them_is():
     assert mean[1, 1] < -0.5
     mean[1, 1] = 0.9
     assert (mean - 0.9).abs().max() < 0.3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("image_size", [(16, 16), (16, 24), (20, 16)])
+def test_networks_edit_any_channels_and_rectangles(channels, image_size, random_unet):
+    plan = ResolutionSchedule.from_noise(np.repeat([16, 8, 4], [80, 60, 60]), NOISE)
+    scheduler = ScaleSpaceScheduler(plan, image_size)
+    pipeline = ScaleSpacePipeline(random_unet(std=0.05, in_channels=channels), scheduler)
+    process, generator = scheduler.process, torch.Generator().manual_seed(0)
+    images = torch.rand(2, channels, *image_size, generator=generator) * 2 - 1
+    with torch.no_grad():
+        varied = vary(pipeline.denoiser(), process, images, 150, 8, generator=generator)
+        small = process.target(images, 8)
+        large = super_resolve(pipeline.denoiser(), process, small, 8, generator=generator)
+        known = torch.rand(1, 1, *image_size, generator=generator) < 0.5
+        filled = inpaint(pipeline.denoiser(), process, images, known, 8, generator=generator)
+    assert varied.shape == large.shape == filled.shape == images.shape
+    torch.testing.assert_close(process.target(large, 8), small, rtol=0, atol=1e-4)
+    kept = known.expand_as(images)
+    torch.testing.assert_close(filled[kept], images[kept])
