@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import InputError
+from .paths import user_path
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the folder of ``path`` cannot be created or written to, or writing fails.
     """
     check_writable(path)
-    final = Path(path)
+    final = user_path(path)
     temporary: Path | None = None
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
     Nothing is created. Raises `InputError` as `atomic_path` would at the end of that work.
     """
-    final = Path(path)
+    final = user_path(path)
     if final.is_dir():
         raise InputError(f"{final}: is a folder; give the name of a file to write")
     folder = next(parent for parent in final.absolute().parents if parent.exists())
@@ -76,7 +77,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def check_new_folder(path: str | os.PathLike[str]) -> None:
     """Refuse an output folder that is in use or cannot be written; nothing is created."""
-    folder = Path(path)
+    folder = user_path(path)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not empty; choose another folder")
     check_writable(folder / "new" if folder.exists() else folder)
@@ -95,7 +96,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         As `check_new_folder`, if another process is writing it, or if files cannot be written.
     """
     check_new_folder(path)
-    final = Path(path)
+    final = user_path(path)
     try:
         with _written_aside(final) as aside:
             check_new_folder(path)  # another process may have ended in between
@@ -123,7 +124,7 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     InputError
         If another process is writing it.
     """
-    final = Path(path)
+    final = user_path(path)
     with _written_aside(final) as aside:
         yield aside
         _flush_all(aside)

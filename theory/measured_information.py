@@ -15,7 +15,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from .discarded import discarded_information
 from .errors import InputError
 from .files import atomic_path
 from .information import channel_bits, check_snr, shell_information, sum_by_shell
+from .paths import user_path
 from .reading import parse_json
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, octave_edges
@@ -103,7 +103,7 @@ class MeasuredInformation:
         InputError
             If the file is missing, is none of these, or belongs to another spectrum.
         """
-        path = Path(path)
+        path = user_path(path)
         try:
             content = parse_json(path.read_text())
         except FileNotFoundError:

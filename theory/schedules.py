@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +24,7 @@ from .files import atomic_path
 from .noise import NoiseSchedule
 from .operators import check_operator
 from .paper_schedules import paper_level_index
+from .paths import user_path
 from .reading import parse_json
 from .scale_space import heat_transfer
 
@@ -471,7 +471,7 @@ class ResolutionSchedule:
         InputError
             If the file is missing, is not a schedule, or does not pass the checks of the class.
         """
-        path = Path(path)
+        path = user_path(path)
         try:
             return cls.from_json(parse_json(path.read_text()))
         except InputError as error:

@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from .errors import InputError, reason
 from .files import atomic_path
 from .moments import Moments
 from .operators import dct_basis, resize_matrix
+from .paths import user_path
 from .reading import parse_json, read_npz
 from .streaming import measure
 
@@ -263,7 +263,7 @@ class Spectrum:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``spectrum.npz`` (complete or not at all)."""
-        path = Path(path)
+        path = user_path(path)
         if path.suffix != ".npz":
             raise InputError(f"{path}: a spectrum's file name must end in .npz")
         arrays: dict[str, Any] = {
@@ -288,7 +288,7 @@ class Spectrum:
         InputError
             If the file is missing, is not a spectrum, or has arrays that do not fit together.
         """
-        path = Path(path)
+        path = user_path(path)
         try:
             arrays = read_npz(path)
             meta = parse_json(str(arrays["meta"]))

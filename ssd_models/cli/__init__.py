@@ -12,8 +12,9 @@ import tyro
 from tyro.conf import OmitArgPrefixes, subcommand
 
 from theory.errors import InputError
+from theory.paths import user_argument
+from theory.seeds import check_seed
 
-from ..seeds import check_seed
 from .benchmarks import BENCHMARKS, BenchCommand
 from .comparing import CompareCommand
 from .evaluating import EvaluateCommand
@@ -98,7 +99,7 @@ def _parsed(commands: dict[str, type], prog: str, description: str, arguments: l
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `ssd`; exits with code 2 and one line on bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = [user_argument(a) for a in (sys.argv[1:] if arguments is None else arguments)]
     try:
         if arguments[:2] == ["spectrum", "merge"]:
             arguments = [_MERGE, *arguments[2:]]

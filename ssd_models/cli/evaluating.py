@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from theory.errors import InputError
+from theory.seeds import check_seed
 
 from ..data.forms import DATA_HELP
 from ..processes import process_index
-from ..seeds import check_seed
 from .options import OptionalOutput, OptionalPath, Run
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from theory.errors import InputError
+from theory.seeds import check_seed
 
 from ..data.forms import DATA_HELP
-from ..seeds import check_seed
 from .options import OptionalOutput, OptionalPath, Run
 
 INFORMATION_FILE = "information.json"  # of a run directory

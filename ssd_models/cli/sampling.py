@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from theory.errors import InputError
+from theory.seeds import check_seed
 
-from ..seeds import check_seed
 from .options import OptionalPath, Output, Run
 
 

@@ -96,7 +96,13 @@ class MergeCommand:
         for path in self.spectra:
             if self.spectra.count(path) > 1:
                 raise InputError(f"{path}: is given twice")
-        spectrum, missing = merge_spectra({path: Spectrum.load(path) for path in self.spectra})
+        given = {path: Spectrum.load(path) for path in self.spectra}
+        held: dict[tuple[str, object], str] = {}  # whatever the files are called
+        for path, one in given.items():
+            what = (one.sha256, one.meta.get("shard"))
+            if (other := held.setdefault(what, path)) != path:
+                raise InputError(f"{path}: holds the same images as {other}; give one of them")
+        spectrum, missing = merge_spectra(given)
         spectrum.save(self.output)
         _describe_spectrum(self.output, spectrum)
         if missing:

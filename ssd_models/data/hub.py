@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from theory.errors import InputError, reason
+from theory.paths import user_path
 
 from .class_labels import Classes, classes_of_numbers
 from .decoding import Read, Unusable, decode, short_side, sides_of
@@ -47,6 +48,7 @@ class HubImages:
         if not parts[0] or len(parts) > 4:
             raise InputError(f"{where}: write hf:NAME[:SPLIT[:COLUMN[:LABELS]]]")
         name, split, column, labels = [*parts, "", "", ""][:4]
+        name = str(user_path(name)) if name.startswith("~") else name
         self.where, self.folder = where, Path(name)
         if not self.folder.is_dir():
             self.folder = self.folder.parent

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from theory.errors import InputError
+from theory.paths import user_path
+from theory.seeds import check_seed
 
-from ..seeds import check_seed
 from .arrays import ArrayImages
 from .class_labels import Classes
 from .decoding import Unusable
@@ -124,7 +124,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 def _open(name: str, resolution: int | None) -> Images:
     if name.startswith(HUB_PREFIX):
         return HubImages(name)
-    path = Path(name)
+    path = user_path(name)
     try:
         if not name:
             raise FileNotFoundError(2, "no name")

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from theory.cores import available_cores
 from theory.errors import InputError
 from theory.files import check_new_folder, check_writable, locked
+from theory.paths import user_path
 
 from .json_fields import read_fields, read_json
 from .opening import open_images
@@ -87,7 +88,7 @@ def prepare(
         "images": len(source),
         "contents_sha256": contents_digest(names, classes),
     }
-    root = Path(output)
+    root = user_path(output)
     _claim(root, contents)
     labels = None if classes is None else classes.labels.tolist()
     size = images_per_shard(resolution)

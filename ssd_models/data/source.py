@@ -167,14 +167,17 @@ class ImageSource:
         shards = self._images.shards if isinstance(self._images, StoredAsArrays) else None
         if shards is not None and shards.size == (self.resolution, self.resolution):
             return MappedImages(shards, self._indices)
-        from .memory import available_memory
+        from .memory import available_memory, local_processes
 
         need, available = len(self) * self.resolution**2 * 3, available_memory()
+        processes = local_processes()
+        each = f" for each of {processes} processes" if processes > 1 else ""
         if need > available / 2:
             raise InputError(
                 f"{self.name}: {len(self)} images of {self.resolution} px take {need / 1e9:.3g} GB "
-                f"of memory, more than half of the {available / 1e9:.3g} GB there are; run `ssd "
-                f"prepare {self.name} -o DIR --resolution {self.resolution}` first and give DIR"
+                f"of memory, more than half of the {available / 1e9:.3g} GB there are{each}; run "
+                f"`ssd prepare {self.name} -o DIR --resolution {self.resolution}` first and give "
+                "DIR, which stays on disk"
             )
         return self.load(progress=progress, skipped=skipped)
 

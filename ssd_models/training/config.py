@@ -13,9 +13,9 @@ import yaml
 
 from theory.errors import InputError, reason
 from theory.files import atomic_path
+from theory.seeds import check_seed
 
 from ..model_files import CONFIG_FILE as CONFIG_FILE
-from ..seeds import check_seed
 
 
 @dataclass(frozen=True)

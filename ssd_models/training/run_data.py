@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from theory.errors import InputError
+from theory.paths import user_path
 from theory.schedules import ResolutionSchedule
 
 from ..data.opening import open_images
@@ -63,7 +63,7 @@ def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImage
     InputError
         If it is no run directory, or the data cannot be used.
     """
-    folder = Path(run)
+    folder = user_path(run)
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(f"{run}: is no run directory; train one with `ssd train`")
     stored = read_config(folder / CONFIG_FILE)

@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from theory.errors import InputError
 from theory.files import check_new_folder, locked, new_folder, replaced_folder
+from theory.paths import user_path
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
@@ -104,7 +104,7 @@ class Trainer:
         if config.class_conditional:
             self.classes = require_classes(classes, len(images), data)
         self.images, self.schedule, self.data = images, schedule, data
-        self.run, self.resumed = Path(run), resume
+        self.run, self.resumed = user_path(run), resume
         self.checkpoints = Checkpoints(self.run, config.keep)
         names = names or [f"image {i}" for i in range(len(images))]
         out = held_out(names, config.held_out)

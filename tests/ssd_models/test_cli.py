@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from PIL import Image
 
 from ssd_models.cli import _COMMANDS, main
 from ssd_models.cli.benchmarks import BENCHMARKS
+from ssd_models.data.opening import open_images
 from theory import NoiseSchedule, ResolutionSchedule, Spectrum
 
 TINY = ["--steps", "3", "--batch-size", "2", "--base-channels", "8", "--log-every", "1"]
@@ -282,6 +284,42 @@ def test_shards_and_processes_give_the_bits_of_one_pass(here, capsys):
 def test_what_cannot_be_measured_or_merged_is_refused(arguments, said, here, capsys):
     size = [] if arguments[0] == "merge" else ["--resolution", "8"]
     assert said in refusal(["spectrum", *arguments, *size], capsys)
+
+
+@pytest.mark.parametrize("other", ["./a.npz", "link.npz", "copy.npz", "again.npz"])
+def test_a_dataset_is_merged_once_whatever_it_is_called(other, here, capsys):
+    main(["spectrum", "images", "-o", "a.npz"])
+    main(["spectrum", "images", "-o", "again.npz", "--workers", "2"])
+    Path("link.npz").symlink_to("a.npz")
+    shutil.copy("a.npz", "copy.npz")
+    said = refusal(["spectrum", "merge", "a.npz", other, "-o", "both.npz"], capsys)
+    assert f"{other}: holds the same images as a.npz" in said
+
+
+def test_a_shard_is_merged_once_whatever_it_is_called(here, capsys):
+    main(["spectrum", "images", "-o", "a.npz", "--shard", "1/1"])
+    said = refusal(["spectrum", "merge", "a.npz", "./a.npz", "-o", "both.npz"], capsys)
+    assert "./a.npz: holds the same images as a.npz" in said
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(here, monkeypatch):
+    home = here / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    shutil.move("images", home / "images")
+    main(["spectrum", "~/images", "--output=~/s.npz"])
+    main(["derive", "~/s.npz", "-o", "~/s.json", "--report=~/s.png"])
+    Path("run.yaml").write_text("data: ~/images\n")
+    main(["train", "--config", "run.yaml", "--schedule=~/s.json", "-o", "~/run", *TINY])
+    main(["sample", "~/run", "-n", "2", "--steps", "6", "-o", "~/x.png"])
+    main(["prepare", "celeba:~/images", "--limit", "4", "-o", "~/p", "--workers", "1"])
+    assert len(open_images("~/p", 16)) == 4
+    Spectrum.load("~/s.npz").save("~/again/s.npz")
+    ResolutionSchedule.load("~/s.json").save("~/again/s.json")
+    expected = {"images", "s.npz", "s.json", "s.png", "run", "x.png", "p", "again"}
+    assert {path.name for path in home.iterdir()} == expected
+    assert {path.name for path in here.iterdir()} == {"home", "run.yaml"}
 
 
 def test_budgets_and_plans_on_the_command_line(here, capsys):

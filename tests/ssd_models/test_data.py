@@ -702,6 +702,14 @@ def test_what_memory_does_not_hold_is_not_loaded(tmp_path, monkeypatch):
     message = refusal(source.random_access)
     assert "40 images of 20 px take 4.8e-05 GB of memory, more than half of the 9.6e-05" in message
     assert f"run `ssd prepare {path} -o DIR --resolution 20` first and give DIR" in message
+    monkeypatch.undo()
+    monkeypatch.setattr("ssd_models.data.memory._of_machine", lambda: 8 * 2 * 40 * 20 * 20 * 3 - 1)
+    assert len(source.random_access()) == 40
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "7")
+    assert len(source.random_access()) == 40
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert "9.6e-05 GB there are for each of 8 processes" in refusal(source.random_access)
     mapped = open_images(make_form("npy", tmp_path), 20)
     assert len(mapped.random_access()) == 40, "what stays on disk takes none"
 

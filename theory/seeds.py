@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from theory.errors import InputError
+from .errors import InputError
 
 _LIMIT = 2**63  # torch takes 64 bits, and some streams add small numbers
 
