@@ -15,7 +15,7 @@ from theory.errors import InputError
 
 from ..processes import process_index
 from ..training.config import CONFIG_FILE, TrainConfig, read_config, train_preset
-from .options import File, OptionalData, OptionalPath, Output, SkipBad, report_skipped
+from .options import File, OptionalData, OptionalPath, Output, report_skipped
 
 if TYPE_CHECKING:
     from ..data.source import ImageSource
@@ -60,7 +60,6 @@ class TrainCommand:
     """Resume even where options or data are others than those of the checkpoint."""
     max_minutes: float | None = None
     """Stop after that many minutes of training, with a checkpoint."""
-    skip_bad: SkipBad = False
     resize: bool = False
     """Reduce images that are squares of another size than the schedule's resolution."""
     options: Annotated[TrainConfig, arg(name="training")] = field(default_factory=_stored_options)
@@ -87,18 +86,16 @@ class TrainCommand:
             check_new_folder(run)
         from ..data.class_labels import require_classes
         from ..data.opening import open_images
+        from ..training.run_data import load_images
 
         source = open_images(
             str(data), schedule.resolution, limit=self.options.limit, seed=self.options.seed
         )
         if not (self.resume or self.resize or data == schedule.derivation.get("source")):
             _refuse_other_size(source, self.schedule)
-        skipped: list[Any] | None = [] if self.skip_bad else None
-        images = source.random_access(progress=is_main, skipped=skipped)
-        if skipped:
-            source = source.without(skipped)
-            if is_main:
-                report_skipped(skipped, len(source))
+        source, images, skipped = load_images(source, self.options, progress=is_main)
+        if is_main:
+            report_skipped(skipped, len(source))
         classes = None
         if self.options.class_conditional:
             classes = require_classes(source.classes(), len(source), str(data))

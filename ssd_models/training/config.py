@@ -45,6 +45,7 @@ class TrainConfig:
     compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
     gradient_checkpointing: bool = False  # less memory, a second forward pass
     limit: int | None = None  # train on that many images only
+    skip_bad: bool = False  # leave out images that cannot be used, and say which
     held_out: float = 0.02  # share of the images that only the validation sees
     seed: int = 0  # of weights, images, steps and noise
     log_every: int = 50  # steps between lines of metrics.jsonl
@@ -86,6 +87,7 @@ class TrainConfig:
             "limit",  # shows in the data
             "log_every",
             "sample_every",
+            "skip_bad",  # likewise
             "validate_every",
         }
         if not self.cosine_decay:

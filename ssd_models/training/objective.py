@@ -11,6 +11,7 @@ from torch import Tensor
 
 from theory.schedules import ResolutionSchedule
 
+from ..constants import Constants
 from ..embedding import TimeInput, time_values
 from ..process import ScaleSpaceProcess
 from .config import TrainConfig
@@ -147,8 +148,8 @@ class DenoisingLoss:
         schedule = process.schedule
         times = time_values(schedule, np.arange(schedule.num_steps), time_input)
         weights = np.minimum(schedule.base_snr, snr_clip)
-        self._table = torch.tensor(np.stack([times, weights]), dtype=torch.float32)
-        self._tables: dict[torch.device, Tensor] = {}
+        self._levels = np.stack([times, weights])  # (2, T)
+        self._constant = Constants()
 
     def __call__(
         self,
@@ -173,10 +174,9 @@ class DenoisingLoss:
             Negative for no class.
         """
         process, device = self.process, x0.device
-        if device not in self._tables:
-            self._tables[device] = self._table.to(device)
         places = t.to(device, non_blocking=x0.is_cuda)
-        times, weight = self._tables[device][:, places]
+        levels = self._constant("levels", lambda: self._levels, x0, torch.float32)
+        times, weight = levels[:, places]
         r_out = int(process.schedule.output_resolutions[t.numpy()[0]])
         with torch.autocast(device.type, enabled=False):  # matrix products of the process
             target = process.target(x0, r_out)

@@ -12,6 +12,8 @@ from theory.paths import user_path
 from theory.schedules import ResolutionSchedule
 
 from ..data.opening import open_images
+from ..data.source import ImageSource
+from ..data.unusable import Skipped
 from .batches import ImageArray
 from .config import CONFIG_FILE, TrainConfig, read_config
 from .splits import held_out
@@ -71,5 +73,14 @@ def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImage
     config = TrainConfig(**{name: value for name, value in stored.items() if name != "data"})
     schedule = ResolutionSchedule.load(folder / "schedule.json")
     source = open_images(where, schedule.resolution, limit=config.limit, seed=config.seed)
-    out = held_out(source.names(), config.held_out)
-    return RunImages(str(run), where, source.random_access(progress=True), out)
+    source, images, _ = load_images(source, config, progress=True)
+    return RunImages(str(run), where, images, held_out(source.names(), config.held_out))
+
+
+def load_images(
+    source: ImageSource, config: TrainConfig, progress: bool
+) -> tuple[ImageSource, ImageArray, list[Skipped]]:
+    """Images that a run of ``config`` uses: their source, themselves, and those left out."""
+    skipped: list[Skipped] | None = [] if config.skip_bad else None
+    images = source.random_access(progress=progress, skipped=skipped)
+    return source.without(skipped or []), images, skipped or []

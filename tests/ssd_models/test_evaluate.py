@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import command_refusal, gaussian_images, refusal
+from PIL import Image
 
 from ssd_models.cli import main
 from ssd_models.flexi_unet import FlexiUNet
@@ -272,3 +273,23 @@ def test_a_run_that_holds_out_too_little_is_judged_by_its_samples(folder, capsys
     assert {"frechet_scattering", "sliced_wasserstein"} <= set(result["metrics"])
     assert "memorization" not in result["metrics"]
     assert "denoising" not in result
+
+
+def test_what_a_run_left_out_stays_left_out(tmp_path, capsys):
+    """Evaluated, measured and resumed as it was trained, without saying so again."""
+    data, run = tmp_path / "images", tmp_path / "run"
+    data.mkdir()
+    for i, image in enumerate(gaussian_images(SPECTRUM, 60)):
+        Image.fromarray(image).save(data / f"{i}.png")
+    (data / "7.png").write_bytes(b"")
+    SCHEDULE.save(tmp_path / "schedule.json")
+    where = ["--data", str(data), "--schedule", str(tmp_path / "schedule.json"), "-o", str(run)]
+    tiny = ["--steps", "2", "--batch-size", "4", "--base-channels", "8", "--held-out", "0.3"]
+    assert "--skip-bad" in command_refusal(["train", *where, *tiny], capsys)
+    main(["train", *where, *tiny, "--skip-bad"])
+    assert "skipped 1 of 60 images" in capsys.readouterr().err
+    main(["evaluate", str(run), "-n", "20", "--steps", "2"])
+    main(["information", str(run), "--steps", "2", "-n", "10"])
+    main(["train", "--resume", "-o", str(run), "--steps", "3"])
+    assert "skipped 1 of 60 images" in capsys.readouterr().err
+    assert (run / "checkpoints/step_0000003").is_dir()

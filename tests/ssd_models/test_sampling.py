@@ -1,12 +1,17 @@
 """Steps, scheduler and pipeline."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from helpers import command_refusal
 
 from ssd_models import ScaleSpacePipeline, ScaleSpaceScheduler, sample_dpmpp_2m
+from ssd_models.cli import main
 from ssd_models.gaussian import GaussianField
 from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
+from theory.files import new_folder
 
 SCHEDULE = derive_schedule(
     Spectrum.power_law(16, 2.2),
@@ -287,3 +292,13 @@ def test_images_need_not_be_square(image_size, random_unet):
     for options in ({}, {"eta": 1.0}, {"changes": "free"}):
         images = pipeline(2, 8, output_type="np", **options).images
         assert images.shape == (2, *image_size, 3)
+
+
+def test_a_folder_of_samples_has_one_writer(tmp_path, random_unet, capsys):
+    model, output = str(tmp_path / "model"), str(tmp_path / "samples")
+    ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE).save_pretrained(model)
+    command = ["sample", model, "-n", "2", "--steps", "6", "-o", output]
+    with new_folder(output):
+        assert "another process writes there" in command_refusal(command, capsys)
+    main(command)
+    assert sorted(path.name for path in Path(output).iterdir()) == ["000000.png", "000001.png"]
