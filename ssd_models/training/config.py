@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -150,11 +151,22 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads ``1e-4`` as a number, as YAML 1.2 does; PyYAML wants ``1.0e-4``."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Content of a YAML file of ``name: value`` lines; `InputError` if it is none."""
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such configuration file; give the path of a YAML file"
@@ -211,4 +223,5 @@ def _fits(value: Any, hint: Any) -> bool:
 def write_config(path: str | os.PathLike[str], config: TrainConfig, data: str) -> None:
     """Write what `read_config` reads."""
     with atomic_path(path) as temporary:
-        temporary.write_text(yaml.safe_dump({"data": data, **asdict(config)}, sort_keys=False))
+        content = yaml.safe_dump({"data": data, **asdict(config)}, sort_keys=False)
+        temporary.write_text(content, encoding="utf-8")

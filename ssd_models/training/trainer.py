@@ -100,6 +100,11 @@ class Trainer:
                 f"images: have shape {images.shape}, the schedule needs "
                 f"(N, {schedule.resolution}, {schedule.resolution}, C)"
             )
+        if (kind := images[:1].dtype) != np.uint8:
+            raise InputError(
+                f"images: are {kind}, not uint8; give values of 0 to 255, as "
+                "`ssd_models.data.opening.to_uint8` makes them of floats in [-1, 1]"
+            )
         self.classes = None
         if config.class_conditional:
             self.classes = require_classes(classes, len(images), data)
@@ -111,6 +116,7 @@ class Trainer:
         self.process = ScaleSpaceProcess(schedule)
         self.paths = PathSampler.of(config, schedule)
         self.accelerator = Accelerator(
+            mixed_precision="no",  # `config.bf16` says it, whatever a launcher is configured to
             cpu=not torch.accelerator.is_available(),  # else processes would not find each other
             kwargs_handlers=[
                 DistributedDataParallelKwargs(find_unused_parameters=True),
@@ -118,6 +124,11 @@ class Trainer:
             ],
         )
         check_all_found(self.accelerator.num_processes)
+        if (turns := self.accelerator.gradient_accumulation_steps) != 1:
+            raise InputError(
+                f"accelerate: is configured to accumulate gradients {turns} times, which would "
+                f"only divide them; take that out and give --accumulate {turns}"
+            )
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         if self.is_main and not resume:
             check_new_folder(self.run)

@@ -81,7 +81,8 @@ def test_shares_of_levels_can_follow_their_pixels():
 
 
 def test_loss_is_the_weighted_error_of_the_prediction():
-    loss_of = DenoisingLoss(ScaleSpaceProcess(SCHEDULE), 5.0)
+    schedule = ResolutionSchedule.from_noise(SCHEDULE.resolutions, NOISE, operator="box")
+    loss_of = DenoisingLoss(ScaleSpaceProcess(schedule), 5.0)
     x0 = torch.rand(3, 3, 16, 16) * 2 - 1
 
     class Zero(torch.nn.Module):
@@ -241,6 +242,12 @@ def test_configurations_round_trip_and_are_checked(tmp_path):
         path.write_text(text)
         with pytest.raises(InputError, match=said):
             read_config(path)
+    for text in ("1e-4", "+1E-4", ".1e-3", "1.e-4", "0.0001"):
+        path.write_text(f"learning_rate: {text}")
+        assert read_config(path) == {"learning_rate": 1e-4}
+    for text in ("e4", "1e", "1e-4x", "'1e-4'"):
+        path.write_text(f"network: {text}")
+        assert isinstance(read_config(path)["network"], str)
     with pytest.raises(InputError, match="steps 0"):
         TrainConfig(steps=0).check()
 
@@ -296,6 +303,24 @@ def test_it_learns_classes(tmp_path):
     assert (samples.mean((1, 2)).argmax(-1) == np.tile([2, 0, 1], 8)).all()
     free = pipeline(24, 12, generator=generator, output_type="np").images
     assert len(set(free.mean((1, 2)).argmax(-1))) > 1  # without a class: several of them
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_images_of_other_kinds_are_refused(kind, tmp_path):
+    said = f"images: are {np.dtype(kind)}, not uint8"
+    with pytest.raises(InputError, match=said):
+        Trainer(images().astype(kind), SCHEDULE, tmp_path / "run", TINY)
+
+
+def test_what_accelerate_is_configured_to_changes_no_gradient(tmp_path, monkeypatch):
+    """It divides losses by a number of turns, and casts what a network computes."""
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with pytest.raises(InputError, match=r"accelerate: .* 4 times.* give --accumulate 4"):
+        Trainer(images(), SCHEDULE, tmp_path / "run", TINY)
+    monkeypatch.delenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    trainer = Trainer(images(), SCHEDULE, tmp_path / "run", TINY)
+    assert trainer.accelerator.mixed_precision == "no"
 
 
 def test_classes_are_needed_exactly_where_they_are_learned(tmp_path):
