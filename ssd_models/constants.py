@@ -9,6 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_WITHOUT_FLOAT64 = {"mps"}  # kinds of devices: Apple's GPUs
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """Where the few numbers that need float64 are computed for tensors on ``device``.
+
+    There, but for Apple's GPUs, which have no float64: for them on the CPU.
+    """
+    return torch.device("cpu") if device.type in _WITHOUT_FLOAT64 else device
+
 
 class Constants:
     """Tensors of arrays, kept where they were asked for, so that later calls copy nothing.
@@ -35,6 +45,8 @@ class Constants:
     ) -> Tensor:
         """The array that ``make`` returns for ``key``, on the device of ``like``.
 
+        In float64 it may be elsewhere, see `float64_device`.
+
         Parameters
         ----------
         key : hashable
@@ -44,12 +56,14 @@ class Constants:
         dtype : torch.dtype, optional
             By default that of ``like``.
         """
-        full = (key, like.device, dtype or like.dtype)
+        dtype = dtype or like.dtype
+        device = float64_device(like.device) if dtype == torch.float64 else like.device
+        full = (key, device, dtype)
         if full not in self._tensors:
             if self._kept is not None and len(self._tensors) >= self._kept:
                 del self._tensors[next(iter(self._tensors))]
             with torch.inference_mode(False):
-                self._tensors[full] = torch.tensor(make(), dtype=full[2], device=like.device)
+                self._tensors[full] = torch.tensor(make(), dtype=dtype, device=device)
         return self._tensors[full]
 
     def __getstate__(self) -> dict[str, Any]:

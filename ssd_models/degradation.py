@@ -130,7 +130,7 @@ class SeparableDegradation(Degradation):
         return self._constant((factor, axis), lambda: self._arrays[axis][factor], like, dtype)
 
     def singular_values(self, like: Tensor) -> Tensor:
-        """``s_i s_j`` as float64 on the device of ``like``, (k, l)."""
+        """``s_i s_j`` as float64 on the `float64_device` of ``like``, (k, l)."""
         s_h = self._on("s_h", like, torch.float64)
         return s_h[:, None] * self._on("s_w", like, torch.float64)
 
@@ -154,13 +154,13 @@ class SeparableDegradation(Degradation):
 
     def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
         """``V diag(gain(s)) Uᵀ y``: (..., *shape_out) to (..., *shape_in)."""
-        weight = gain(self.singular_values(y)).to(y.dtype)
+        weight = gain(self.singular_values(y)).to(y)
         inner = self._on("u_h", y).T @ y @ self._on("u_w", y)
         return self._on("v_h", y) @ (inner * weight) @ self._on("v_w", y).T
 
     def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
         """``V diag(kept(s)) Vᵀ x + rest (I − V Vᵀ) x``, (..., *shape_in)."""
-        weight = (kept(self.singular_values(x)) - rest * self.opens).to(x.dtype)
+        weight = (kept(self.singular_values(x)) - rest * self.opens).to(x)
         v_h, v_w = self._on("v_h", x), self._on("v_w", x)
         inside = v_h @ ((v_h.T @ x @ v_w) * weight) @ v_w.T
         return rest * x + inside if self.opens else inside

@@ -127,7 +127,7 @@ class GaussianDenoiser:
         """Factors of the kept DCT coefficients from the clean image to a prediction."""
         schedule, t = self.process.schedule, self.process.target_step(resolution)
         if t is None:
-            return torch.ones((), dtype=torch.float64, device=like.device)
+            return torch.ones((), dtype=torch.float64)  # numbers have no device
         path = schedule.path(None, t)
         s = self._constant(("target", path), lambda: path.factors()[1], like, torch.float64)
         return s[:, None] * s
@@ -146,7 +146,7 @@ class GaussianDenoiser:
         wiener = wiener * (to[:r, :r] if to.ndim else to)
         analysis = self._constant(("basis", r), lambda: dct_basis(r), x)
         synthesis = self._constant(("basis", q), lambda: dct_basis(q), x)
-        coefficients = (analysis @ x @ analysis.T) * wiener.to(x.dtype)
+        coefficients = (analysis @ x @ analysis.T) * wiener.to(x)
         return synthesis[:r].T @ coefficients @ synthesis[:r]
 
     def _filter_dense(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:

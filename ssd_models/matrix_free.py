@@ -11,6 +11,7 @@ from torch import Tensor
 
 from theory.errors import InputError
 
+from .constants import float64_device
 from .degradation import Degradation, SpectralFunction
 
 LinearMap = Callable[[Tensor], Tensor]
@@ -179,7 +180,7 @@ class MatrixFreeDegradation(Degradation):
                     f"degradation: Lanczos did not reach {self.tolerance:g} in {limit} iterations; "
                     "raise max_iterations or tolerance"
                 )
-        combined = torch.einsum("nk,knd->nd", weights.to(y.dtype), krylov.basis())
+        combined = torch.einsum("nk,knd->nd", weights.to(y), krylov.basis())
         return (norm * combined).reshape(y.shape)
 
     def _largest_eigenvalue(self, start: Tensor) -> float:
@@ -242,10 +243,11 @@ class _Krylov:
         return not bool(self._off[-1].any())
 
     def _tridiagonal(self) -> Tensor:
-        diagonal = torch.stack(self._diagonal, dim=1).double()  # (N, k)
+        exact = (float64_device(self._diagonal[0].device), torch.float64)
+        diagonal = torch.stack(self._diagonal, dim=1).to(*exact)  # (N, k)
         matrix = torch.diag_embed(diagonal)
         if len(self) > 1:
-            off = torch.stack(self._off[: len(self) - 1], dim=1).double()
+            off = torch.stack(self._off[: len(self) - 1], dim=1).to(*exact)
             matrix = matrix + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
         return matrix
 

@@ -16,6 +16,7 @@ from theory.mmse import gaussian_mmse
 from theory.operators import dct_basis
 from theory.schedules import ResolutionSchedule
 
+from ..constants import float64_device
 from ..gaussian import GaussianDenoiser
 from ..pipeline import ScaleSpacePipeline
 from ..samplers import Denoiser
@@ -248,6 +249,7 @@ def change_errors(
 
 def _shell_sums(error: Tensor) -> Tensor:
     """Squares of the DCT coefficients of (N, C, r, r), summed over colours and shells: (N, r)."""
+    error = error.to(float64_device(error.device), torch.float64)
     basis = torch.from_numpy(dct_basis(error.shape[-1])).to(error.device)
-    squares = (basis @ error.double() @ basis.T).square().sum(dim=1)
+    squares = (basis @ error @ basis.T).square().sum(dim=1)
     return squares.triu().sum(dim=-2) + squares.tril(-1).sum(dim=-1)

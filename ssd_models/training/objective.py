@@ -13,6 +13,7 @@ from theory.schedules import ResolutionSchedule
 
 from ..constants import Constants
 from ..embedding import TimeInput, time_values
+from ..normalization import full_precision
 from ..process import ScaleSpaceProcess
 from .config import TrainConfig
 from .densities import step_density
@@ -178,7 +179,7 @@ class DenoisingLoss:
         levels = self._constant("levels", lambda: self._levels, x0, torch.float32)
         times, weight = levels[:, places]
         r_out = int(process.schedule.output_resolutions[t.numpy()[0]])
-        with torch.autocast(device.type, enabled=False):  # matrix products of the process
+        with full_precision(device):  # matrix products of the process
             target = process.target(x0, r_out)
             x_t = process.noisy(process.degrade(x0, t), places, noise)
         prediction = unet(x_t, times, r_out, class_labels).sample.float()
