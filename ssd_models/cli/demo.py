@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from ..pictures import save_grid
 from ..pipeline import ScaleSpacePipeline
 from ..training.building import build_unet, use_bf16
 from ..training.config import TrainConfig
+from ..training.stopping import exit_status
 from ..training.trainer import Trainer
 
 RESOLUTION = 32
@@ -76,7 +78,10 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
     print(f"\nderived changes: {changes or 'none'}\n")
 
     trainer = Trainer(images, schedule, folder / "run", config, data="photos")
-    trainer.train()
+    reason = trainer.train()
+    if reason is not None:
+        print(f"{folder}: stopped at step {trainer.step} ({reason}); what there is stays")
+        sys.exit(exit_status(reason))
     pipeline = ScaleSpacePipeline.from_pretrained(folder / "run" / "model")
     generator = torch.Generator().manual_seed(seed)
     samples = pipeline(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -103,6 +102,7 @@ class TrainCommand:
             shown = ", ".join(f"{name} ({n})" for name, n in list(counts.items())[:10])
             if is_main:
                 print(f"{len(counts)} classes: {shown}{', …' if len(counts) > 10 else ''}")
+        from ..training.stopping import exit_status
         from ..training.trainer import Trainer
 
         trainer = Trainer(
@@ -121,7 +121,7 @@ class TrainCommand:
         if reason is not None:
             if is_main:
                 print(f"{run}: stopped at step {trainer.step} ({reason}); go on with --resume")
-            sys.exit(128 + signal.Signals[reason] if reason.startswith("SIG") else 0)
+            sys.exit(exit_status(reason))
         if is_main:
             best = trainer.checkpoints.best
             found = "" if best is None else f" (lowest validation loss: {best.name})"

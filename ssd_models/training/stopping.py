@@ -9,6 +9,11 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
+def exit_status(reason: str) -> int:
+    """Status of a command that `StopRequest` ended: 128 and the signal, as shells say, or 0."""
+    return 128 + signal.Signals[reason] if reason.startswith("SIG") else 0
+
+
 class StopRequest:
     """A context in which SIGTERM and SIGINT ask for an end, as does a limit of minutes.
 
