@@ -383,10 +383,11 @@ class ScaleSpacePipeline:
         )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = denoiser = None
-        if self.spectrum is not None and len(set(process.image_size)) == 1:
-            field = GaussianField(self.spectrum)
+        if self.spectrum is not None:
+            if len(set(process.image_size)) == 1:
+                field = GaussianField(self.spectrum)
             if chosen["spectral_variance"]:
-                denoiser = GaussianDenoiser(self.spectrum, process)
+                denoiser = GaussianDenoiser(self.spectrum, process)  # refuses other shapes
         starts = range(0, batch_size, _CHAIN)
         total = len(starts) * len(steps)
         with tqdm(total=total, desc="sample", disable=not chosen["progress"], unit="call") as bar:

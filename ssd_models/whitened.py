@@ -148,9 +148,9 @@ def whitened_trajectory(
         if free or not crossed:  # else both sides of a change are one place: keep the first's
             earlier = (t, remainder)
         x = coordinates.to_state(w, s)
-        written = x._version
+        written = None if x.is_inference() else x._version  # such tensors do not count changes
         yield SamplerState(t, s, x, x0)
-        if x._version != written:  # a callback changed the state
+        if written is None or x._version != written:  # a callback changed the state
             w = coordinates.from_state(x, s)
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from helpers import command_refusal
 
-from ssd_models import ScaleSpacePipeline, ScaleSpaceScheduler, sample_dpmpp_2m
+from ssd_models import ScaleSpacePipeline, ScaleSpaceScheduler
 from ssd_models.cli import main
 from ssd_models.gaussian import GaussianField
+from ssd_models.whitened import sample_whitened
 from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
 from theory.files import new_folder
 
@@ -72,7 +73,9 @@ def test_the_end_is_the_clean_prediction_and_states_grow(random_unet):
     assert set(sizes) == {4, 8, 16}
 
 
-@pytest.mark.parametrize("options", [{}, {"eta": 1.0}, {"changes": "free"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"sampler": "dpmpp_2m"}, {"eta": 1.0}, {"changes": "free"}]
+)
 def test_a_callback_changes_the_state(options, random_unet):
     pipeline = ScaleSpacePipeline(random_unet(), SCHEDULE, spectrum())
 
@@ -98,11 +101,16 @@ def test_a_callback_changes_the_state(options, random_unet):
         draw(lambda *_: {"latents": torch.zeros(2, 3)})
 
 
-@pytest.mark.parametrize("options", [{}, {"eta": 1.0, "spectral_variance": True}])
-@pytest.mark.parametrize("with_spectrum", [True, False])
+@pytest.mark.parametrize(
+    ("with_spectrum", "options"),
+    [
+        (True, {}),
+        (True, {"sampler": "dpmpp_2m"}),
+        (True, {"eta": 1.0, "spectral_variance": True}),
+        (False, {}),
+    ],
+)
 def test_an_image_depends_on_its_own_generator(options, with_spectrum, random_unet):
-    if "spectral_variance" in options and not with_spectrum:
-        return
     pipeline = ScaleSpacePipeline(random_unet(), SCHEDULE, spectrum() if with_spectrum else None)
 
     def draw(*seeds):
@@ -221,13 +229,27 @@ def test_options_reach_the_sampler(random_unet):
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         x = pipeline.scheduler.initial_state(2, 3, generator, field=GaussianField(spectrum()))
-        expected = sample_dpmpp_2m(
-            denoise, pipeline.scheduler.process, x, steps, generator=generator
+        expected = sample_whitened(
+            denoise,
+            pipeline.scheduler.process,
+            x,
+            steps,
+            spectrum=spectrum(),
+            generator=generator,
         )
-    torch.testing.assert_close(images, expected.clamp(-1, 1))  # second order where eta is 0
+    # Whitened where eta is 0 and the spectrum is known.
+    torch.testing.assert_close(images, expected.clamp(-1, 1), rtol=0, atol=1e-4)
     seen = [steps, draw(spacing="edm")[1], draw(spacing="planned")[1], draw(changes="free")[1]]
     assert len({tuple(s) for s in seen}) == 4
-    others = [draw(order=1)[0], draw(eta=1.0)[0], draw(eta=1.0, spectral_variance=True)[0]]
+    others = [
+        draw(**others)[0]
+        for others in (
+            {"sampler": "dpmpp_2m"},
+            {"sampler": "eta"},
+            {"eta": 1.0},
+            {"eta": 1.0, "spectral_variance": True},
+        )
+    ]
     for i, a in enumerate([images, *others]):
         assert all((a - b).abs().max() > 1e-3 for b in others[i:])
     states = list(pipeline.trajectory(2, 10, generator=torch.Generator().manual_seed(0)))
@@ -240,7 +262,9 @@ def test_options_that_cannot_be_met_are_refused(random_unet):
     for options, said in (
         ({"spectral_variance": True}, "needs the spectrum"),
         ({"spacing": "planned"}, "needs the spectrum"),
-        ({"order": 2, "eta": 1.0}, "order: 1, or 2 with eta=0"),
+        ({"sampler": "dpmpp_2m", "eta": 1.0}, "sampler 'dpmpp_2m': is deterministic"),
+        ({"sampler": "whitened"}, "sampler 'whitened': needs the training data's spectrum"),
+        ({"sampler": "no"}, "sampler 'no': choose from whitened"),
         ({"eta": -0.1}, "eta -0.1"),
         ({"changes": "no"}, "changes 'no'"),
         ({"output_type": "jpg"}, "output_type 'jpg'"),
@@ -292,6 +316,9 @@ def test_images_need_not_be_square(image_size, random_unet):
     for options in ({}, {"eta": 1.0}, {"changes": "free"}):
         images = pipeline(2, 8, output_type="np", **options).images
         assert images.shape == (2, *image_size, 3)
+    pipeline.spectrum = spectrum()
+    with pytest.raises(InputError, match="spectrum: has resolution 16, the process images of"):
+        pipeline(2, 8, 1.0, spectral_variance=True)
 
 
 def test_a_folder_of_samples_has_one_writer(tmp_path, random_unet, capsys):
