@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from .errors import InputError
 from .paths import user_path
 
@@ -152,6 +150,8 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def _holding(file: Path, what: str | os.PathLike[str]) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # here, as it takes a tenth of a second
+
     lock = FileLock(file, timeout=0)
     try:
         lock.acquire()

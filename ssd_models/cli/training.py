@@ -12,12 +12,13 @@ from tyro.conf import arg
 
 from theory.errors import InputError
 
-from ..processes import process_index
+from ..processes import num_processes, process_index
 from ..training.config import CONFIG_FILE, TrainConfig, read_config, train_preset
 from .options import File, OptionalData, OptionalPath, Output, report_skipped
 
 if TYPE_CHECKING:
     from ..data.source import ImageSource
+    from ..training.batches import ImageArray
 
 _stored: dict[str, Any] = {}  # what --config, or the configuration of a resumed run, says
 
@@ -35,7 +36,8 @@ class TrainCommand:
     Stopped by Ctrl-C, SIGTERM or --max-minutes, it writes a checkpoint first; go on with
     ssd train --resume -o run
 
-    On several GPUs: torchrun --nproc-per-node 8 -m ssd_models.cli train … (or accelerate launch)
+    On several GPUs: torchrun --nproc-per-node 8 -m ssd_models.cli train … (or accelerate launch).
+    Run ssd prepare before: all processes read the same files then, others each holds for itself.
     """
 
     data: OptionalData = field(default_factory=lambda: _stored.get("data"))
@@ -95,6 +97,7 @@ class TrainCommand:
         source, images, skipped = load_images(source, self.options, progress=is_main)
         if is_main:
             report_skipped(skipped, len(source))
+            _note_copies(images, str(data))
         classes = None
         if self.options.class_conditional:
             classes = require_classes(source.classes(), len(source), str(data))
@@ -144,6 +147,19 @@ def overlay(arguments: list[str]) -> None:
         _stored.update(train_preset(given["--preset"]))
     if "--config" in given:
         _stored.update(read_config(given["--config"]))
+
+
+def _note_copies(images: ImageArray, data: str) -> None:
+    """Say so if each of several processes holds the images in its own memory."""
+    from ..data.mapped import MappedImages
+
+    if num_processes() > 1 and not isinstance(images, MappedImages):
+        size = len(images) * images[:1].nbytes
+        print(
+            f"ssd: note: each of {num_processes()} processes holds the images, {size / 1e9:.3g} "
+            f"GB; prepare them once (ssd prepare {data} -o DIR), and all read the same files",
+            file=sys.stderr,
+        )
 
 
 def _refuse_other_size(source: ImageSource, schedule: str) -> None:

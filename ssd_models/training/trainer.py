@@ -1,8 +1,9 @@
 """The training loop: one resolution path a step, on accelerate.
 
-A run is the same run however often it is stopped and resumed, to the last bit on one machine, and
-up to rounding on any number of processes with the same images a step: what it draws follows from
-seed, step and images seen (`batches`), and a checkpoint holds all the rest (`checkpoints`).
+A run is the same run however often it is stopped and resumed, to the last bit on the CPUs of one
+machine. It is so up to rounding on GPUs, whose kernels add in no fixed order, and on any number of
+processes with the same images a step: what it draws follows from seed, step and images seen
+(`batches`), and a checkpoint holds all the rest (`checkpoints`).
 """
 
 from __future__ import annotations

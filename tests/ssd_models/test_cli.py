@@ -408,3 +408,16 @@ def test_images_of_other_channels_are_sampled(channels, here, capsys, random_une
     said = command_refusal([*command, "-o", "other"], capsys)
     assert f"other: PNG files of {channels} channels" in said
     assert not Path("other").exists()
+
+
+def test_processes_that_each_hold_the_images_say_so(here, capsys, monkeypatch):
+    main(["prepare", "images", "-o", "prepared", "--resolution", "16"])
+    main(["schedule", "paper", "equal", "--resolution", "16", "--levels", "2"])
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for data, noted in (("images", True), ("prepared", False)):
+        capsys.readouterr()
+        with pytest.raises(SystemExit):  # the other processes are not there
+            main(["train", "--data", data, *TINY])
+        error = capsys.readouterr().err
+        assert "3 processes were started but 1 found each other" in error
+        assert ("each of 3 processes holds the images, 9.22e-06 GB" in error) == noted
