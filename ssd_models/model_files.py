@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from theory.errors import InputError, reason
+from theory.paths import user_path
 
 from .data.forms import HUB_PREFIX
 
@@ -70,7 +71,7 @@ def model_directory(
         except Exception as error:  # as many kinds as a network has ways to fail
             raise InputError(f"{name}: cannot be downloaded ({reason(error)})") from error
     else:
-        path = Path(model).expanduser()
+        path = user_path(model)
         if not (path / NETWORK_FILES[0]).is_file() and (path / MODEL_FOLDER).is_dir():
             path = path / MODEL_FOLDER
         elif (path / CONFIG_FILE).is_file():

@@ -14,21 +14,23 @@ from theory.errors import InputError, reason
 from theory.reading import npz_names, read_npz
 
 from .class_labels import Classes, classes_of_numbers
-from .decoding import Read
+from .decoding import Picture, Read
 from .mapped import Shards
 from .unusable import smaller
 
 
 class ArrayImages:
-    """The images of an ``.npy`` (left on disk) or ``.npz`` (read into memory); grey is repeated.
+    """The images of an ``.npy`` (left on disk) or ``.npz`` (read into memory).
 
-    Of several arrays in an ``.npz`` the one called ``images``, else ``arr_0``, else the first.
+    Grey is repeated to RGB; two channels, or more than three, stay what they are. Of 16 bits the
+    upper eight are kept. Of several arrays in an ``.npz`` the one called ``images``, else
+    ``arr_0``, else the first.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is not uint8 ``(N, H, W, 3)``, ``(N, H, W, 1)`` or
-        ``(N, H, W)`` with N ≥ 1, or its images are smaller than ``resolution``.
+        If the file cannot be read, is not uint8 or uint16 ``(N, H, W, C)`` or ``(N, H, W)`` with
+        N ≥ 1, or its images are smaller than ``resolution``.
     """
 
     def __init__(self, path: Path, resolution: int | None):
@@ -36,11 +38,12 @@ class ArrayImages:
         array = _load_array(path, ("images", "arr_0"))
         # Three axes that end in 3 are one RGB picture rather than grey ones three pixels wide.
         grey = array.shape[3:] == (1,) or (array.ndim == 3 and array.shape[2] != 3)
-        rgb = array.ndim == 4 and array.shape[3] == 3
-        if array.dtype != np.uint8 or not (grey or rgb) or 0 in array.shape:
+        # (N, 3, R, R) are no images three pixels high with R channels.
+        last = array.ndim == 4 and (array.shape[1] > 4 or array.shape[3] <= 4)
+        if array.dtype not in (np.uint8, np.uint16) or not (grey or last) or 0 in array.shape:
             raise InputError(
-                f"{path}: holds {array.dtype} of shape {array.shape}; give uint8 (N, R, R, 3) or "
-                "grey (N, R, R), values 0 to 255, channels last"
+                f"{path}: holds {array.dtype} of shape {array.shape}; give uint8 (N, R, R, 3), any "
+                "number of channels, or grey (N, R, R), values 0 to 255, channels last"
             )
         height, width = array.shape[1:3]
         if resolution is not None and min(height, width) < resolution:
@@ -51,7 +54,8 @@ class ArrayImages:
         self._one_by_one = array.flags.c_contiguous
         if grey:
             array = np.broadcast_to(array.reshape(*array.shape[:3], 1), (*array.shape[:3], 3))
-        self.array = array  # (N, H, W, 3)
+        self.array = array  # (N, H, W, C)
+        self.channels: int = array.shape[3]
 
     def __len__(self) -> int:
         return len(self.array)
@@ -77,11 +81,11 @@ class ArrayImages:
 
     @property
     def shards(self) -> Shards | None:
-        """The array itself, unless each image is scattered over all of it."""
-        if not self._one_by_one:
+        """The array itself, unless it has 16 bits or each image is scattered over all of it."""
+        if not self._one_by_one or self.array.dtype != np.uint8:
             return None
         height, width = self.array.shape[1:3]
-        return Shards((len(self.array),), (height, width), lambda _: self.array)
+        return Shards((len(self.array),), (height, width), lambda _: self.array, self.channels)
 
     def short_sides(self, indices: Sequence[int]) -> list[int | None]:
         """The same of all."""
@@ -89,8 +93,15 @@ class ArrayImages:
 
     @contextmanager
     def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to an RGB picture."""
-        yield lambda index: Image.fromarray(np.ascontiguousarray(self.array[index]))
+        """Yield a thread-safe function from an index to a picture."""
+        yield self._read
+
+    def _read(self, index: int) -> Picture:
+        pixels = self.array[index]
+        if pixels.dtype == np.uint16:
+            pixels = (pixels >> 8).astype(np.uint8)
+        pixels = np.ascontiguousarray(pixels)
+        return Image.fromarray(pixels) if self.channels == 3 else pixels
 
 
 def _load_array(path: Path, wanted: Sequence[str]) -> np.ndarray:

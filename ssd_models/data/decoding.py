@@ -22,7 +22,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MOST_BYTES = 2**29  # of a file that is read into memory
-Read = Callable[[int], Image.Image]  # the i-th picture, in whatever mode; from any thread
+# In whatever mode; or uint8 (H, W, C), of channels that are no colours.
+Picture = Image.Image | np.ndarray
+Read = Callable[[int], Picture]  # the i-th picture; from any thread
 
 
 class Unusable(Exception):
@@ -33,14 +35,24 @@ class Unusable(Exception):
         self.side = side
 
 
-def fit(image: Image.Image, resolution: int, *, same_size: bool = False) -> np.ndarray:
-    """Cut an RGB image to its central square and reduce it: uint8 ``(R, R, 3)``.
+def fit(picture: Picture, resolution: int, *, same_size: bool = False) -> np.ndarray:
+    """Cut a picture to its central square and reduce it: uint8 ``(R, R, C)``.
+
+    It becomes RGB, but for arrays of channels, which stay what they are.
 
     Raises
     ------
     Unusable
         If it is smaller than the resolution or, under ``same_size``, not of it exactly.
     """
+    if isinstance(picture, np.ndarray):
+        channels = [Image.fromarray(channel) for channel in np.moveaxis(picture, -1, 0)]
+        fitted = [_fit(channel, resolution, same_size) for channel in channels]
+        return np.stack(fitted, axis=-1)
+    return _fit(to_rgb(picture), resolution, same_size)
+
+
+def _fit(image: Image.Image, resolution: int, same_size: bool) -> np.ndarray:
     width, height = image.size
     side = min(width, height)
     if same_size and image.size != (resolution, resolution):

@@ -15,14 +15,15 @@ class Shards:
 
     counts: tuple[int, ...]  # images in each
     size: tuple[int, int]  # height and width of every image
-    open: Callable[[int], np.ndarray]  # the i-th array, uint8 (n, H, W, 3); from any thread
+    open: Callable[[int], np.ndarray]  # the i-th array, uint8 (n, H, W, C); from any thread
+    channels: int = 3
 
 
 class MappedImages:
-    """Chosen images of `Shards` as an array: uint8 ``(N, H, W, 3)``.
+    """Chosen images of `Shards` as an array: uint8 ``(N, H, W, C)``.
 
     Indexing copies: a number gives one image, a slice or an array of numbers gives
-    ``(n, H, W, 3)``. Each shard is read once, in its order on disk. Any thread may index.
+    ``(n, H, W, C)``. Each shard is read once, in its order on disk. Any thread may index.
     """
 
     dtype = np.dtype(np.uint8)
@@ -34,8 +35,8 @@ class MappedImages:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """``(N, H, W, 3)``."""
-        return (len(self._rows), *self._shards.size, 3)
+        """``(N, H, W, C)``."""
+        return (len(self._rows), *self._shards.size, self._shards.channels)
 
     def __len__(self) -> int:
         return len(self._rows)

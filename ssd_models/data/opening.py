@@ -1,6 +1,6 @@
 """Datasets of images: the forms they come in, and their values as numbers.
 
-What counts as an image and how each becomes ``(R, R, 3)`` is the rule of `decoding`.
+What counts as an image and how each becomes ``(R, R, C)`` is the rule of `decoding`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def open_images(
     data
         The string ``photos``: random crops of built-in photographs (`PhotoCrops`; a folder of that
         name is ``./photos``). Or a path: a folder of images, with folders in it or none; a
-        ``.zip`` of such, read in place; an ``.npz`` or ``.npy`` of uint8 ``(N, R, R, 3)``, or of
+        ``.zip`` of such, read in place; an ``.npz`` or ``.npy`` of uint8 ``(N, R, R, C)``, or of
         grey ones; a directory written by `preparing.prepare`. Or ``hf:`` and a Hugging Face dataset
         (`hub_images`). Or ``celeba:``, ``celebahq:`` or ``imagenet:`` and any of these
         (`known_datasets`).
@@ -75,6 +75,7 @@ def open_images(
     return ImageSource(
         name,
         resolution or _own_size(name, images, indices[0]),
+        getattr(images, "channels", 3),  # of arrays any number
         _images=images,
         _indices=indices,
         _same_size=resolution is None,

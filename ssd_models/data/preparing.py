@@ -79,6 +79,11 @@ def prepare(
         raise InputError(f"workers {workers}: give 1 or more")
     opened = partial(open_images, data, resolution, limit=limit, seed=seed)
     source = opened()
+    if source.channels != 3:
+        raise InputError(
+            f"{data}: has {source.channels} channels; such arrays are not prepared, give them to "
+            "`ssd train` as they are"
+        )
     names, classes = source.names(), source.classes()
     contents: dict[str, Any] = {
         "source": data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,16 +52,19 @@ class StoredAsArrays(Protocol):
 def size_of(images: Images, index: int) -> tuple[int, int]:
     """Width and height of a picture; `Unusable` if it cannot be used."""
     with images.open() as read:
-        return to_rgb(read(index)).size
+        picture = read(index)
+        if isinstance(picture, np.ndarray):
+            return picture.shape[1], picture.shape[0]
+        return to_rgb(picture).size
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSource:
-    """A dataset of square RGB images, decoded anew on every pass; made by `open_images`."""
+    """A dataset of square images, decoded anew on every pass; made by `open_images`."""
 
     name: str  # as it was given to open_images
     resolution: int  # R, pixels to a side
-    channels: int = field(default=3, init=False)
+    channels: int = 3  # C; other than RGB in arrays only
     _images: Images = field(repr=False, kw_only=True)
     _indices: Sequence[int] = field(repr=False, kw_only=True)  # which of them, in order
     _same_size: bool = field(default=False, repr=False, kw_only=True)  # R is the images' own
@@ -68,6 +72,10 @@ class ImageSource:
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return (self.resolution, self.resolution, self.channels)
 
     def names(self) -> list[str]:
         """Return the name of each image in order: a relative path, or as in ``image 17``."""
@@ -102,7 +110,7 @@ class ImageSource:
         skipped: list[Skipped] | None = None,
         threads: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yield all images in their fixed order as uint8 ``(n, R, R, 3)``, n ≤ ``batch_size``.
+        """Yield all images in their fixed order as uint8 ``(n, R, R, C)``, n ≤ ``batch_size``.
 
         Threads decode ahead; three batches exist at a time, the yielded one included.
 
@@ -140,11 +148,11 @@ class ImageSource:
             pool.shutdown(cancel_futures=True)
 
     def load(self, *, progress: bool = False, skipped: list[Skipped] | None = None) -> np.ndarray:
-        """Return all images as one uint8 array ``(N, R, R, 3)`` in memory.
+        """Return all images as one uint8 array ``(N, R, R, C)`` in memory.
 
         ``skipped`` and what is raised are as in `batches`; `without` then leaves the same ones out.
         """
-        images = np.empty((len(self), self.resolution, self.resolution, 3), np.uint8)
+        images = np.empty((len(self), *self._shape), np.uint8)
         start = 0
         for batch in self.batches(progress=progress, skipped=skipped):
             images[start : start + len(batch)] = batch
@@ -154,7 +162,7 @@ class ImageSource:
     def random_access(
         self, *, progress: bool = False, skipped: list[Skipped] | None = None
     ) -> MappedImages | np.ndarray:
-        """Return all images as an array ``(N, R, R, 3)`` that gives copies of any of them fast.
+        """Return all images as an array ``(N, R, R, C)`` that gives copies of any of them fast.
 
         What lies on disk as arrays of this resolution stays there (`MappedImages`); the rest is
         loaded.
@@ -169,7 +177,7 @@ class ImageSource:
             return MappedImages(shards, self._indices)
         from .memory import available_memory, local_processes
 
-        need, available = len(self) * self.resolution**2 * 3, available_memory()
+        need, available = len(self) * math.prod(self._shape), available_memory()
         processes = local_processes()
         each = f" for each of {processes} processes" if processes > 1 else ""
         if need > available / 2:
@@ -230,7 +238,7 @@ class ImageSource:
             while starts and len(pending) < _BATCHES_IN_FLIGHT:
                 start = starts.popleft()
                 places = range(start, min(start + size, len(self)))
-                batch = np.empty((len(places), self.resolution, self.resolution, 3), np.uint8)
+                batch = np.empty((len(places), *self._shape), np.uint8)
                 tasks = [slice(i, i + _IMAGES_PER_TASK) for i in range(0, size, _IMAGES_PER_TASK)]
                 futures = [pool.submit(self._fill, batch[t], read, places[t]) for t in tasks]
                 pending.append((start, batch, futures))
@@ -254,8 +262,7 @@ class ImageSource:
         for row, place in zip(out, places, strict=True):
             index = self._indices[place]
             try:
-                image = to_rgb(read(index))
-                row[:] = fit(image, self.resolution, same_size=self._same_size)
+                row[:] = fit(read(index), self.resolution, same_size=self._same_size)
             except Unusable as error:
                 unusable.append(Skipped(place, self._images[index], str(error), error.side))
         return unusable

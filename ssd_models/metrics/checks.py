@@ -8,17 +8,10 @@ from theory.errors import InputError
 
 
 def check_images(name: str, images: np.ndarray, at_least: int = 1) -> None:
-    """Refuse what is not uint8 (N, R, R, C), C 1 or 3, with N enough, naming it ``name``."""
+    """Refuse what is not uint8 (N, R, R, C) with N enough, naming it ``name``."""
     shape = images.shape
-    if (
-        images.dtype != np.uint8
-        or len(shape) != 4
-        or shape[1] != shape[2]
-        or shape[3] not in (1, 3)
-    ):
-        raise InputError(
-            f"{name}: are {images.dtype} of shape {shape}; give uint8 (N, R, R, 3) or (N, R, R, 1)"
-        )
+    if images.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] < 1:
+        raise InputError(f"{name}: are {images.dtype} of shape {shape}; give uint8 (N, R, R, C)")
     if len(images) < at_least:
         raise InputError(f"{name}: are {len(images)} images; give at least {at_least}")
 

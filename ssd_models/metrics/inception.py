@@ -84,6 +84,8 @@ def inception_metrics(
         fit.
     """
     check_pair(sampled, reference, 4)
+    if (channels := sampled.shape[3]) not in (1, 3):
+        raise InputError(f"inception metrics: need grey or RGB images, not {channels} channels")
     state = check_inception(weights)
     import torch_fidelity
 

@@ -74,7 +74,8 @@ def scattering_features(images: np.ndarray) -> np.ndarray:
     """
     check_images("images", images)
     scales = num_scales(images.shape[1])
-    colours = torch.from_numpy(_OPPONENT if images.shape[3] == 3 else np.eye(1)).float()
+    channels = images.shape[3]
+    colours = torch.from_numpy(_OPPONENT if channels == 3 else np.eye(channels)).float()
 
     def of_batch(start: int) -> np.ndarray:
         batch = np.ascontiguousarray(images[start : start + _BATCH])

@@ -499,8 +499,8 @@ def broken(name: str, tmp_path: Path) -> Path:
             np.savez(path, np.zeros((3, 3, 8, 8), np.uint8))
         case "one.npy":
             np.save(path, np.zeros((8, 8, 3), np.uint8))
-        case "alpha.npy":
-            np.save(path, np.zeros((3, 8, 8, 4), np.uint8))
+        case "signed.npy":
+            np.save(path, np.zeros((3, 8, 8, 4), np.int16))
         case "zero.npy":
             np.save(path, np.zeros((0, 8, 8, 3), np.uint8))
         case "none.npz":
@@ -534,7 +534,7 @@ def broken(name: str, tmp_path: Path) -> Path:
         ("float.npy", r"holds float32 of shape \(3, 8, 8, 3\); give uint8 \(N, R, R, 3\)"),
         ("first.npz", r"holds uint8 of shape \(3, 3, 8, 8\); give uint8 .* channels last"),
         ("one.npy", r"holds uint8 of shape \(8, 8, 3\); give"),
-        ("alpha.npy", r"holds uint8 of shape \(3, 8, 8, 4\); give uint8 .* grey \(N, R, R\)"),
+        ("signed.npy", r"holds int16 of shape \(3, 8, 8, 4\); give uint8 .* grey \(N, R, R\)"),
         ("zero.npy", r"holds uint8 of shape \(0, 8, 8, 3\); give"),
         ("small.npy", r"6×6 px are smaller than resolution 8; choose --resolution 6 or less"),
     ],
@@ -584,6 +584,28 @@ def test_names_are_relative_paths_or_numbers_in_order(tmp_path):
     part = open_images(tmp_path / "data", 20, limit=7)
     wanted = [folder.names().index(name) for name in part.names()]
     np.testing.assert_array_equal(part.load(), IMAGES[wanted])
+
+
+@pytest.mark.parametrize("channels", [2, 4, 7])
+@pytest.mark.parametrize("form", ["npy", "npz", "fortran npy", "16 bits"])
+def test_channels_of_arrays_stay_what_they_are(form, channels, tmp_path):
+    pixels = noise(5, 20, 26, channels)
+    path = tmp_path / ("a.npz" if form == "npz" else "a.npy")
+    if form == "npz":
+        np.savez(path, images=pixels)
+    elif form == "16 bits":
+        np.save(path, pixels.astype(np.uint16) * 256 + 99)
+    else:
+        np.save(path, np.asfortranarray(pixels) if form == "fortran npy" else pixels)
+    source = open_images(path, 20)
+    assert source.channels == channels
+    np.testing.assert_array_equal(source.load(), pixels[:, :, 3:23])
+    np.testing.assert_array_equal(source.random_access()[2], pixels[2, :, 3:23])
+    small = open_images(path, 10).load()
+    each = Image.fromarray(np.ascontiguousarray(pixels[1, ..., -1])).resize(
+        (10, 10), Image.Resampling.LANCZOS, box=(3, 0, 23, 20)
+    )
+    np.testing.assert_array_equal(small[1, ..., -1], np.asarray(each))
 
 
 @pytest.mark.parametrize("form", ["grey", "grey with an axis", "grey npz"])

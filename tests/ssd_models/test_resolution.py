@@ -9,6 +9,7 @@ from helpers import refusal
 from PIL import Image
 
 from ssd_models.cli import main
+from ssd_models.data.preparing import prepare
 from ssd_models.data.resolution import choose_resolution
 from theory import ResolutionSchedule, Spectrum
 
@@ -96,3 +97,28 @@ def test_levels_are_a_number_or_pixels_on_the_command_line(tmp_path, monkeypatch
         main(["derive", "--levels", *given])
         assert ResolutionSchedule.load("schedule.json").levels == levels
     assert "`ssd train` has no network for levels [6, 3]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(2, np.uint8), (4, np.uint8), (3, np.uint16)])
+def test_arrays_of_any_channels_go_through_the_whole_flow(
+    channels, kind, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, np.iinfo(kind).max + 1, (45, 4, 4, channels), dtype=kind)
+    np.save("images.npy", small.repeat(4, axis=1).repeat(4, axis=2))
+    main(["spectrum", "images.npy"])
+    assert Spectrum.load("spectrum.npz").channels == channels
+    main(["derive"])
+    main(["train", "--steps", "1", "--batch-size", "2", "--base-channels", "8"])
+    main(["sample", "-n", "2", "--steps", "6"])
+    main(["sample", "-n", "2", "--steps", "6", "-o", "samples.npz"])
+    assert np.load("samples.npz")["images"].shape == (2, 16, 16, channels)
+    main(["evaluate", "-n", "20", "--steps", "6"])
+    assert "frechet scattering" in capsys.readouterr().out
+
+
+def test_arrays_of_other_channels_are_not_prepared(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 4), np.uint8))
+    said = refusal(lambda: prepare(str(tmp_path / "a.npy"), tmp_path / "p", 8))
+    assert "has 4 channels; such arrays are not prepared" in said
