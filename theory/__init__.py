@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from .information import gaussian_information, signal_dominated_fraction
     from .noise import NoiseSchedule
     from .operators import resize_matrix
-    from .oracle import OracleReport, oracle_errors, oracle_report
-    from .oracle_dense import dense_oracle_report
+    from .oracle import OracleReport, dense_oracle_report, oracle_errors, oracle_report
     from .planning import SamplingPlan, pareto_front, plan_sampling
     from .pyramid import gaussian_pyramid, laplacian_pyramid
     from .schedules import ResolutionSchedule
@@ -60,7 +59,7 @@ _HOME = {
     "ResolutionSchedule": "schedules",
     "SamplingPlan": "planning",
     "Spectrum": "spectrum",
-    "dense_oracle_report": "oracle_dense",
+    "dense_oracle_report": "oracle",
     "derive_schedule": "derive",
     "discarded_information": "discarded",
     "gaussian_information": "information",

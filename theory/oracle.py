@@ -17,6 +17,7 @@ from scipy.interpolate import CubicSpline
 from .costs import chain_costs
 from .errors import InputError
 from .noise import NoiseSchedule
+from .oracle_dense import LARGEST, DenseSampler, compare_with_data
 from .posterior import check_eta
 from .propagation import SOURCES, Chains, amplitude_error, propagate
 from .schedules import ResolutionSchedule
@@ -32,7 +33,7 @@ _NODES = 64  # powers per band at which many schedules are evaluated; the rest i
 class OracleReport:
     """How far the generated distribution is from the data's.
 
-    Both are Gaussian with the same mean and independent DCT coefficients.
+    Both are Gaussian with the same mean; the data's DCT coefficients are independent.
     """
 
     power: np.ndarray  # (R, R, C): variance of each generated coefficient
@@ -40,7 +41,7 @@ class OracleReport:
     kl: float  # KL(generated ‖ data), nats per image
     octave_db: np.ndarray  # (octaves,): generated over data power, decibel, lowest octave first
     num_calls: int  # network calls
-    sources: dict[str, float]
+    sources: dict[str, float]  # empty where the operator mixes coefficients
     """Relative W2² if only one source of error acted: the variance that the chain ``start``s with;
     finite ``steps`` at one resolution; the ``changes`` of resolution; the ``end`` on the clean
     prediction, which lacks the variance that the last state leaves open. Signed errors of several
@@ -66,8 +67,8 @@ def oracle_report(
 ) -> OracleReport:
     """Propagate a sampler's output variance through a schedule (mathematics §6).
 
-    Exact for the operator ``dct``. Schedules of other operators are evaluated with their noise and
-    resolutions, their bands taken as ideal; `theory.oracle_dense` is exact for them at small R.
+    Exact for the schedule's own operator: one variance for each DCT coefficient where states do not
+    mix them (operator ``dct``, or one resolution); else `dense_oracle_report`, up to 32 pixels.
 
     Parameters
     ----------
@@ -102,22 +103,20 @@ def oracle_report(
     Raises
     ------
     InputError
-        If the spectrum's resolution is not the schedule's, a step is out of range or repeated, or
-        an option is out of range.
+        If the spectrum's resolution is not the schedule's, a step is out of range or repeated, an
+        option is out of range, or the operator mixes coefficients and the schedule is larger than
+        32 pixels (`ResolutionSchedule.with_operator` has a twin that can be evaluated).
     """
-    _check(schedule, spectrum, eta, start, order, spectral_variance)
-    changes = resolve_changes(schedule, changes)
-    if spectral_variance and changes == "corrected":
-        raise InputError("changes 'corrected': have no spectral variance; give 'network' or 'free'")
+    options = (eta, start, order, spectral_variance)
+    changes = _check(schedule, spectrum, *options, changes)
+    if schedule.mixes_frequencies:
+        return dense_oracle_report(schedule, spectrum, steps, *options, changes)
     visited = visited_steps(schedule, steps)
     chains = Chains.of([schedule], [visited])
     data = spectrum.power
     flat, shell, place = _coefficients(spectrum)
     radius = squared_radius(spectrum)[place]
-    delta = propagate(
-        chains, flat, shell, eta, start, order, spectral_variance, SOURCES, radius, changes
-    )[:, 0]
-
+    delta = propagate(chains, flat, shell, *options, SOURCES, radius, changes)[:, 0]
     total = delta.sum(axis=0)
     power = np.zeros(data.size)
     power[place] = flat * (1 + total)
@@ -129,6 +128,67 @@ def oracle_report(
         octave_db=octave_decibels(power, data),
         num_calls=len(visited),
         sources={name: _relative_w2(part, flat) for name, part in zip(SOURCES, delta, strict=True)},
+    )
+
+
+def dense_oracle_report(
+    schedule: ResolutionSchedule,
+    spectrum: Spectrum,
+    steps: Sequence[int] | None = None,
+    eta: float = 1.0,
+    start: str = "marginal",
+    order: int = 1,
+    spectral_variance: bool = False,
+    changes: str | None = None,
+) -> OracleReport:
+    """`oracle_report` in dense matrices, which is how it takes operators other than ``dct``.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+        Of at most 32 pixels, without attenuation.
+    spectrum, steps, eta, start, order, spectral_variance, changes
+        As in `oracle_report`.
+
+    Returns
+    -------
+    OracleReport
+        ``relative_w2`` and ``kl`` are those of the full covariances; ``power`` holds the variances
+        of the generated DCT coefficients. ``sources`` is empty: errors in different directions do
+        not split.
+
+    Raises
+    ------
+    InputError
+        As `oracle_report`, or if the schedule is larger or attenuated.
+    """
+    changes = _check(schedule, spectrum, eta, start, order, spectral_variance, changes)
+    if schedule.attenuation is not None:
+        raise InputError("dense oracle: takes no attenuation; oracle_report is exact for it")
+    if schedule.resolution > LARGEST:
+        raise InputError(
+            f"oracle: resolution {schedule.resolution} is above {LARGEST}, too large for operator "
+            f"{schedule.operator!r}; use its twin schedule.with_operator('dct'), or a spectrum at "
+            f"{LARGEST} pixels or less"
+        )
+    visited = visited_steps(schedule, steps)
+    sampler = DenseSampler(eta, start, order, spectral_variance, changes)
+    power = np.empty_like(spectrum.power)
+    distances = []
+    for component in range(spectrum.channels):
+        data = spectrum.power[:, :, component]
+        generated = sampler.generated(schedule, data.ravel(), visited)
+        power[:, :, component] = np.diag(generated).reshape(data.shape)
+        distances.append(compare_with_data(generated, data.ravel()))
+    w2, kl = (float(sum(parts)) for parts in zip(*distances, strict=True))
+    power = power.clip(min=0)
+    return OracleReport(
+        power=power,
+        relative_w2=w2 / float(spectrum.power.sum()),
+        kl=kl,
+        octave_db=octave_decibels(power, spectrum.power),
+        num_calls=len(visited),
+        sources={},
     )
 
 
@@ -163,12 +223,18 @@ def oracle_errors(
     """
     if not schedules:
         return np.empty(0)
+    kinds = []
     for schedule in schedules:
-        _check(schedule, spectrum, eta, start, order, spectral_variance)
+        options = (eta, start, order, spectral_variance)
+        kinds.append(_check(schedule, spectrum, *options, changes))
+        if schedule.mixes_frequencies:
+            raise InputError(
+                f"oracle_errors: operator {schedule.operator!r} mixes coefficients; use "
+                "oracle_report, or the schedule's with_operator('dct')"
+            )
     chosen = steps if steps is not None else [None] * len(schedules)
     visited = [visited_steps(s, own) for s, own in zip(schedules, chosen, strict=True)]
     chains = Chains.of(schedules, visited)
-    kinds = [resolve_changes(schedule, changes) for schedule in schedules]
     return _errors(chains, spectrum, eta, start, order, spectral_variance, kinds)
 
 
@@ -242,19 +308,25 @@ def _check(
     start: str,
     order: int,
     spectral_variance: bool,
-) -> None:
+    changes: str | None,
+) -> str:
+    """How changes are passed; raise `InputError` if a chain cannot be evaluated."""
     if spectrum.resolution != schedule.resolution:
         raise InputError(
             f"spectrum: has resolution {spectrum.resolution}, the schedule has "
             f"{schedule.resolution}; measure the spectrum at the schedule's resolution"
         )
     check_sampler(eta, order, spectral_variance)
-    if order == 2 and schedule.blurs:
-        raise InputError("order 2: does not extrapolate across blurs; use order 1")
     if start not in ("marginal", "white"):
         raise InputError(f"start {start!r}: must be 'marginal' or 'white'")
     if not (spectrum.power > 0).any():
         raise InputError("spectrum: all power is zero; there is nothing to generate")
+    changes = resolve_changes(schedule, changes)
+    if schedule.blurs and (order == 2 or changes == "free"):
+        raise InputError("order 2 and free changes: need a schedule without blur")
+    if spectral_variance and changes == "corrected":
+        raise InputError("changes 'corrected': have no spectral variance; give 'network' or 'free'")
+    return changes
 
 
 def check_sampler(eta: float, order: int, spectral_variance: bool) -> None:
@@ -322,21 +394,24 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
     """Copy of a schedule with its predicted cost and error filled in.
 
     Cost: the mean call of the full ancestral chain over a full-resolution call, counted as
-    `theory.costs.chain_costs` does. Errors: relative W2² of the full ancestral chain, and of the
-    same base noise at full resolution.
+    `theory.costs.chain_costs` does. Errors: relative W2² of the full ancestral chain, left out
+    where the operator and size allow no exact one, and of the same base noise at full resolution.
     """
     model, table = chain_costs(schedule.levels)
-    full = full_resolution_twin(schedule)
-    return replace(
-        schedule,
-        predicted={
-            **schedule.predicted,
-            "chain_cost_ratio": schedule.chain_cost(table),
-            "cost_model": model,
-            "oracle_error": oracle_report(schedule, spectrum).relative_w2,
-            "oracle_error_full_resolution": oracle_report(full, spectrum).relative_w2,
-        },
-    )
+    predicted = {
+        name: value for name, value in schedule.predicted.items() if name != "oracle_error"
+    }
+    predicted |= {"chain_cost_ratio": schedule.chain_cost(table), "cost_model": model}
+    if has_exact_error(schedule):
+        predicted["oracle_error"] = oracle_report(schedule, spectrum).relative_w2
+    full = oracle_report(full_resolution_twin(schedule), spectrum)
+    predicted["oracle_error_full_resolution"] = full.relative_w2
+    return replace(schedule, predicted=predicted)
+
+
+def has_exact_error(schedule: ResolutionSchedule) -> bool:
+    """Whether `oracle_report` can evaluate a schedule, its operator and size allowing it."""
+    return not schedule.mixes_frequencies or schedule.resolution <= LARGEST
 
 
 def full_resolution_twin(schedule: ResolutionSchedule) -> ResolutionSchedule:

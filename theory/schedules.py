@@ -195,6 +195,27 @@ class ResolutionSchedule:
         """Whether no change of resolution leaves out any signal, whatever the data."""
         return self.attenuation is not None or not self.changes
 
+    @property
+    def mixes_frequencies(self) -> bool:
+        """Whether any state mixes DCT coefficients of the clean image."""
+        return self.operator != "dct" and bool(self.changes)
+
+    def with_operator(self, operator: str) -> ResolutionSchedule:
+        """The same base noise, resolutions and blurs with another operator, nothing predicted."""
+        if operator == self.operator:
+            return self
+        noise = NoiseSchedule(self.base_snr / (1 + self.base_snr))
+        return ResolutionSchedule.from_noise(
+            self.resolutions,
+            noise,
+            self.noise_mode,
+            operator,
+            self.blur,
+            levels=self.levels,
+            derivation=self.derivation,
+            attenuation=self.attenuation,
+        )
+
     def transfer(self, t: int) -> np.ndarray:
         """Factor of each DCT coefficient from the clean image to ``M_{1:t} x_0``.
 
