@@ -25,9 +25,9 @@ NAMED_SCHEDULES = (
     "TanhLikeDecay_2",
 )
 
-PAPER_CHAIN = ResolutionSchedule.paper(SIZE, len(LEVELS), PAPER, NOISE)
+PAPER_CHAIN = ResolutionSchedule.paper(SIZE, len(LEVELS), PAPER, NOISE, operator="dct")
 SAME_CHANGES = ResolutionSchedule.from_noise(PAPER_CHAIN.resolutions, NOISE, levels=LEVELS)
-"""The paper's own choice, and its changes with matched noise."""
+"""The paper's own choice by `dct` (the paper has `bilinear`), and its changes, matched noise."""
 
 
 @cache

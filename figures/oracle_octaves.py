@@ -26,7 +26,7 @@ def main(data: str = "photos") -> None:
     power = spectrum(data)
     schedules = {
         "full resolution": (ResolutionSchedule.full_resolution(SIZE, NOISE), FULL, "s-"),
-        "paper": (PAPER_CHAIN, PAPER, "o-"),
+        "paper, dct": (PAPER_CHAIN, PAPER, "o-"),
         "paper's changes, matched noise": (
             SAME_CHANGES,
             MATCHED,

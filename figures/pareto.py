@@ -53,10 +53,13 @@ def main(data: str = "photos") -> None:
 def draw_chains(axes: Any, power: Spectrum) -> tuple[list[list[Any]], tuple[float, float]]:
     """Draw cost and error of chains of all steps; returns the table, and the paper's point."""
     table = chain_costs(LEVELS)[1]
-    paper = [ResolutionSchedule.paper(SIZE, len(LEVELS), name, NOISE) for name in NAMED_SCHEDULES]
+    paper = [
+        ResolutionSchedule.paper(SIZE, len(LEVELS), name, NOISE, operator="dct")
+        for name in NAMED_SCHEDULES
+    ]
     kinds = {
         "full resolution": [ResolutionSchedule.full_resolution(SIZE, NOISE)],
-        "paper's schedules": paper,
+        "paper's schedules, by dct": paper,
         "the same changes, matched noise": [
             ResolutionSchedule.from_noise(one.resolutions, NOISE, levels=LEVELS) for one in paper
         ],
@@ -72,7 +75,7 @@ def draw_chains(axes: Any, power: Spectrum) -> tuple[list[list[Any]], tuple[floa
         errors = oracle_errors(schedules, power).tolist()
         axes.semilogy(costs, errors, mark, color=colour, ms=4, label=kind)
         rows += [["1000 steps", kind, *pair] for pair in zip(costs, errors, strict=True)]
-        if kind == "paper's schedules":
+        if kind == "paper's schedules, by dct":
             own = NAMED_SCHEDULES.index(PAPER)
             axes.annotate(
                 f"the paper's choice,\n{PAPER}",

@@ -88,7 +88,7 @@ def _of_spectrum(
     schedule = derive_schedule(spectrum, noise, levels, tolerance=tolerance, criterion="snr")
     chains: dict[str, ResolutionSchedule] = {
         "DDPM, full resolution": one_level(levels[0]),
-        "paper": paper(levels[0], num_levels),
+        "paper, dct": paper(levels[0], num_levels).with_operator("dct"),
         f"derived, snr <= {tolerance:g}": schedule,
     }
     chain_rows: list[Row] = [

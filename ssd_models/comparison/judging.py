@@ -12,7 +12,7 @@ import numpy as np
 
 from theory.files import atomic_path
 from theory.measured_information import MeasuredInformation
-from theory.oracle import oracle_report, resolve_changes
+from theory.oracle import has_exact_error, oracle_report, resolve_changes
 from theory.spectrum import Spectrum
 
 from ..generating import generate, own_device
@@ -142,8 +142,13 @@ def _load(comparison: Comparison, stage: Stage) -> tuple[ScaleSpacePipeline, boo
 def _predicted(
     schedule: Any, spectrum: Any, steps: list[int], eta: float, order: int
 ) -> dict[str, Any]:
-    report = oracle_report(schedule, spectrum, steps, eta, order=order)
-    return {"relative_w2": report.relative_w2, "octave_decibels": report.octave_db.tolist()}
+    exact = schedule if has_exact_error(schedule) else schedule.with_operator("dct")
+    report = oracle_report(exact, spectrum, steps, eta, order=order)
+    return {
+        "operator": exact.operator,
+        "relative_w2": report.relative_w2,
+        "octave_decibels": report.octave_db.tolist(),
+    }
 
 
 def _held_out(comparison: Comparison) -> np.ndarray:

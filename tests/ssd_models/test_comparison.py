@@ -105,7 +105,7 @@ def test_it_stops_and_goes_on(folder):
 
 def test_the_folder_is_of_one_comparison(folder):
     comparison(folder, "one")
-    write(folder / "other.yaml", {**TINY, "operator": "dct"})
+    write(folder / "other.yaml", {**TINY, "operator": "box"})
     config = ComparisonConfig.load(folder / "other.yaml")
     source = open_images(folder / "images.npz", 16)
     with pytest.raises(InputError, match="holds another comparison"):

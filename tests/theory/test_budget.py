@@ -172,7 +172,7 @@ def test_the_front_only_gets_better():
 def test_budgets_beat_the_papers_chain(exponent):
     """At the paper's cost a twentieth of its error; at 25 calls no more than its 1000 steps."""
     rows = {row.name: row for row in compare_schedules(Spectrum.power_law(64, exponent), NOISE)}
-    paper = rows["paper, ConvexDecay_0.5"]
+    paper = rows["paper, ConvexDecay_0.5, dct"]
     budget = rows["budget: the paper's cost"]
     assert budget.cost <= paper.cost * (1 + 1e-9)
     assert budget.error < paper.error / 20
