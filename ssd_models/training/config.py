@@ -38,7 +38,8 @@ class TrainConfig:
     cosine_decay: bool = False  # of the learning rate, to zero at the last step
     gradient_clip: float = 1.0  # largest gradient norm
     ema_decay: float = 0.9999  # reached as min(decay, (1 + n) / (10 + n))
-    snr_clip: float = 5.0  # loss weight min(snr of the full resolution, clip)
+    snr_clip: float = 5.0  # loss weight floor + min(snr of the full resolution, clip)
+    snr_floor: float = 0.0  # the weight that states of much noise keep; 4 is EDM's
     change_fraction: float = 0.05  # share of batches at changes that need a network call
     density: Literal["steps", "pixels", "mixed"] = "steps"  # how often each step is drawn
     reweight_paths: bool = True  # weigh changes and levels back to their share of the steps

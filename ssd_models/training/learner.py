@@ -66,7 +66,7 @@ class Learner:
         self.averaged = copy.deepcopy(self.plain).requires_grad_(False).eval()
         self._averages = list(self.averaged.parameters())
         self._weights = list(self.plain.parameters())
-        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input)
+        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input, config.snr_floor)
         if on_gpu if config.compile is None else config.compile:
             self.plain.compile()
         self.bf16 = use_bf16(self.device) if config.bf16 is None else config.bf16

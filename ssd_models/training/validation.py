@@ -53,7 +53,7 @@ class Validation:
         self.indices = held_out[np.arange(self.count) * len(held_out) // max(self.count, 1)]
         self.images, self.labels = images, labels
         self.paths, self.config = paths, config
-        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input)
+        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input, config.snr_floor)
 
     @torch.no_grad()
     def sums(
