@@ -23,8 +23,8 @@ def main(data: str = "photos") -> None:
     power = spectrum(data)
     curves = {
         "full resolution": np.asarray(gaussian_information(power, NOISE.snr)),
-        "paper": schedule_information(power, PAPER_CHAIN),
-        "paper's changes, matched noise": schedule_information(power, SAME_CHANGES),
+        "paper": schedule_information(PAPER_CHAIN, power),
+        "paper's changes, matched noise": schedule_information(SAME_CHANGES, power),
         "derived, matched noise": schedule_information(
             power, derive_schedule(power, NOISE, criterion="snr")
         ),

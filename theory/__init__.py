@@ -13,8 +13,13 @@ from .lazy import lazy_attributes
 if TYPE_CHECKING:
     from .derive import derive_schedule, matched_resolution
     from .discarded import discarded_information
+    from .divergence import ChangeDivergence, change_divergence
     from .errors import InputError
-    from .information import gaussian_information, signal_dominated_fraction
+    from .information import (
+        gaussian_information,
+        schedule_information,
+        signal_dominated_fraction,
+    )
     from .noise import NoiseSchedule
     from .operators import resize_matrix
     from .oracle import OracleReport, dense_oracle_report, oracle_errors, oracle_report
@@ -26,12 +31,14 @@ if TYPE_CHECKING:
     from .spectrum import Spectrum
 
 __all__ = [
+    "ChangeDivergence",
     "InputError",
     "NoiseSchedule",
     "OracleReport",
     "ResolutionSchedule",
     "SamplingPlan",
     "Spectrum",
+    "change_divergence",
     "dense_oracle_report",
     "derive_schedule",
     "discarded_information",
@@ -45,6 +52,7 @@ __all__ = [
     "plan_sampling",
     "plan_steps",
     "resize_matrix",
+    "schedule_information",
     "select_steps",
     "signal_dominated_fraction",
     "spectral_exponents",
@@ -53,12 +61,14 @@ __all__ = [
 
 # Importing scipy takes half a second; names load on first use.
 _HOME = {
+    "ChangeDivergence": "divergence",
     "InputError": "errors",
     "NoiseSchedule": "noise",
     "OracleReport": "oracle",
     "ResolutionSchedule": "schedules",
     "SamplingPlan": "planning",
     "Spectrum": "spectrum",
+    "change_divergence": "divergence",
     "dense_oracle_report": "oracle",
     "derive_schedule": "derive",
     "discarded_information": "discarded",
@@ -72,6 +82,7 @@ _HOME = {
     "plan_sampling": "planning",
     "plan_steps": "spacing",
     "resize_matrix": "operators",
+    "schedule_information": "information",
     "select_steps": "spacing",
     "signal_dominated_fraction": "information",
     "spectral_exponents": "spectral_fit",

@@ -190,16 +190,37 @@ def state_information(spectrum: Spectrum, snr: np.ndarray, resolutions: np.ndarr
     return bits
 
 
-def schedule_information(spectrum: Spectrum, schedule: ResolutionSchedule) -> np.ndarray:
-    """`state_information` along a schedule with its own noise, (T,) bits per image."""
+def schedule_information(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
+    """``I_G`` of a schedule's states, with their own noise: ``½ Σ log2(1 + m_k² S_k / σ²)``.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+        States of operators other than `dct` are taken as ideal bands.
+    spectrum : Spectrum
+        Of the data, at the schedule's full resolution.
+
+    Returns
+    -------
+    (T,) float64, bits per image
+
+    Raises
+    ------
+    InputError
+        If the resolutions differ, or blurred states mix DCT coefficients.
+    """
     if spectrum.resolution != schedule.resolution:
         raise InputError(
             f"spectrum: has resolution {spectrum.resolution}, the schedule has "
             f"{schedule.resolution}"
         )
-    if schedule.blurs:
-        raise InputError("schedule: blurs its states; their information is not computed here")
-    return state_information(spectrum, schedule.snr, schedule.resolutions)
+    if schedule.attenuation is None and not schedule.blurs:
+        return state_information(spectrum, schedule.snr, schedule.resolutions)
+    bits = np.empty(len(schedule))
+    for t, side in enumerate(schedule.resolutions.tolist()):
+        power = schedule.transfer(t)[:, :, None] ** 2 * spectrum.power[:side, :side]
+        bits[t] = channel_bits(power, schedule.snr[t])
+    return bits
 
 
 def signal_dominated_fraction(

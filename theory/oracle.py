@@ -15,6 +15,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from .costs import chain_costs
+from .divergence import change_divergence
 from .errors import InputError
 from .noise import NoiseSchedule
 from .oracle_dense import LARGEST, DenseSampler, compare_with_data
@@ -396,6 +397,8 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
     Cost: the mean call of the full ancestral chain over a full-resolution call, counted as
     `theory.costs.chain_costs` does. Errors: relative W2² of the full ancestral chain, left out
     where the operator and size allow no exact one, and of the same base noise at full resolution.
+    Changes, of the operator `dct`: what all of them cost Gaussian data and, at most, any data
+    (`theory.divergence.change_divergence`).
     """
     model, table = chain_costs(schedule.levels)
     predicted = {
@@ -404,6 +407,10 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
     predicted |= {"chain_cost_ratio": schedule.chain_cost(table), "cost_model": model}
     if has_exact_error(schedule):
         predicted["oracle_error"] = oracle_report(schedule, spectrum).relative_w2
+    if schedule.changes and not schedule.mixes_frequencies:
+        costs = change_divergence(schedule, spectrum)
+        sums = [sum(cost.gaussian for cost in costs), sum(cost.bound for cost in costs)]
+        predicted["change_divergence_nats"] = sums
     full = oracle_report(full_resolution_twin(schedule), spectrum)
     predicted["oracle_error_full_resolution"] = full.relative_w2
     return replace(schedule, predicted=predicted)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .divergence import change_divergence, described_divergence
 from .errors import InputError
 from .files import atomic_path
-from .information import gaussian_information, state_information
+from .information import gaussian_information, schedule_information, state_information
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, band_power
 
@@ -44,6 +45,10 @@ def save_report(
     cost = schedule.predicted.get("chain_cost_ratio")
     title = f"{schedule.derivation.get('criterion', 'schedule')}, {schedule.noise_mode} noise"
     title += f"  |  {changes}" + (f"  |  chain cost {cost:.3f} of full resolution" if cost else "")
+    if schedule.changes and not schedule.mixes_frequencies:
+        found = change_divergence(schedule, spectrum)
+        sums = sum(c.gaussian for c in found), sum(c.bound for c in found)
+        title += f"\n{described_divergence(*sums)}"
     figure.suptitle(title, fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
@@ -100,7 +105,7 @@ def _draw_information(axes: Any, schedule: ResolutionSchedule, spectrum: Spectru
             "--",
         ),
         f"this schedule ({schedule.noise_mode})": (
-            state_information(spectrum, schedule.snr, schedule.resolutions),
+            schedule_information(schedule, spectrum),
             _BLUE,
             "-",
         ),

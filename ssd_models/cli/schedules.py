@@ -212,6 +212,8 @@ SCHEDULES: dict[str, type] = {"show": ScheduleShow, "paper": SchedulePaper}
 
 
 def _describe(path: str, schedule: Any) -> None:
+    from theory.divergence import described_divergence
+
     print(f"{path}: {schedule.num_steps} steps, {schedule.noise_mode} noise, {schedule.operator}")
     bounds = [0, *schedule.changes, schedule.num_steps]
     for start, end in pairwise(bounds):
@@ -223,10 +225,16 @@ def _describe(path: str, schedule: Any) -> None:
     if (cost := predicted.pop("chain_cost_ratio", None)) is not None:
         model = predicted.pop("cost_model", "the default cost model")
         print(f"  a mean call costs {_short(cost, '.3f')} of one at full resolution ({model})")
-    if (error := predicted.pop("oracle_error", None)) is not None:
-        full = predicted.pop("oracle_error_full_resolution", None)
+    error = predicted.pop("oracle_error", None)
+    full = predicted.pop("oracle_error_full_resolution", None)
+    if (error, full) != (None, None):
+        unknown = f"unknown for {schedule.operator}"
+        known = unknown if error is None else _short(error)
         beside = "" if full is None else f", at full resolution {_short(full)}"
-        print(f"  all steps of a perfect denoiser err {_short(error)} (relative W2²){beside}")
+        print(f"  all steps of a perfect denoiser err {known} (relative W2²){beside}")
+    match predicted.pop("change_divergence_nats", None):
+        case [int() | float() as gaussian, int() | float() as bound]:
+            print(f"  {described_divergence(gaussian, bound)}")
     if predicted:
         print(f"  predicted: {_listed(predicted)}")
 

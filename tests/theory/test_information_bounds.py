@@ -67,7 +67,7 @@ def test_information_never_grows_along_a_schedule(exponent, noise_mode, operator
     schedule = derive_schedule(
         spectrum, noise, (8, 4, 2), noise_mode=noise_mode, operator=operator, criterion="snr"
     )
-    bits = schedule_information(spectrum, schedule)
+    bits = schedule_information(schedule, spectrum)
     assert (np.diff(bits) <= 1e-9).all()
     assert (bits <= gaussian_information(spectrum, noise.snr) + 1e-9).all()
 
@@ -79,9 +79,9 @@ def test_matched_noise_loses_the_discarded_band_and_the_papers_loses_more():
     t = 438
     full = gaussian_information(spectrum, noise.snr[t])
     lost = discarded_information(spectrum, noise.snr[t], 32)
-    assert schedule_information(spectrum, matched)[t] == pytest.approx(full - lost)
+    assert schedule_information(matched, spectrum)[t] == pytest.approx(full - lost)
     assert full / 64**2 == pytest.approx(0.0131, abs=5e-5)
-    assert schedule_information(spectrum, paper)[t] / 64**2 == pytest.approx(0.0040, abs=5e-5)
+    assert schedule_information(paper, spectrum)[t] / 64**2 == pytest.approx(0.0040, abs=5e-5)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

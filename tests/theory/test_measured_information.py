@@ -56,7 +56,7 @@ def test_gaussian_data_give_the_states_information(mode, operator):
     found = measured_information(schedule, SPECTRUM, STEPS, gaussian_errors(schedule, STEPS))
     np.testing.assert_allclose(found.bits, found.bound, atol=1e-9)
     if operator == "dct":
-        expected = schedule_information(SPECTRUM, schedule)[found.steps]
+        expected = schedule_information(schedule, SPECTRUM)[found.steps]
         np.testing.assert_allclose(found.bits.sum(axis=1), expected, rtol=1e-9)
     np.testing.assert_allclose(found.octaves()[0].sum(axis=1), found.bits.sum(axis=1), rtol=1e-12)
 

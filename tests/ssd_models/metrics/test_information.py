@@ -44,7 +44,7 @@ def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch)
     assert (np.abs(total - bound) < 4 * error + 0.02).all()
     assert (error < 0.02 * bound + 0.02).all()  # so that agreement says something
     if operator == "dct":
-        expected = schedule_information(SPECTRUM, schedule)[found.steps[seen]]
+        expected = schedule_information(schedule, SPECTRUM)[found.steps[seen]]
         np.testing.assert_allclose(bound, expected, rtol=1e-6)
 
 
