@@ -10,9 +10,9 @@ from scipy.fft import dct, dctn, idctn
 
 from ssd_models.degradation import SeparableDegradation
 from ssd_models.process import ScaleSpaceProcess
-from theory import InputError, NoiseSchedule, ResolutionSchedule
+from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory.degradations import DegradationPath
-from theory.operators import OPERATORS, resize_matrix
+from theory.operators import OPERATORS, dct_basis, resize_matrix
 from theory.posterior import reverse_step
 
 NOISE = NoiseSchedule.linear(40)
@@ -346,3 +346,78 @@ def test_a_batch_builds_no_map_per_image(kind, distinct, monkeypatch):
 def test_bad_arguments_are_refused(call, said):
     with pytest.raises(InputError, match=said):
         call(ScaleSpaceProcess(schedule()), random(2, 1, 8, 8))
+
+
+ATTENUATED = {
+    (tolerance, smoothness): derive_schedule(
+        Spectrum.power_law(16, 2.2),
+        NoiseSchedule.linear(200),
+        (16, 8, 4),
+        tolerance=tolerance,
+        smoothness=smoothness,
+    )
+    for tolerance in (0.3, 1.0)
+    for smoothness in (1.0, 2.0)
+}
+
+
+@pytest.mark.parametrize("key", ATTENUATED)
+def test_attenuated_states_have_the_gains_of_the_schedule(key):
+    schedule = ATTENUATED[key]
+    process = ScaleSpaceProcess(schedule)
+    basis = torch.from_numpy(dct_basis(16))
+    x0 = torch.randn(2, 1, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for t in (0, 40, 120, 199):
+        side = process.resolution(t)
+        zero = torch.zeros(2, 1, side, side, dtype=torch.float64)
+        own = torch.from_numpy(dct_basis(side))
+        expected = (basis @ x0 @ basis.T)[..., :side, :side] * torch.from_numpy(
+            schedule.signal_gains(t)[:side, :side]
+        )
+        state = process.add_noise(x0, t, zero)
+        torch.testing.assert_close(own @ state @ own.T, expected, atol=1e-12, rtol=0)
+        both = process.add_noise(x0, torch.tensor([t, t]), zero)  # a step for each image
+        torch.testing.assert_close(both, state, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("key", ATTENUATED)
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_attenuated_posterior_keeps_the_marginals(key, eta):
+    """Gains and covariance of a reverse step that knows the image, coefficient by coefficient."""
+    schedule = ATTENUATED[key]
+    process = ScaleSpaceProcess(schedule)
+    for t, s in ((199, 120), (120, 119), (60, 5)):
+        r_t, r_s = process.resolution(t), process.resolution(s)
+        x0 = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+        clean_s = process.from_target(process.target(x0, r_s), s)
+        zero = torch.zeros(1, 1, r_t, r_t, dtype=torch.float64)
+        mean = process.posterior_mean(clean_s, process.add_noise(x0, t, zero), t, s, eta)
+        torch.testing.assert_close(mean, float(schedule.alpha[s]) * clean_s, atol=1e-10, rtol=0)
+        # Noise of the state, carried over, and the step's own: together of variance σ_s² again.
+        unit = torch.eye(r_t**2, dtype=torch.float64).reshape(-1, 1, r_t, r_t)
+        nothing = torch.zeros(len(unit), 1, r_s, r_s, dtype=torch.float64)
+        carried = process.posterior_mean(nothing, unit, t, s, eta).flatten(1)
+        white = torch.eye(r_s**2, dtype=torch.float64).reshape(-1, 1, r_s, r_s)
+        own = process.posterior_noise(white, t, s, eta).flatten(1)
+        covariance = float(schedule.sigma[t]) ** 2 * carried.T @ carried + own.T @ own
+        expected = float(schedule.sigma[s]) ** 2 * torch.eye(r_s**2, dtype=torch.float64)
+        torch.testing.assert_close(covariance, expected, atol=1e-10, rtol=0)
+
+
+def test_attenuation_reaches_both_axes_of_a_rectangle():
+    """A frequency fades by its place in cycles per image side, whatever the pixels."""
+    schedule = ATTENUATED[1.0, 2.0]
+    wide = ScaleSpaceProcess(schedule, image_size=(16, 32))
+    x0 = torch.randn(1, 1, 16, 32, dtype=torch.float64)
+    t = 60
+    side = wide.shape(t)
+    state = wide.add_noise(x0, t, torch.zeros(1, 1, *side, dtype=torch.float64))
+    h, w = (torch.from_numpy(dct_basis(n)) for n in side)
+    clean = torch.from_numpy(dct_basis(16)) @ x0 @ torch.from_numpy(dct_basis(32)).T
+    gains = (h @ state @ w.T) / clean[..., : side[0], : side[1]]
+    torch.testing.assert_close(
+        gains[0, 0, :, ::2],
+        torch.from_numpy(schedule.signal_gains(t)[: side[0], : side[0]]),
+        atol=1e-9,
+        rtol=0,
+    )

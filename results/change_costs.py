@@ -1,0 +1,177 @@
+"""What changes of resolution cost data that are not Gaussian: jumps, corrected jumps, attenuation.
+
+The data are a field whose exact denoiser is known: DCT coefficients are independent scale mixtures,
+of variance S/3 with probability 0.9 and 7 S with probability 0.1 (kurtosis 15). The real samplers
+run on it with all steps of the chain. ``python results/change_costs.py`` writes change_costs.json
+and change_costs.md beside this file; a few minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssd_models import ScaleSpaceProcess, sample_dpmpp_2m
+from theory import NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
+from theory.files import atomic_path
+from theory.operators import dct_basis
+
+SIZE, LEVELS, EXPONENT, STEPS, COUNT = 16, (16, 8), 2.5, 400, 3072
+WEIGHTS, SCALES = np.array([0.9, 0.1]), np.array([1 / 3, 7.0])  # mean variance 1
+TOLERANCES = (0.1, 0.3, 1.0)
+
+
+class ScaleMixture:
+    """The field and its exact denoiser, with the signature of a network."""
+
+    def __init__(self, spectrum: Spectrum, process: ScaleSpaceProcess):
+        self.power = torch.from_numpy(spectrum.power[:, :, 0])
+        self.process = process
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Clean images, (count, 1, R, R) float64."""
+        shape = (count, 1, *self.power.shape)
+        wide = torch.rand(shape, generator=generator, dtype=torch.float64) < WEIGHTS[1]
+        scale = torch.where(wide, SCALES[1], SCALES[0])
+        noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+        basis = torch.from_numpy(dct_basis(SIZE))
+        return basis.T @ (noise * (scale * self.power).sqrt()) @ basis
+
+    def __call__(self, x: Tensor, t: int, out_resolution: int) -> Tensor:
+        """``E[clean image at out_resolution | x_t]``."""
+        schedule, side = self.process.schedule, x.shape[-1]
+        basis = torch.from_numpy(dct_basis(side))
+        gamma = torch.from_numpy(schedule.signal_gains(t)[:side, :side]) / schedule.sigma[t]
+        z = basis @ x @ basis.T / schedule.sigma[t]
+        scales = torch.from_numpy(SCALES)[:, None, None, None, None] * self.power[:side, :side]
+        variance = 1 + gamma**2 * scales
+        evidence = torch.from_numpy(np.log(WEIGHTS))[:, None, None, None, None] - 0.5 * (
+            variance.log() + z**2 / variance
+        )
+        clean = (evidence.softmax(dim=0) * gamma * scales / variance * z).sum(dim=0)
+        wide = torch.zeros(*x.shape[:2], out_resolution, out_resolution, dtype=x.dtype)
+        wide[..., :side, :side] = clean * (out_resolution / SIZE)
+        out = torch.from_numpy(dct_basis(out_resolution))
+        return out.T @ wide @ out
+
+
+def divergences(snr: float, corrected: bool) -> float:
+    """``KL(truth ‖ jump)`` of one coefficient at ``snr S``, nats, by quadrature.
+
+    The truth is signal and noise. A jump leaves noise n alone, as coefficients are independent; a
+    corrected one ``n + ½ m x̂(n)``, whose density follows from the change of variables.
+    """
+    grid = np.linspace(-40, 40, 400_001)
+    variances = 1 + snr * SCALES
+
+    def normal(y: np.ndarray, variance: float) -> np.ndarray:
+        return np.exp(-0.5 * y**2 / variance) / np.sqrt(2 * np.pi * variance)
+
+    parts = np.array([w * normal(grid, v) for w, v in zip(WEIGHTS, variances, strict=True)])
+    truth = parts.sum(axis=0)
+    log_jump = -0.5 * grid**2 - 0.5 * np.log(2 * np.pi)
+    if corrected:
+        share = (parts / np.maximum(truth, 1e-300)) * (snr * SCALES / variances)[:, None]
+        moved = grid + 0.5 * share.sum(axis=0) * grid
+        log_jump = np.interp(grid, moved, log_jump - np.log(np.gradient(moved, grid)))
+    keep = truth > 1e-30
+    integrand = truth[keep] * (np.log(truth[keep]) - log_jump[keep])
+    return float(np.trapezoid(integrand, grid[keep]))
+
+
+def measure(schedule: ResolutionSchedule, spectrum: Spectrum, changes: str | None) -> np.ndarray:
+    """Squared W2 distance of each generated coefficient from the truth, over its power, (R, R)."""
+    process = ScaleSpaceProcess(schedule)
+    field = ScaleMixture(spectrum, process)
+    generator = torch.Generator().manual_seed(0)
+    x = process.add_noise(field.draw(COUNT, generator), STEPS - 1, generator=generator)
+    images = sample_dpmpp_2m(field, process, x, generator=generator, changes=changes)
+    return _distance(images, field.draw(COUNT, generator), spectrum)
+
+
+def _distance(images: Tensor, others: Tensor, spectrum: Spectrum) -> np.ndarray:
+    basis = torch.from_numpy(dct_basis(SIZE))
+    first, second = ((basis @ x @ basis.T)[:, 0].sort(dim=0).values for x in (images, others))
+    return (first - second).square().mean(dim=0).numpy() / spectrum.power[:, :, 0]
+
+
+def main() -> None:
+    """Measure every row and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", default=str(Path(__file__).with_suffix("")))
+    output = parser.parse_args().output
+    torch.set_num_threads(1)
+    spectrum = Spectrum.power_law(SIZE, EXPONENT)
+    noise = NoiseSchedule.linear(STEPS)
+    inside = np.maximum.outer(np.arange(SIZE), np.arange(SIZE)) < LEVELS[1]
+    rows = []
+
+    def add(label: str, schedule: ResolutionSchedule, changes: str | None, nats: float) -> None:
+        found = measure(schedule, spectrum, changes)
+        area = float((schedule.resolutions**2).mean()) / SIZE**2
+        band = found[~inside]
+        rows.append(
+            {
+                "chain": label,
+                "change": next(iter(schedule.changes), None),
+                "area": area,
+                "nats": nats,
+                "new_band": float(band.mean()),
+                "new_band_standard_error": float(band.std(ddof=1) / np.sqrt(band.size)),
+                "kept_band": float(found[inside].mean()),
+            }
+        )
+        print(rows[-1], flush=True)
+
+    add("one level", ResolutionSchedule.full_resolution(SIZE, noise), None, 0.0)
+    for tolerance in TOLERANCES:
+        jump = derive_schedule(spectrum, noise, LEVELS, "snr", tolerance)
+        (t,) = jump.changes
+        powers = jump.base_snr[t - 1] * spectrum.power[:, :, 0][~inside]
+        for changes in ("network", "corrected"):
+            grid = np.geomspace(powers.min(), powers.max(), 12)
+            cost = np.interp(powers, grid, [divergences(s, changes == "corrected") for s in grid])
+            name = "jump" if changes == "network" else "jump, corrected"
+            add(f"{name}, snr ≤ {tolerance:g}", jump, changes, float(cost.sum()))
+        fade = derive_schedule(spectrum, noise, LEVELS, tolerance=tolerance)
+        add(f"lossless, τ = {tolerance:g}", fade, None, 0.0)
+    setting = (
+        f"{SIZE} px, levels {LEVELS}, power law {EXPONENT}, one channel, linear T = {STEPS}, all "
+        f"steps, DPM-Solver++(2M), {COUNT} samples, seed 0"
+    )
+    with atomic_path(f"{output}.json") as temporary:
+        temporary.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+    with atomic_path(f"{output}.md") as temporary:
+        temporary.write_text(table(setting, rows), encoding="utf-8")
+
+
+def table(setting: str, rows: list[dict]) -> str:
+    """The page change_costs.md."""
+    lines = [
+        f"{setting}.",
+        "",
+        "Distance: squared W2 of each coefficient over its power, in the band that a change opens "
+        "(± standard error over coefficients) and in the band that all states have; two sets of "
+        "true samples of this number are as far apart as one level's row says or less. "
+        "Nats: what the change costs an image, by quadrature.",
+        "",
+        "| chain | change at | area | nats at the change | new band | kept band |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        change = "none" if row["change"] is None else str(row["change"])
+        lines.append(
+            f"| {row['chain']} | {change} | {row['area']:.2f} | {row['nats']:.2f} | "
+            f"{row['new_band']:.4f} ± {row['new_band_standard_error']:.4f} | "
+            f"{row['kept_band']:.4f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
