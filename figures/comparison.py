@@ -30,6 +30,7 @@ from style import (
     save_table,
 )
 
+_OCTAVES = "octave_decibels"
 RESULTS = FOLDER.parent / "results"
 Results = dict[str, Any]
 
@@ -61,6 +62,7 @@ def tables(results: Results) -> str:
         _costs(results),
         _changes(results),
         _full_resolution(results),
+        _levels(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -83,7 +85,8 @@ def _quality(results: Results, calls: str) -> str:
                 _spread(metrics["memorization"], 2, "ratio"),
                 " ".join(f"{value:+.1f}" for value in octaves["value"])
                 + f" (± {1.96 * max(octaves['standard_error']):.1f})",
-                " ".join(f"{value:+.1f}" for value in judged["oracle"]["octave_decibels"]),
+                # The sampler in whitened coordinates errs nothing on Gaussian data.
+                " ".join(f"{value:+.1f}" for value in (judged["oracle"] or {}).get(_OCTAVES, [])),
             ]
         )
     base = one.get("baseline", {})
@@ -167,7 +170,7 @@ def _changes(results: Results) -> str:
     if lost:
         rows[0] += ["bits lost, Gaussian", "bits lost, found"]
     for stage in _last(results):
-        for i, change in enumerate(stage["changes"]):
+        for i, change in enumerate(stage.get("changes", [])):
             rows.append(
                 [
                     _label(results, stage),
@@ -208,6 +211,26 @@ def _full_resolution(results: Results) -> str:
     return (
         "**At full resolution**: squared error of the network on held-out images over the best "
         "linear denoiser's, by the signal-to-noise ratio of the state.\n\n" + markdown_table(rows)
+    )
+
+
+def _levels(results: Results) -> str:
+    """Errors level by level at the end of training, where they were kept."""
+    stages = [stage for stage in _last(results) if "levels" in stage]
+    if not stages:
+        return ""
+    sides = list(stages[0]["levels"] | max((s["levels"] for s in stages), key=len))
+    rows = [["arm", *(f"{side} px" for side in sides)]]
+    for stage in stages:
+        found = {
+            side: f"{level['over_linear']:.2f} (of {level['steps']:,} steps)"
+            for side, level in stage["levels"].items()
+        }
+        rows.append([_label(results, stage), *(found.get(side, "") for side in sides)])
+    return (
+        "**By level**: squared error on training batches, mean of the last 400 steps, over the "
+        "best linear denoiser's on the same data and steps of the chain; in brackets how many "
+        "optimizer steps had that level.\n\n" + markdown_table(rows)
     )
 
 
@@ -256,7 +279,8 @@ def draw(results: Results, name: str) -> None:
             ms=2.5,
             lw=1,
         )
-        middle.plot(at, judged["oracle"]["octave_decibels"], ":", color=colour, lw=1)
+        if judged["oracle"]:
+            middle.plot(at, judged["oracle"][_OCTAVES], ":", color=colour, lw=1)
         rows += [
             ["decibel", arm, "", i, "", f"{v:.6g}", f"{e:.6g}"]
             for i, v, e in zip(at, octaves["value"], octaves["standard_error"], strict=True)

@@ -63,6 +63,8 @@ def compare_schedules(
         "derived, snr <= 0.3": derive_schedule(
             spectrum, noise, levels, tolerance=0.3, criterion="snr"
         ),
+        "lossless, tau = 0.1": derive_schedule(spectrum, noise, levels, tolerance=0.1),
+        "lossless, tau = 1": derive_schedule(spectrum, noise, levels),
         "budget: the paper's cost": derive_schedule(spectrum, noise, levels, "budget", budget),
     }
     steps = len(noise)
