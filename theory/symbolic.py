@@ -338,6 +338,91 @@ def spectral_variance() -> Derivation:
     )
 
 
+@cache
+def jump_divergence() -> Derivation:
+    """KL(truth ‖ jump) of a band that opens as white noise; Gaussian data, and its two limits.
+
+    ``y_H = m x_H + σ ε`` is the truth and ``m E[x_H | y_L] + σ ε`` what a sampler puts there. The
+    mean of minus the jump's log density is that of a squared difference; the truth's is the entropy
+    ``h(ε σ) + I(x_H; y_H | y_L)``, for any data.
+    """
+    sigma, error, information = sp.symbols("sigma e I", positive=True)
+    noise_entropy = sp.log(2 * sp.pi * sp.E * sigma**2) / 2
+    truth = noise_entropy + information  # h(y_H | y_L), nats
+    cross = sp.log(2 * sp.pi * sigma**2) / 2 + (m**2 * error + sigma**2) / (2 * sigma**2)
+    general = sp.simplify(sp.expand_log(sp.expand(cross - truth), force=True))
+    ratio = sp.Symbol("rho", positive=True)  # m² S / σ², with the small state saying nothing of x_H
+    gaussian = (general.subs(information, sp.log(1 + ratio) / 2)).subs(
+        error, ratio * sigma**2 / m**2
+    )
+    gaussian = sp.simplify(gaussian)
+    square = sp.Symbol("y2", positive=True)  # y_H², of mean σ² (1 + ρ) in truth
+    wide = sigma**2 * (1 + ratio)
+    log_ratio = (square / sigma**2 - square / wide - sp.log(1 + ratio)) / 2
+    direct = log_ratio.subs(square, wide)
+    little = sp.series(gaussian, ratio, 0, 4).removeO()
+    share = sp.limit(gaussian / (ratio / 2), ratio, sp.oo)
+    return Derivation(
+        "what a jump costs",
+        (
+            ("any data, nats", general),
+            ("Gaussian data", gaussian),
+            ("for little signal", little),
+            ("at most, for any data, as nothing is found in the band", ratio / 2),
+            ("Gaussian over that, for much signal", share),
+        ),
+        (general - (m**2 * error / (2 * sigma**2) - information)) ** 2
+        + sp.simplify(direct - gaussian) ** 2
+        + (little - (ratio**2 / 4 - ratio**3 / 6)) ** 2
+        + (share - 1) ** 2,
+    )
+
+
+@cache
+def reverse_water_filling() -> Derivation:
+    """With ``λ² = 1 − θ/S`` a state of snr ``1/θ`` holds the rate at the least distortion."""
+    level = sp.Symbol("theta", positive=True)
+    gain = sp.sqrt(1 - level / S)  # λ, above the water level
+    seen = sp.simplify(gain**2 * S / level)  # snr λ² S
+    rate = sp.log(1 + seen) / 2
+    distortion = sp.simplify(S / (1 + seen))
+    return Derivation(
+        "reverse water-filling",
+        (
+            ("gain above the level", gain),
+            ("signal over noise of the coefficient", seen),
+            ("information of the state, nats", rate),
+            ("the rate of that component", sp.log(S / level) / 2),
+            ("least squared error", distortion),
+        ),
+        (sp.simplify(1 + seen) - S / level) ** 2 + (distortion - level) ** 2,
+    )
+
+
+@cache
+def attenuation_steps() -> Derivation:
+    """Attenuation falls as noise grows, so that its steps are valid where those of noise are."""
+    tolerance, power, half, level = sp.symbols("tau P q u", positive=True)  # q = p/2
+    # With u = snr P/τ the gain is (1 − 1/u)^{p/2} for u > 1.
+    gain = (1 - 1 / level) ** half
+    slope = sp.simplify(sp.diff(gain, level))
+    stated = half * (1 - 1 / level) ** (half - 1) / level**2
+    in_snr = gain.subs(level, snr * power / tolerance)
+    # A step from snr ρ_s to ρ_t ≤ ρ_s, M = λ_t/λ_s ≤ 1: noise of its own, over σ_t².
+    least = _forward_variance() / sigma_t**2
+    snr_s, snr_t = a_s**2 / sigma_s**2, a_t**2 / sigma_t**2
+    return Derivation(
+        "steps of an attenuated chain",
+        (
+            ("gain", in_snr),
+            ("with $u$ the envelope over the water level", gain),
+            ("its slope is positive, above the level", stated),
+            ("a step's own noise over the state's", 1 - snr_t / snr_s * m**2),
+        ),
+        sp.simplify(slope / stated - 1) ** 2 + sp.simplify(least - (1 - snr_t / snr_s * m**2)) ** 2,
+    )
+
+
 DERIVATIONS: dict[str, Callable[[], Derivation]] = {
     function.__name__: function
     for function in (
@@ -351,6 +436,9 @@ DERIVATIONS: dict[str, Callable[[], Derivation]] = {
         i_mmse_gaussian,
         i_mmse_binary,
         spectral_variance,
+        jump_divergence,
+        reverse_water_filling,
+        attenuation_steps,
     )
 }
 """All derivations by name, in the order of mathematics."""

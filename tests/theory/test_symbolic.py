@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from theory import Spectrum, discarded_information
+from theory import (
+    NoiseSchedule,
+    ResolutionSchedule,
+    Spectrum,
+    change_divergence,
+    discarded_information,
+)
+from theory.attenuation import Attenuation
 from theory.mmse import binary_mmse
 from theory.symbolic import DERIVATIONS, Derivation, S, a_s, a_t, m, sigma_s, sigma_t, snr, x0, x_t
 
@@ -96,6 +103,24 @@ def test_the_divergence_at_a_change_by_quadrature():
     assert float(stated.subs({snr: 0.7})) == pytest.approx(value, rel=1e-6)
     series = float(step("change_divergence", "for little signal").subs({snr: 0.01}))
     assert series == pytest.approx(float(stated.subs({snr: 0.01})), rel=1e-4)
+
+
+def test_jumps_and_attenuation_are_the_packages():
+    power = np.zeros((2, 2, 1))
+    power[0, 0], power[1, 1] = 2.0, 0.5
+    zeros = np.zeros_like(power)
+    spectrum = Spectrum(power, zeros, np.eye(1), 0, zeros)
+    noise = NoiseSchedule(np.array([0.6, 0.5]))
+    jump = ResolutionSchedule.from_noise(np.array([2, 1]), noise)
+    (found,) = change_divergence(jump, spectrum)
+    values = {snr: 0.5 * noise.snr[0]}
+    gaussian = float(step("jump_divergence", "Gaussian data").subs(values))
+    assert found.gaussian == pytest.approx(gaussian)
+    bound = step("jump_divergence", "at most, for any data, as nothing is found in the band")
+    assert found.bound == pytest.approx(float(bound.subs(values)))
+    gain = step("reverse_water_filling", "gain above the level")
+    expected = float(gain.subs({S: 2.0, sp.Symbol("theta", positive=True): 1.5}))
+    assert Attenuation(1.0, 1.0, [0.0], [2.0]).gain(1 / 1.5, 2.0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("value", [0.3, 1.0, 4.0])
