@@ -22,6 +22,7 @@ from .derive import derivation
 from .errors import InputError
 from .noise import NoiseSchedule
 from .oracle import check_changes, check_sampler, oracle_report
+from .oracle_dense import LARGEST
 from .propagation import Chains, amplitude_error, half_step_ratio, propagate
 from .refinement import LONGEST, refine_steps, stretch
 from .schedules import ResolutionSchedule, check_levels
@@ -75,7 +76,8 @@ def plan_sampling(
     order : {1, 2}
         Of the deterministic solver (`theory.oracle.oracle_report`).
     operator : str
-        How a change downsamples; the oracle takes its band as ideal.
+        How a change downsamples. Plans are those for `dct`; with another operator, up to 32 pixels,
+        the error that is reported is its own.
     costs : mapping, optional
         ``{(resolution in, resolution out): cost}``; by default `theory.costs.chain_costs`.
     changes : {"network", "free"}
@@ -90,7 +92,8 @@ def plan_sampling(
     Raises
     ------
     InputError
-        If the calls or the cost are too few for any chain.
+        If the calls or the cost are too few for any chain, or the operator has no exact error at
+        this size.
     """
     planner = _Planner(spectrum, noise, levels, order, operator, costs, changes)
     if not 1 <= calls <= len(noise):
@@ -158,6 +161,10 @@ class _Planner:
                 f"{spectrum.resolution}"
             )
         check_sampler(0.0, order, False)
+        if operator != "dct" and self.levels[0] > LARGEST:
+            raise InputError(
+                f"operator {operator!r}: has no exact error above {LARGEST} pixels; plan for 'dct'"
+            )
         self.changes = check_changes(changes)
         self.free = changes == "free"
         self.spectrum, self.noise, self.order, self.operator = spectrum, noise, order, operator

@@ -131,7 +131,8 @@ def plan_steps(
     Returns
     -------
     (steps, error)
-        Falling steps; relative W2² with coefficients grouped by power.
+        Falling steps; relative W2² with coefficients grouped by power, of ideal bands whatever the
+        operator.
     """
     check_sampler(eta, order, False)
     if schedule.blurs or spectrum.resolution != schedule.resolution:
