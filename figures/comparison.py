@@ -289,7 +289,8 @@ def draw(results: Results, name: str) -> None:
     figure.legend(loc="outside lower center", ncols=3)
     middle.axhline(0, color="#666666", lw=0.6)
     middle.set(xlabel="octave of frequency, lowest first", ylabel="samples over data, dB")
-    middle.set_title("network (solid), oracle (dotted)")
+    told_by_oracle = any(stage["judged"].get(calls, {}).get("oracle") for stage in _last(results))
+    middle.set_title("network (solid), oracle (dotted)" if told_by_oracle else "network")
     for right in more:
         _draw_information(right, results, colours, rows)
     save(figure, name)
@@ -333,12 +334,15 @@ def draw_samples(results: Results, strips: Path, name: str) -> None:
 def _colours(results: Results) -> dict[str, str]:
     """Colour of each arm: its schedule's in all figures, another for more arms of a kind."""
     kinds = {"full": FULL, "paper": PAPER, "matched": MATCHED, "derived": DERIVED}
-    spare, found = [COLOURS[5], COLOURS[2], COLOURS[3]], {}
-    for place, (arm, spec) in enumerate(results["config"]["arms"].items()):
+    taken, found = list(kinds.values()), {}
+    first = [COLOURS[3], COLOURS[5], COLOURS[2]]
+    rest = [c for c in (*first, *COLOURS, *"k") if c not in taken]
+    spare = iter(dict.fromkeys(rest))
+    for arm, spec in results["config"]["arms"].items():
         kind = spec["schedule"]
         if kind == "paper" and spec["noise"] == "matched":
             kind = "matched"
-        found[arm] = kinds.pop(kind, None) or spare[place % len(spare)]
+        found[arm] = kinds.pop(kind, None) or next(spare)
     return found
 
 
