@@ -227,11 +227,11 @@ def _describe(path: str, schedule: Any) -> None:
         print(f"  a mean call costs {_short(cost, '.3f')} of one at full resolution ({model})")
     error = predicted.pop("oracle_error", None)
     full = predicted.pop("oracle_error_full_resolution", None)
-    if (error, full) != (None, None):
-        unknown = f"unknown for {schedule.operator}"
-        known = unknown if error is None else _short(error)
-        beside = "" if full is None else f", at full resolution {_short(full)}"
-        print(f"  all steps of a perfect denoiser err {known} (relative W2²){beside}")
+    beside = "" if full is None else f", at full resolution {_short(full)}"
+    if error is not None:
+        print(f"  all steps of a perfect denoiser err {_short(error)} (relative W2²){beside}")
+    elif full is not None:
+        print(f"  the error with operator {schedule.operator} is known at small sizes only{beside}")
     match predicted.pop("change_divergence_nats", None):
         case [int() | float() as gaussian, int() | float() as bound]:
             print(f"  {described_divergence(gaussian, bound)}")
