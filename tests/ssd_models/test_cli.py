@@ -341,7 +341,8 @@ def test_budgets_and_plans_on_the_command_line(here, capsys):
     main(sample)  # without a number: the plan's steps
     assert "12 network calls each" in capsys.readouterr().out
     assert "an animation must end in" in refusal([*sample, "--animation", "x.mp4"], capsys)
-    assert "order: 1, or 2 with eta=0" in refusal([*sample, "--order", "2", "--eta", "1"], capsys)
+    solver = ["--sampler", "dpmpp_2m", "--eta", "1"]
+    assert "deterministic; give eta 0" in refusal([*sample, *solver], capsys)
     main(["derive", "law.npz", "--levels", "3", "--criterion", "signal-fraction"])
     Path("schedule.json").unlink()
     for arguments, said in (
