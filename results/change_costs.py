@@ -69,18 +69,18 @@ def divergences(snr: float, corrected: bool) -> float:
     grid = np.linspace(-40, 40, 400_001)
     variances = 1 + snr * SCALES
 
-    def normal(y: np.ndarray, variance: float) -> np.ndarray:
-        return np.exp(-0.5 * y**2 / variance) / np.sqrt(2 * np.pi * variance)
-
-    parts = np.array([w * normal(grid, v) for w, v in zip(WEIGHTS, variances, strict=True)])
-    truth = parts.sum(axis=0)
+    logs = np.log(WEIGHTS)[:, None] - 0.5 * (
+        grid**2 / variances[:, None] + np.log(2 * np.pi * variances)[:, None]
+    )
+    log_truth = np.logaddexp.reduce(logs)
+    truth = np.exp(log_truth)
     log_jump = -0.5 * grid**2 - 0.5 * np.log(2 * np.pi)
     if corrected:
-        share = (parts / np.maximum(truth, 1e-300)) * (snr * SCALES / variances)[:, None]
-        moved = grid + 0.5 * share.sum(axis=0) * grid
+        share = (np.exp(logs - log_truth) * (snr * SCALES / variances)[:, None]).sum(axis=0)
+        moved = grid + 0.5 * share * grid
         log_jump = np.interp(grid, moved, log_jump - np.log(np.gradient(moved, grid)))
     keep = truth > 1e-30
-    integrand = truth[keep] * (np.log(truth[keep]) - log_jump[keep])
+    integrand = truth[keep] * (log_truth[keep] - log_jump[keep])
     return float(np.trapezoid(integrand, grid[keep]))
 
 

@@ -423,6 +423,28 @@ def attenuation_steps() -> Derivation:
     )
 
 
+@cache
+def whitened_flow() -> Derivation:
+    """``dz/dγ = x̂0`` in coordinates in which Gaussian data stand still."""
+    gamma, state, predicted = sp.symbols("gamma z x", real=True)
+    spread = sp.sqrt(1 + gamma**2 * S)
+    wiener = gamma * S * state / spread**2
+    along = sp.diff(state / spread, gamma) + sp.diff(state / spread, state) * predicted
+    alpha = sp.asinh(gamma * sp.sqrt(S))
+    slope = sp.simplify(along / sp.diff(alpha, gamma))
+    stated = (predicted - wiener) / sp.sqrt(S)
+    return Derivation(
+        "flow in whitened coordinates",
+        (
+            ("w", state / spread),
+            ("alpha", alpha),
+            ("the Wiener filter's prediction", wiener),
+            ("dw/d alpha", stated),
+        ),
+        sp.simplify(slope - stated) ** 2,
+    )
+
+
 DERIVATIONS: dict[str, Callable[[], Derivation]] = {
     function.__name__: function
     for function in (
@@ -439,6 +461,7 @@ DERIVATIONS: dict[str, Callable[[], Derivation]] = {
         jump_divergence,
         reverse_water_filling,
         attenuation_steps,
+        whitened_flow,
     )
 }
 """All derivations by name, in the order of mathematics."""
