@@ -26,7 +26,7 @@ def main(data: str = "photos") -> None:
         "paper": schedule_information(PAPER_CHAIN, power),
         "paper's changes, matched noise": schedule_information(SAME_CHANGES, power),
         "derived, matched noise": schedule_information(
-            power, derive_schedule(power, NOISE, criterion="snr")
+            derive_schedule(power, NOISE, criterion="snr"), power
         ),
     }
     styles = ((FULL, "-"), (PAPER, "-"), (MATCHED, "--"), (DERIVED, "-"))
