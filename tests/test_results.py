@@ -1,10 +1,12 @@
 """The tables in results/ are what the stored measurements say."""
 
 import importlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +35,19 @@ def test_tables_of_a_comparison(path, figures):
 def test_tables_of_a_benchmark(path, figures):
     page = (RESULTS / "performance.md").read_text()
     assert figures("performance").section(json.loads(path.read_text())) in page
+
+
+def test_table_of_what_changes_cost():
+    path = RESULTS / "change_costs.py"
+    spec = importlib.util.spec_from_file_location("change_costs", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    stored = json.loads(path.with_suffix(".json").read_text())
+    page = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert page == script.table(stored["setting"], stored["rows"])
+    # The quadrature, on Gaussian data, is the closed form.
+    script.WEIGHTS, script.SCALES = np.array([0.5, 0.5]), np.array([1.0, 1.0])
+    assert script.divergences(0.3, False) == pytest.approx((0.3 - np.log(1.3)) / 2, rel=1e-6)
 
 
 def test_numbers_of_a_table_are_those_of_the_file(figures):
