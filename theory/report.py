@@ -118,5 +118,6 @@ def _draw_information(axes: Any, schedule: ResolutionSchedule, spectrum: Spectru
         title="information of the state, upper bound",
         xlabel="step t",
         ylabel="bits per pixel of the full image",
+        ylim=(1e-7, None),  # attenuated states end at no bits at all
     )
     axes.legend(fontsize=8)

@@ -17,6 +17,7 @@ from theory.files import atomic_path
 from theory.seeds import check_seed
 
 from ..model_files import CONFIG_FILE as CONFIG_FILE
+from .densities import DENSITIES
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class TrainConfig:
         for name in ("base_channels", "limit"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} {value}: must be positive")
-        choices = {"time_input": ("step", "logsnr"), "density": ("steps", "pixels", "mixed")}
+        choices = {"time_input": ("step", "logsnr"), "density": tuple(DENSITIES)}
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
                 raise InputError(f"{name} {value!r}: choose from {', '.join(allowed)}")
