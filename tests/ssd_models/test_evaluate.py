@@ -54,7 +54,7 @@ def test_the_exact_denoiser_errs_as_theory_says():
     found = denoising_errors(pipe, images, steps, denoise=exact)
     for i, t in enumerate(steps):
         r = int(SCHEDULE.resolutions[t])
-        level = SPECTRUM.at_resolution(r, "box") if r < SIZE else SPECTRUM
+        level = SPECTRUM.at_resolution(r, "dct") if r < SIZE else SPECTRUM
         total = found.totals[:, i]
         expected = gaussian_mmse(level, SCHEDULE.snr[t])
         assert (
@@ -77,7 +77,7 @@ def test_errors_by_level_and_at_changes():
     assert not {row["step"] for row in rows} & set(SCHEDULE.changes)
     values = 8 * 8 * 3
     snr = SCHEDULE.snr[999]
-    linear = gaussian_mmse(SPECTRUM.at_resolution(8, "box"), snr) / values
+    linear = gaussian_mmse(SPECTRUM.at_resolution(8, "dct"), snr) / values
     assert rows[-1]["linear"] == pytest.approx(linear)
     assert rows[0]["error"] > 10 * rows[0]["linear"]  # an untrained network, hardly any noise
     (change,) = change_errors(pipe, images)
