@@ -222,8 +222,8 @@ def change_errors(
     changes = pipeline.scheduler.schedule.changes
     if pipeline.spectrum is None:
         raise InputError("model: has no spectrum.npz to compare its errors with")
-    if not changes:
-        return []
+    if not changes or pipeline.scheduler.schedule.attenuation is not None:
+        return []  # no call crosses a resolution
     wiener = GaussianDenoiser(pipeline.spectrum, pipeline.scheduler.process)
     found, linear = (
         denoising_errors(
