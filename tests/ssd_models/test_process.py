@@ -235,7 +235,7 @@ def test_rectangular_images_are_two_axes():
     plan = schedule("bilinear")
     process = ScaleSpaceProcess(
         ResolutionSchedule.from_noise(  # halvings of 8 and of 12 pixels
-            np.repeat([8, 4], [20, 20]), NOISE
+            np.repeat([8, 4], [20, 20]), NOISE, operator="box"
         ),
         (12, 8),
     )

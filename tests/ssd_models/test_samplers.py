@@ -269,7 +269,7 @@ def test_colours_and_the_mean_are_the_fields():
 
 def test_the_denoiser_refuses_states_that_it_cannot_invert():
     noise = NoiseSchedule.linear(100)
-    plan = ResolutionSchedule.from_noise(np.repeat([128, 64], 50), noise)
+    plan = ResolutionSchedule.from_noise(np.repeat([128, 64], 50), noise, operator="box")
     denoiser = GaussianDenoiser(Spectrum.power_law(128, 2.0), ScaleSpaceProcess(plan))
     with pytest.raises(InputError, match="use operator 'dct'"):
         denoiser(torch.zeros(1, 1, 64, 64), 60, 64)
