@@ -54,7 +54,7 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
         "paper, ConvexDecay_0.5": ResolutionSchedule.paper(
             RESOLUTION, len(LEVELS), "ConvexDecay_0.5", noise
         ),
-        "derived, matched noise": derive_schedule(spectrum, noise, LEVELS),
+        "derived, matched noise": derive_schedule(spectrum, noise, LEVELS, "snr"),
     }
     schedule = with_predictions(schedules["derived, matched noise"], spectrum)
     schedule.save(folder / "schedule.json")
@@ -91,6 +91,7 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
         output_type="np",
         bf16=trainer.learner.bf16,
         progress=True,
+        sampler="dpmpp_2m",  # whose errors the oracle knows
     ).images
     sampled = Spectrum.from_images(to_float(samples), {"source": "samples"})
     _write_pictures(folder, images, samples, spectrum, sampled)
