@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import InputError
-from .spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from .spectrum import Spectrum
 
 _ROUNDING = 1e-12  # relative: what amplitudes in a file leave of the ratio that they were made of
 

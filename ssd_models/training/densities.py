@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from theory.errors import InputError
-from theory.schedules import ResolutionSchedule
+
+if TYPE_CHECKING:  # the command line needs the names alone, and starts sooner so
+    from theory.schedules import ResolutionSchedule
 
 
 def _steps(schedule: ResolutionSchedule) -> np.ndarray:
