@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -334,10 +335,8 @@ def draw_samples(results: Results, strips: Path, name: str) -> None:
 def _colours(results: Results) -> dict[str, str]:
     """Colour of each arm: its schedule's in all figures, another for more arms of a kind."""
     kinds = {"full": FULL, "paper": PAPER, "matched": MATCHED, "derived": DERIVED}
-    taken, found = list(kinds.values()), {}
-    first = [COLOURS[3], COLOURS[5], COLOURS[2]]
-    rest = [c for c in (*first, *COLOURS, *"k") if c not in taken]
-    spare = iter(dict.fromkeys(rest))
+    rest = [COLOURS[3], COLOURS[5], COLOURS[2], "k"]
+    spare, found = cycle(rest), {}
     for arm, spec in results["config"]["arms"].items():
         kind = spec["schedule"]
         if kind == "paper" and spec["noise"] == "matched":

@@ -8,7 +8,10 @@ size=$(sed -n 's/^resolution: *//p' "$config")
 began=$(date +%s)
 say() { echo "[$(($(date +%s) - began)) s] $*"; }
 mkdir -p "$out"
-[ -d "$out/data" ] || "$python" -m ssd_models.cli prepare "$data" -o "$out/data" --resolution "$size" 2>"$out/prepare.log"
+if [ ! -d "$out/data" ]; then
+    "$python" -m ssd_models.cli prepare "$data" -o "$out/data" --resolution "$size" \
+        2>"$out/prepare.log" || { tail -n 1 "$out/prepare.log"; exit 1; }
+fi
 say "data prepared"
 # Arms that judge the network of another are done by its process, after it.
 groups=$("$python" - "$config" <<'PY'

@@ -75,9 +75,9 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         ),
         "changes": resolve_changes(schedule, arm.changes),
         **evaluate_images(images, real, real, comparison.images[np.flatnonzero(out)], stage.seed),
-        "oracle": _predicted(schedule, spectrum, steps, eta, order)
-        if sampler != "whitened" and arm.changes != "corrected"
-        else None,
+        "oracle": None
+        if sampler == "whitened"
+        else _predicted(schedule, spectrum, steps, eta, order, arm.changes),
     }
     grid = images[: _ROWS * _COLUMNS]
     save_grid(grid, samples_path(comparison, stage, calls), _COLUMNS)
@@ -140,10 +140,10 @@ def _load(comparison: Comparison, stage: Stage) -> tuple[ScaleSpacePipeline, boo
 
 
 def _predicted(
-    schedule: Any, spectrum: Any, steps: list[int], eta: float, order: int
+    schedule: Any, spectrum: Any, steps: list[int], eta: float, order: int, changes: str | None
 ) -> dict[str, Any]:
     exact = schedule if has_exact_error(schedule) else schedule.with_operator("dct")
-    report = oracle_report(exact, spectrum, steps, eta, order=order)
+    report = oracle_report(exact, spectrum, steps, eta, order=order, changes=changes)
     return {
         "operator": exact.operator,
         "relative_w2": report.relative_w2,
