@@ -38,7 +38,7 @@ from .pictures import pictures
 from .process import Generators
 from .samplers import SAMPLERS, Denoiser, SamplerState, trajectory
 from .scheduler import ScaleSpaceScheduler
-from .whitened import takes_whitened, whitened_trajectory
+from .whitened import whitened_trajectory
 
 _CHAIN = 1024  # images whose states are held at once
 
@@ -427,11 +427,11 @@ class ScaleSpacePipeline:
 
     def _sampler(self, options: SamplingOptions, eta: float) -> str:
         """Name of the sampler that the options ask for, or the first that is possible."""
-        special = options["spectral_variance"] or self.scheduler.schedule.blurs
+        schedule = self.scheduler.schedule
+        special = options["spectral_variance"] or schedule.blurs
         square = len(set(self.scheduler.process.image_size)) == 1
-        fits = (
-            self.spectrum is not None and square and takes_whitened(self.scheduler.schedule)
-        ) and not special
+        known = self.spectrum is not None and square and not schedule.mixes_frequencies
+        fits = known and not special
         chosen = options["sampler"]
         if chosen is None:
             if eta > 0 or special:

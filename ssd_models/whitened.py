@@ -21,7 +21,6 @@ from torch import Tensor
 from theory.errors import InputError
 from theory.operators import dct_basis
 from theory.oracle import resolve_changes
-from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
 from .constants import Constants
@@ -36,11 +35,6 @@ from .samplers import (
     check_state,
     check_steps,
 )
-
-
-def takes_whitened(schedule: ResolutionSchedule) -> bool:
-    """Whether every state of a schedule has a signal-to-noise ratio for each DCT coefficient."""
-    return schedule.operator == "dct" or not schedule.changes
 
 
 def sample_whitened(
@@ -175,7 +169,7 @@ class WhitenedCoordinates:
             raise InputError(
                 f"spectrum: has resolution {size}, the process images of {process.image_size}"
             )
-        if not takes_whitened(schedule):
+        if schedule.mixes_frequencies:
             raise InputError(
                 f"whitened sampling: operator {schedule.operator!r} mixes DCT coefficients; use "
                 "another sampler, or a schedule of operator 'dct'"
