@@ -75,7 +75,7 @@ class SamplingOptions(TypedDict, total=False):
         Run the network under bfloat16 autocast.
     progress : bool
         Show a progress bar.
-    spacing : {"logsnr", "uniform", "edm", "planned"}
+    spacing : {"logsnr", "uniform", "edm", "alpha", "planned"}
         Of a number of steps; "planned" needs the pipeline's spectrum.
     changes : {"network", "corrected", "free"}, optional
         See `ssd_models.samplers.sample_eta`; by default what fits the schedule.

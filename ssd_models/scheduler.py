@@ -67,7 +67,7 @@ class ScaleSpaceScheduler:
             Network calls; all steps by default.
         timesteps : sequence of int, optional
             The steps themselves, in place of a number; used exactly.
-        spacing : {"logsnr", "uniform", "edm", "planned"}
+        spacing : {"logsnr", "uniform", "edm", "alpha", "planned"}
             Of a number of steps.
         changes : {"network", "corrected", "free"}, optional
             See `ssd_models.samplers.sample_eta`.

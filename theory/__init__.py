@@ -13,7 +13,12 @@ from .lazy import lazy_attributes
 if TYPE_CHECKING:
     from .derive import derive_schedule, matched_resolution
     from .discarded import discarded_information
-    from .divergence import ChangeDivergence, change_divergence
+    from .divergence import (
+        ChangeDivergence,
+        MeasuredDivergence,
+        change_divergence,
+        measured_divergence,
+    )
     from .errors import InputError
     from .information import (
         gaussian_information,
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChangeDivergence",
     "InputError",
+    "MeasuredDivergence",
     "NoiseSchedule",
     "OracleReport",
     "ResolutionSchedule",
@@ -46,6 +52,7 @@ __all__ = [
     "gaussian_pyramid",
     "laplacian_pyramid",
     "matched_resolution",
+    "measured_divergence",
     "oracle_errors",
     "oracle_report",
     "pareto_front",
@@ -62,6 +69,7 @@ __all__ = [
 # Importing scipy takes half a second; names load on first use.
 _HOME = {
     "ChangeDivergence": "divergence",
+    "MeasuredDivergence": "divergence",
     "InputError": "errors",
     "NoiseSchedule": "noise",
     "OracleReport": "oracle",
@@ -69,6 +77,7 @@ _HOME = {
     "SamplingPlan": "planning",
     "Spectrum": "spectrum",
     "change_divergence": "divergence",
+    "measured_divergence": "divergence",
     "dense_oracle_report": "oracle",
     "derive_schedule": "derive",
     "discarded_information": "discarded",

@@ -11,11 +11,13 @@ Gaussian data ``½ Σ [ρ_k − ln(1 + ρ_k)]``, with ``ρ_k = m_k² S_k / σ²`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import InputError
+from .measured_information import MeasuredInformation
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum
 
@@ -78,6 +80,80 @@ def change_divergence(schedule: ResolutionSchedule, spectrum: Spectrum) -> list[
             gaussian = 0.5 * float((new - np.log1p(new)).sum())
             bound = 0.5 * float(((1 - share) * ratio).sum())
         found.append(ChangeDivergence(t, before, after, gaussian, bound))
+    return found
+
+
+@dataclass(frozen=True)
+class MeasuredDivergence:
+    """What one change of resolution costs real images by trained networks, nats an image."""
+
+    step: int  # t, the first at the lower resolution
+    before: int  # pixels a side, of the state at t − 1
+    after: int  # of that at t
+    nats: float
+    standard_error: float  # from image to image
+
+
+def measured_divergence(
+    schedule: ResolutionSchedule, measured: MeasuredInformation, across: Sequence[np.ndarray]
+) -> list[MeasuredDivergence]:
+    """What each change costs the images that networks were measured on, estimated.
+
+    ``½ snr E‖x_H − x̂_H(y_L)‖² − I_H``. The first term takes the squared error of a network that
+    predicts the band that opens from the smaller state; it is too large by what the network does
+    not see there. ``I_H = ½ ∫ E‖x_H − x̂_H(y)‖² d snr`` takes the errors of a network of full
+    resolution in that band, down the chain to noise (`MeasuredInformation`). Given less than the
+    whole small state those are larger than what D asks for, so the second term is too large as
+    well. Neither is a bound on D; their difference is an estimate of it.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+        With matched noise, operator `dct` and no attenuation.
+    measured : MeasuredInformation
+        Of a network of one level, at the schedule's full resolution.
+    across : sequence of (N, before) arrays, one for each change, by rising step
+        Squared errors by frequency of predictions across the change, from the first side:
+        `ssd_models.metrics.denoising.denoising_errors` at ``list(schedule.changes)`` with
+        ``paths="next"``.
+
+    Returns
+    -------
+    list of MeasuredDivergence, by rising step
+        The standard error adds the squares of that of ``across`` and that of all of the measured
+        bits at this snr.
+
+    Raises
+    ------
+    InputError
+        If the schedule is another kind, resolutions differ or shapes do not fit.
+    """
+    size = schedule.resolution
+    if measured.spectrum.resolution != size:
+        raise InputError(
+            f"measured information: has resolution {measured.spectrum.resolution}, the schedule "
+            f"{size}"
+        )
+    kept = schedule.snr * (schedule.resolutions / size) ** 2
+    matched = np.allclose(kept, schedule.base_snr)
+    if schedule.attenuation is not None or schedule.mixes_frequencies or not matched:
+        raise InputError(
+            "measured divergence: needs matched noise, operator 'dct' and no attenuation"
+        )
+    if len(across) != len(schedule.changes):
+        raise InputError(f"across: has {len(across)} arrays for {len(schedule.changes)} changes")
+    found = []
+    for i, (t, (before, after)) in enumerate(schedule.changes.items()):
+        if across[i].ndim != 2 or across[i].shape[1] != before or len(across[i]) < 2:
+            raise InputError(
+                f"across[{i}]: has shape {across[i].shape}, needs (N, {before}), at least two rows"
+            )
+        band = 0.5 * float(schedule.snr[t - 1]) * across[i][:, after:].sum(axis=1)
+        bits = measured.shell_bits(kept[t - 1 : t])[0, after:before].sum()
+        of_bits = np.interp(np.log(kept[t - 1]), np.log(measured.snr), measured.standard_error)
+        spread = np.hypot(band.std(ddof=1) / np.sqrt(len(band)), np.log(2) * of_bits)
+        nats = float(band.mean() - np.log(2) * bits)
+        found.append(MeasuredDivergence(t, before, after, nats, float(spread)))
     return found
 
 

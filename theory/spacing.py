@@ -23,7 +23,7 @@ _AXES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "logsnr": lambda snr: -np.log(snr),
     "edm": lambda snr: snr ** (-0.5 / _RHO),
 }
-SPACINGS = (*_AXES, "planned")
+SPACINGS = (*_AXES, "alpha", "planned")
 """Ways to space steps; see `select_steps`."""
 
 
@@ -43,24 +43,35 @@ def select_steps(
     schedule : ResolutionSchedule
     num_steps : int, optional
         Network calls wanted; all steps by default. Fewer than the mandatory steps give those.
-    spacing : {"uniform", "logsnr", "edm", "planned"}
-        Spread evenly in the step index; in the log-snr of the full-resolution chain, which is
-        continuous across changes; in ``(σ/a)^(1/7)`` of that chain (Karras et al. 2022, eq. 5); or
-        so that the oracle's error on ``spectrum`` is the least that shifting steps finds. Where
-        the schedule was planned for so many calls (`theory.plan_sampling`), or no number is given,
-        "planned" are that plan's steps.
+    spacing : {"uniform", "logsnr", "edm", "alpha", "planned"}
+        How the steps are spread, see the table below.
     changes : {"network", "corrected", "free"}, optional
         With "free" the second side of every change is visited, where a band opens; else both, as
         the network predicts across changes from their first side only. By default as
         `theory.oracle.resolve_changes` says.
     spectrum : Spectrum, optional
-        Of the data; needed for "planned" unless the schedule has a plan.
+        Of the data; needed for "alpha", and for "planned" unless the schedule has a plan.
     order, eta
         Of the sampler that "planned" steps are for, see `theory.oracle_report`.
 
     Returns
     -------
     list of int, falling
+
+    Notes
+    -----
+    =========  ==================================================================================
+    spacing    even steps of
+    =========  ==================================================================================
+    uniform    the step index
+    logsnr     the log-snr of the full-resolution chain, which is continuous across changes
+    edm        ``(σ/a)^(1/7)`` of that chain (Karras et al. 2022, eq. 5)
+    alpha      the mean over DCT coefficients of ``asinh √(snr_k S_k)``, the coordinate in which
+               `ssd_models.whitened.sample_whitened` integrates
+    planned    none: the oracle's error on ``spectrum`` is the least that shifting steps finds.
+               Where the schedule was planned for so many calls (`theory.plan_sampling`), or no
+               number is given, they are that plan's steps
+    =========  ==================================================================================
 
     Raises
     ------
@@ -95,7 +106,43 @@ def select_steps(
         raise InputError(
             f"spacing {spacing!r}: the schedule's snr does not fall at every step; use 'uniform'"
         )
-    return _evenly(_AXES[spacing](snr), sorted(needed), num_steps)
+    if spacing == "alpha":
+        if spectrum is None:
+            raise InputError("spacing 'alpha': needs the spectrum of the data")
+        axis = -mean_alpha(schedule, spectrum)
+    else:
+        axis = _AXES[spacing](snr)
+    return _evenly(axis, sorted(needed), num_steps)
+
+
+def mean_alpha(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
+    """Mean over the data's DCT coefficients of ``α = asinh √(snr_k S_k)`` at each step, (T,).
+
+    ``snr_k`` is the squared signal amplitude over the noise's variance of coefficient k in the
+    state, zero where the state has none (mathematics §8). Coefficients of a band are grouped by
+    power (`theory.budget.binned_powers`).
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+        Without blur.
+    spectrum : Spectrum
+        Of the data, at the schedule's resolution.
+
+    Raises
+    ------
+    InputError
+        If the schedule blurs, or the resolutions differ.
+    """
+    if schedule.blurs or spectrum.resolution != schedule.resolution:
+        raise InputError("spacing 'alpha': needs a schedule without blur and its data's spectrum")
+    power, shell, count, radius = binned_powers(spectrum, schedule.levels, schedule.attenuation)
+    kept = schedule.snr * (schedule.resolutions / schedule.resolution) ** 2
+    ratio = kept[:, None] * power * (shell < schedule.resolutions[:, None])
+    if schedule.attenuation is not None:
+        envelope = schedule.attenuation.envelope(radius)
+        ratio *= schedule.attenuation.gain(schedule.base_snr[:, None], envelope) ** 2
+    return np.arcsinh(np.sqrt(ratio)) @ count / count.sum()
 
 
 def mandatory_steps(schedule: ResolutionSchedule, changes: str | None = None) -> set[int]:

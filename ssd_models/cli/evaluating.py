@@ -50,7 +50,7 @@ class EvaluateCommand:
     """0 deterministic, 1 ancestral."""
     sampler: Literal["whitened", "dpmpp_2m", "eta"] | None = None
     """See `ssd sample`."""
-    spacing: Literal["logsnr", "uniform", "edm", "planned"] = "logsnr"
+    spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"
     """Where the steps lie, see `ssd sample`."""
     changes: Literal["network", "corrected", "free"] | None = None
     """At a change of resolution, see `ssd sample`."""

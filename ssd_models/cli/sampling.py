@@ -33,7 +33,7 @@ class SampleCommand:
     sampler: Literal["whitened", "dpmpp_2m", "eta"] | None = None
     """By default the first that the model and the other options allow: `whitened` solves the
     Gaussian part exactly, `dpmpp_2m` is second order, `eta` first order."""
-    spacing: Literal["logsnr", "uniform", "edm", "planned"] = "logsnr"
+    spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"
     """Where the steps lie; `planned`: where the oracle errs least, or as `derive --calls` says."""
     changes: Literal["network", "corrected", "free"] | None = None
     """At a change of resolution call the network across it, correct that by the next prediction, or

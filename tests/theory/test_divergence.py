@@ -11,7 +11,8 @@ from theory import (
     change_divergence,
     derive_schedule,
 )
-from theory.divergence import described_divergence
+from theory.divergence import described_divergence, measured_divergence
+from theory.measured_information import measured_information
 from theory.oracle import with_predictions
 
 SPECTRUM = Spectrum.power_law(16, 2.2, channels=2)
@@ -94,3 +95,51 @@ def test_what_has_no_divergence_is_refused():
         change_divergence(box, SPECTRUM)
     with pytest.raises(InputError, match="resolution 8, the schedule has 16"):
         change_divergence(box, Spectrum.power_law(8, 2.0))
+
+
+def test_measured_divergence_of_gaussian_data_is_the_closed_form():
+    spectrum = Spectrum.power_law(16, 2.0, channels=3)
+    noise = NoiseSchedule.linear(200)
+    schedule = derive_schedule(spectrum, noise, (16, 8, 4), "snr", 0.5)
+    full = ResolutionSchedule.full_resolution(16, noise)
+    steps = [199, 150, 100, 50, 0]
+    exact = [
+        shell_sums(spectrum.power / (1 + full.snr[t] * spectrum.power))[None].repeat(2, 0)
+        for t in steps
+    ]
+    measured = measured_information(full, spectrum, steps, exact)
+    across = [
+        shell_sums(spectrum.power[:before, :before])[None].repeat(2, 0) * (before / 16) ** 2
+        for before, _ in schedule.changes.values()
+    ]
+    found = measured_divergence(schedule, measured, across)
+    known = change_divergence(schedule, spectrum)
+    assert len(found) == 2
+    for one, other in zip(found, known, strict=True):
+        assert (one.step, one.before, one.after) == (other.step, other.before, other.after)
+        assert one.nats == pytest.approx(other.gaussian, rel=1e-9)
+        assert other.gaussian > 1e-3
+        assert one.standard_error == pytest.approx(0, abs=1e-9)
+    larger = measured_divergence(schedule, measured, [1.5 * a for a in across])
+    assert larger[0].nats > 2 * found[0].nats
+
+
+def test_measured_divergence_refuses_what_it_does_not_hold_for():
+    spectrum, noise = Spectrum.power_law(16, 2.0), NoiseSchedule.linear(200)
+    full = ResolutionSchedule.full_resolution(16, noise)
+    steps = [199, 0]
+    measured = measured_information(full, spectrum, steps, [np.ones((2, 16))] * 2)
+    lossless = derive_schedule(spectrum, noise, (16, 8))
+    jump = derive_schedule(spectrum, noise, (16, 8), "snr")
+    with pytest.raises(InputError, match="no attenuation"):
+        measured_divergence(lossless, measured, [np.ones((2, 16))])
+    with pytest.raises(InputError, match="2 arrays for 1"):
+        measured_divergence(jump, measured, [np.ones((2, 16))] * 2)
+    with pytest.raises(InputError, match=r"needs \(N, 16\)"):
+        measured_divergence(jump, measured, [np.ones((2, 8))])
+
+
+def shell_sums(power):
+    """(R, R, C) summed over colours and ``max(k1, k2)``: (R,)."""
+    index = np.maximum(*np.indices(power.shape[:2]))
+    return np.bincount(index.ravel(), power.sum(axis=-1).ravel())

@@ -12,7 +12,7 @@ from theory import (
     oracle_report,
 )
 from theory.oracle import resolve_changes
-from theory.spacing import SPACINGS, mandatory_steps, plan_steps, select_steps
+from theory.spacing import SPACINGS, mandatory_steps, mean_alpha, plan_steps, select_steps
 
 SPECTRUM = Spectrum.power_law(16, 2.2)
 SCHEDULE = derive_schedule(
@@ -46,6 +46,35 @@ def test_steps_are_spread_evenly(spacing, axis):
     place = np.array(steps) if axis is None else axis(noise.snr[steps])
     gaps = np.abs(np.diff(place))
     assert gaps.max() / gaps.min() < 1.12
+
+
+@pytest.mark.parametrize("criterion", ["snr", "water-filling"])
+def test_steps_in_alpha_are_even_in_the_mean_of_all_coefficients(criterion):
+    noise = NoiseSchedule.linear(1000)
+    schedule = derive_schedule(SPECTRUM, noise, (16, 8), criterion, 0.3)
+
+    def alpha(t):  # coefficient by coefficient, from what the state does to each
+        side = schedule.resolutions[t]
+        gains = schedule.signal_gains(t)[:side, :side, None] / schedule.sigma[t]
+        ratio = gains**2 * SPECTRUM.power[:side, :side]
+        return np.arcsinh(np.sqrt(ratio)).sum() / SPECTRUM.power.size
+
+    means = mean_alpha(schedule, SPECTRUM)
+    # Groups of similar power stand for their coefficients.
+    np.testing.assert_allclose(means[::100], [alpha(t) for t in range(0, 1000, 100)], rtol=0.01)
+    steps = select_steps(schedule, 12, "alpha", "free", SPECTRUM)
+    free = [t for t in steps if t + 1 not in schedule.changes]  # of one gap's middle
+    gaps = np.diff(means[free])
+    assert (gaps > 0).all()
+    even = np.diff(means[select_steps(schedule, 12, "logsnr", "free")])
+    assert gaps.max() < 1.6 * gaps.mean() < even.max()
+
+
+def test_steps_in_alpha_need_the_spectrum():
+    with pytest.raises(InputError, match="spectrum"):
+        select_steps(SCHEDULE, 12, "alpha")
+    with pytest.raises(InputError, match="spectrum"):
+        select_steps(SCHEDULE, 12, "alpha", spectrum=Spectrum.power_law(32, 2.2))
 
 
 @pytest.mark.parametrize("changes", ["network", "free"])
