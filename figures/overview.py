@@ -1,4 +1,4 @@
-"""The idea in one picture: a state at three sizes, when each is enough, and what that saves.
+"""The idea in one picture: a state at its water level, its sizes, and what they save.
 
 python figures/overview.py [DATA]
 """
@@ -8,32 +8,39 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from measured import SIZE, shown, spectrum
+from measured import NOISE, SIZE, shown, spectrum
 from noise_and_resolution import averaged
 from pareto import draw_chains
+from scipy.fft import dctn, idctn
 from snr_map import draw
 from style import new_figure, save, save_table
 
-STEPS, SIZES = (0, 200, 365), (64, 32, 16)
+from theory.derive import derive_schedule
+from theory.schedules import ResolutionSchedule
+
+STEPS = (60, 200, 350)
 
 
 def main(data: str = "photos") -> None:
     """Draw the three panels."""
     x0, power = shown(data), spectrum(data)
     noise = np.random.default_rng(0).standard_normal((SIZE, SIZE, 3))
+    schedule = derive_schedule(power, NOISE)
     figure = new_figure(9.6, 3.1)
     left, middle, right = figure.subfigures(1, 3, width_ratios=(0.95, 1.15, 1.1))
-    cells = left.subplots(len(STEPS), len(SIZES), gridspec_kw={"wspace": 0.03, "hspace": 0.03})
+    cells = left.subplots(len(STEPS), 3, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
     for line, t in zip(cells, STEPS, strict=True):
-        for cell, resolution in zip(line, SIZES, strict=True):
-            picture = np.clip(averaged(x0, noise, t, resolution) / 2 + 0.5, 0, 1)
-            cell.imshow(picture, interpolation="nearest")
+        r = int(schedule.resolutions[t])
+        signal, state = faded(x0, noise, schedule, t)
+        noisy = averaged(x0, noise, t, SIZE)
+        for cell, picture in zip(line, (noisy, signal, state), strict=True):
+            cell.imshow(np.clip(picture / 2 + 0.5, 0, 1), interpolation="nearest")
             cell.set(xticks=[], yticks=[])
             cell.spines[:].set_visible(False)
         line[0].set_ylabel(f"t = {t}")
-    for cell, resolution in zip(cells[0], SIZES, strict=True):
-        cell.set_title(f"{resolution} px")
-    left.suptitle("averaging a noisy state", fontsize=8)
+        line[2].set_xlabel(f"{r} px", labelpad=1)
+    for cell, title in zip(cells[0], ("noise", "over the water", "the state"), strict=True):
+        cell.set_title(title)
 
     axes = middle.subplots()
     _, drawn = draw(axes, power)
@@ -46,6 +53,24 @@ def main(data: str = "photos") -> None:
     axes.set(title="what a perfect denoiser makes of 1000 steps")
     save(figure, "overview")
     save_table("overview", ["chain", "kind", "cost_full_resolution_calls", "relative_w2"], rows)
+
+
+def faded(
+    x0: np.ndarray, noise: np.ndarray, schedule: ResolutionSchedule, t: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Signal of a lossless state at step ``t`` at 64 pixels, and the state, scaled to unit range.
+
+    ``x0`` and ``noise`` are ``(64, 64, 3)``.
+    """
+    r = int(schedule.resolutions[t])
+    gains = schedule.signal_gains(t)[:, :, None] / schedule.alpha[t] * (SIZE / r)
+    kept = dctn(x0, axes=(0, 1), norm="ortho") * gains
+    small = idctn(kept[:r, :r] * (r / SIZE), axes=(0, 1), norm="ortho")
+    drawn = idctn(dctn(noise, axes=(0, 1), norm="ortho")[:r, :r], axes=(0, 1), norm="ortho")
+    state = schedule.alpha[t] * small + schedule.sigma[t] * drawn
+    return idctn(kept, axes=(0, 1), norm="ortho"), state / np.hypot(
+        schedule.alpha[t], schedule.sigma[t]
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Signal over noise of every frequency at every step, and the staircases that follow from it.
+"""Signal over noise of every frequency at every step, the water level, and staircases from it.
 
 python figures/snr_map.py [DATA]
 """
@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from measured import NOISE, PAPER_CHAIN, SIZE, spectrum
-from style import PAPER, decibel_label, new_figure, save, save_curves
+from style import DERIVED, PAPER, new_figure, save, save_curves
 
 from theory.derive import derive_schedule
+from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum, band_power
 
 
@@ -31,22 +32,35 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
     """Draw the map; returns the curves that it holds, and what a colour bar needs."""
     shells = band_power(power.power)
     decibels = 10 * np.log10(np.maximum(shells[:, None] * NOISE.snr, 1e-12))  # (R, T)
-    derived = derive_schedule(power, NOISE, criterion="snr")
+    lossless = derive_schedule(power, NOISE)
+    jumping = derive_schedule(power, NOISE, criterion="snr")
     edges = np.arange(len(NOISE) + 1)
     drawn = axes.pcolormesh(
         edges, np.arange(SIZE + 1), decibels, cmap="RdBu_r", vmin=-40, vmax=40, rasterized=True
     )
-    steps, middle = np.arange(len(NOISE)), np.arange(SIZE) + 0.5
-    for level, style in ((0, "-"), (-10, ":")):
-        line = {"linewidths": 0.7, "linestyles": style}
-        axes.contour(steps, middle, decibels, levels=[level], colors="black", **line)
-        axes.plot([], [], style, color="black", lw=0.7, label=decibel_label(level))
-    axes.stairs(derived.resolutions, edges, color="black", lw=1.8, label="derived, snr ≤ 0.1")
-    axes.stairs(PAPER_CHAIN.resolutions, edges, color=PAPER, lw=1.8, ls="--", label="the paper's")
+    level = water_level(lossless)
+    axes.plot(np.arange(len(NOISE)) + 0.5, level, color="black", lw=0.8, label="water level")
+    axes.stairs(lossless.resolutions, edges, color="black", lw=1.8, label="lossless")
+    axes.stairs(jumping.resolutions, edges, color=DERIVED, lw=1.3, label="jumps, snr ≤ 0.1")
+    axes.stairs(PAPER_CHAIN.resolutions, edges, color=PAPER, lw=1.5, ls="--", label="the paper's")
     axes.set(xlabel="step t", ylabel="frequency, DCT index", ylim=(0, SIZE + 0.5))
     curves = {f"db_at_{k}": decibels[k] for k in (0, 1, 2, 4, 8, 16, 32, 63)}
-    resolutions = {"derived_pixels": derived.resolutions, "paper_pixels": PAPER_CHAIN.resolutions}
+    resolutions = {
+        "water_level": level,
+        "lossless_pixels": lossless.resolutions,
+        "jumps_pixels": jumping.resolutions,
+        "paper_pixels": PAPER_CHAIN.resolutions,
+    }
     return {**curves, **resolutions}, drawn
+
+
+def water_level(schedule: ResolutionSchedule) -> np.ndarray:
+    """Lowest DCT index along an axis that the state at each step has lost, (T,), at most R."""
+    assert schedule.attenuation is not None
+    index = np.arange(schedule.resolution + 1.0)
+    envelope = schedule.attenuation.envelope(index**2)
+    gains = schedule.attenuation.gain(schedule.base_snr[:, None], envelope)
+    return np.argmax(np.append(gains[:, :-1] == 0, np.ones((len(gains), 1)), axis=1) > 0, axis=1)
 
 
 if __name__ == "__main__":
