@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from theory.errors import InputError
+from theory.sampler import Sampler
 from theory.spacing import select_steps
 
 from .process import Generators, ScaleSpaceProcess
@@ -207,6 +208,6 @@ def _steps_from(
         if max(int(step) for step in steps) != t:
             raise InputError(f"steps: must begin with {t}, where the chain starts")
         return [int(step) for step in steps]
-    return sorted(
-        {t, *(s for s in select_steps(process.schedule, steps, changes=changes) if s < t)}
-    )[::-1]
+    sampler = Sampler(order=2, changes=changes)
+    chosen = select_steps(process.schedule, steps, sampler=sampler)
+    return [t, *(s for s in chosen if s < t)]

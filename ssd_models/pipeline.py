@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from theory.errors import InputError, reason
 from theory.files import atomic_path
+from theory.sampler import Sampler
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
@@ -78,7 +79,7 @@ class SamplingOptions(TypedDict, total=False):
     spacing : {"logsnr", "uniform", "edm", "alpha", "planned"}
         Of a number of steps; "planned" needs the pipeline's spectrum.
     changes : {"network", "corrected", "free"}, optional
-        See `ssd_models.samplers.sample_eta`; by default what fits the schedule.
+        See `theory.sampler.Sampler`; by default what fits the schedule.
     sampler : {"whitened", "dpmpp_2m", "eta"}, optional
         See `ssd_models.whitened.sample_whitened`, `ssd_models.samplers.sample_dpmpp_2m` and
         `ssd_models.samplers.sample_eta`. By default the first that is possible: whitened needs the
@@ -370,16 +371,16 @@ class ScaleSpacePipeline:
         if classes is not None:
             classes = classes.repeat_interleave(copies)
         batch_size *= copies
-        sampler = self._sampler(chosen, eta)
+        name = self._sampler(chosen, eta)
+        order = 1 if name == "eta" else 2
+        sampler = Sampler(eta, order, chosen["changes"], chosen["spectral_variance"])
         count = None if chosen["timesteps"] is not None else num_inference_steps
         self.scheduler.set_timesteps(
             count,
             chosen["timesteps"],
             chosen["spacing"],
-            chosen["changes"],
-            1 if sampler == "eta" else 2,
+            sampler,
             self.spectrum,
-            eta,
         )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = denoiser = None
@@ -408,13 +409,13 @@ class ScaleSpacePipeline:
                     chosen["guidance_scale"],
                     chosen["guidance_interval"],
                 )
-                if sampler == "whitened":
+                if name == "whitened":
                     assert self.spectrum is not None
                     states = whitened_trajectory(
-                        denoise, process, x, steps, self.spectrum, own, chosen["changes"]
+                        denoise, process, x, steps, self.spectrum, sampler, own
                     )
                 else:
-                    stepper = self.scheduler.stepper(eta, denoiser)
+                    stepper = self.scheduler.stepper(denoiser)
                     states = trajectory(stepper, denoise, x, steps, own)
                 for state in states:
                     bar.update()

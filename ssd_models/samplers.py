@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from theory.errors import InputError
-from theory.oracle import check_sampler, resolve_changes, visited_steps
+from theory.oracle import visited_steps
 from theory.propagation import half_step_ratio
+from theory.sampler import DDIM, Sampler
 from theory.schedules import ResolutionSchedule
 
 from .process import Generators, ScaleSpaceProcess
@@ -77,21 +78,9 @@ def sample_eta(
         One for all images, or one for each.
     callback : callable, optional
         Called with a `SamplerState` after each step.
-    changes : {"network", "free", "corrected"}, optional
-        What happens where the resolution changes.
-
-        =========  =============================================================================
-        network    ``denoise`` predicts across the change, at the new resolution; both sides of
-                   the change must be visited
-        corrected  the same; then the prediction at the arrival corrects the new band, as the
-                   trapezoidal rule does, and serves for the next step as well
-        free       ``denoise`` predicts at the state's own resolution, and that is lifted
-                   (``M⁺``), so that the new band holds noise alone; no call and no side of its
-                   own is needed
-        =========  =============================================================================
-
-        By default "free" on schedules with attenuation, whose new bands hold noise alone in truth,
-        and "network" on others. `theory.oracle_report` says which are good enough.
+    changes : {"network", "corrected", "free"}, optional
+        What happens where the resolution changes, see `theory.sampler.Sampler`.
+        `theory.oracle_report` says which are good enough.
     constraint : callable, optional
         ``constraint(x0, resolution)`` replaces each clean prediction before it is used, and the
         result.
@@ -112,7 +101,8 @@ def sample_eta(
         If steps, shapes or ``eta`` do not fit, or the denoiser's output is not finite (on a GPU
         that is known at the end).
     """
-    stepper = ReverseStepper(process, eta, 1, changes, variance, constraint)
+    sampler = Sampler(eta, 1, changes, variance is not None)
+    stepper = ReverseStepper(process, sampler, variance, constraint)
     return _run(stepper, denoise, x, steps, generator, callback)
 
 
@@ -137,7 +127,7 @@ def sample_dpmpp_2m(
 
     Parameters and result as in `sample_eta`.
     """
-    stepper = ReverseStepper(process, 0.0, 2, changes, None, constraint)
+    stepper = ReverseStepper(process, Sampler(order=2, changes=changes), None, constraint)
     return _run(stepper, denoise, x, steps, generator, callback)
 
 
@@ -146,7 +136,7 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {"dpmpp_2m": sample_dpmpp_2m, "eta"
 
 
 def check_steps(
-    schedule: ResolutionSchedule, steps: Sequence[int] | None, changes: str | None = None
+    schedule: ResolutionSchedule, steps: Sequence[int] | None, sampler: Sampler = DDIM
 ) -> list[int]:
     """Return ``steps`` falling, as they are; refuse what a sampler cannot follow.
 
@@ -154,10 +144,10 @@ def check_steps(
     ------
     InputError
         If a step is out of range or repeated, the last is not at full resolution or, unless
-        changes are "free", a side of a change on the way is missing.
+        changes are free, a side of a change on the way is missing.
     """
     visited = visited_steps(schedule, steps)
-    if resolve_changes(schedule, changes) != "free":
+    if not sampler.on(schedule).free:
         sides = {side for t in schedule.changes if t <= visited[0] for side in (t - 1, t)}
         if missing := sorted(sides - set(visited)):
             raise InputError(
@@ -178,28 +168,20 @@ class ReverseStepper:
     Parameters
     ----------
     process : ScaleSpaceProcess
-    eta : float
-        0 where ``order`` is 2.
-    order : {1, 2}
-    changes, variance, constraint
-        As in `sample_eta`; ``variance`` with order 1 only.
+    sampler : Sampler
+    variance, constraint
+        As in `sample_eta`; ``variance`` at order 1 only.
     """
 
     def __init__(
         self,
         process: ScaleSpaceProcess,
-        eta: float = 0.0,
-        order: int = 1,
-        changes: str | None = None,
+        sampler: Sampler,
         variance: ResidualSampler | None = None,
         constraint: Constraint | None = None,
     ):
-        check_sampler(eta, order, variance is not None)
-        self.changes = resolve_changes(process.schedule, changes)
-        self.free = self.changes == "free"
-        if process.schedule.blurs and (order == 2 or self.free):
-            raise InputError("order 2 and free changes: need a schedule without blur")
-        self.process, self.eta, self.order = process, eta, order
+        self.sampler = sampler.on(process.schedule)
+        self.process = process
         self.variance, self.constraint = variance, constraint
         self._logsnr = np.log(process.schedule.base_snr)
         self._history: tuple[int, int, Tensor] | None = None  # from t, at resolution, prediction
@@ -209,7 +191,7 @@ class ReverseStepper:
         """Resolution at which the denoiser predicts for the step from ``t`` to ``s``."""
         if s is None:
             return self.process.schedule.resolution
-        return self.process.resolution(t if self.free else s)
+        return self.process.resolution(t if self.sampler.free else s)
 
     def step(
         self,
@@ -232,19 +214,19 @@ class ReverseStepper:
             x0 = self.constraint(x0, arrives)
         if s is None:
             return x0
-        if self.changes == "corrected":
+        if self.sampler.changes == "corrected":
             x_t = self._corrected(x0, x_t, t)
             crossed = self.process.resolution(t) != arrives
             self._opened = (t, self.process.from_target(x0, s)) if crossed else None
         used = x0
-        if self.order == 2:
+        if self.sampler.order == 2:
             used = self._extrapolated(x0, t, s)
             # Both sides of a change with a call of its own are one place: keep the second's.
-            if self.free or self.process.resolution(t) == arrives:
+            if self.sampler.free or self.process.resolution(t) == arrives:
                 lifted = resolution != arrives
                 self._history = (t, resolution, predicted if lifted else x0)
         clean = self.process.from_target(used, s)
-        return self.process.posterior_sample(clean, x_t, t, s, self.eta, generator)
+        return self.process.posterior_sample(clean, x_t, t, s, self.sampler.eta, generator)
 
     def _extrapolated(self, x0: Tensor, t: int, s: int) -> Tensor:
         """``x̂0 + (h / 2 h') (x̂0 − x̂0')`` with primes for the step before."""
@@ -342,7 +324,7 @@ def _run(
     generator: Generators,
     callback: Callback | None,
 ) -> Tensor:
-    visited = check_steps(stepper.process.schedule, steps, stepper.changes)
+    visited = check_steps(stepper.process.schedule, steps, stepper.sampler)
     for state in trajectory(stepper, denoise, x, visited, generator):
         if callback is not None:
             callback(state)

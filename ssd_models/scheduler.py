@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from theory.errors import InputError
 from theory.noise import NoiseSchedule
-from theory.oracle import check_sampler
+from theory.sampler import DDIM, Sampler
 from theory.schedules import ResolutionSchedule
 from theory.spacing import select_steps
 from theory.spectrum import Spectrum
@@ -54,10 +55,8 @@ class ScaleSpaceScheduler:
         num_inference_steps: int | None = None,
         timesteps: Sequence[int] | None = None,
         spacing: str = "logsnr",
-        changes: str | None = None,
-        order: int = 1,
+        sampler: Sampler = DDIM,
         spectrum: Spectrum | None = None,
-        eta: float = 0.0,
     ) -> None:
         """Choose steps by number (`theory.spacing.select_steps`), or give them all.
 
@@ -69,12 +68,10 @@ class ScaleSpaceScheduler:
             The steps themselves, in place of a number; used exactly.
         spacing : {"logsnr", "uniform", "edm", "alpha", "planned"}
             Of a number of steps.
-        changes : {"network", "corrected", "free"}, optional
-            See `ssd_models.samplers.sample_eta`.
-        order : {1, 2}
-            Of the solver; 2 is `ssd_models.samplers.sample_dpmpp_2m`.
-        spectrum, eta
-            Of the data, and of the steps to come: for "planned" only.
+        sampler : Sampler
+            That takes the steps.
+        spectrum : Spectrum, optional
+            Of the data; for "planned" and "alpha".
 
         Raises
         ------
@@ -82,22 +79,19 @@ class ScaleSpaceScheduler:
             If steps are given twice, or cannot be followed.
         """
         if timesteps is None:
-            steps = select_steps(
-                self.schedule, num_inference_steps, spacing, changes, spectrum, order, eta
-            )
+            steps = select_steps(self.schedule, num_inference_steps, spacing, sampler, spectrum)
         elif num_inference_steps is not None:
             raise InputError("set_timesteps: give num_inference_steps or timesteps, not both")
         else:
             steps = list(timesteps)
-        steps = check_steps(self.schedule, steps, changes)
-        self._stepper = ReverseStepper(self.process, 0.0, order, changes)
+        steps = check_steps(self.schedule, steps, sampler)
+        self._stepper = ReverseStepper(self.process, sampler)
         self.timesteps = torch.tensor(steps)
         self._next = dict(pairwise(steps))
 
-    def stepper(self, eta: float = 0.0, variance: ResidualSampler | None = None) -> ReverseStepper:
+    def stepper(self, variance: ResidualSampler | None = None) -> ReverseStepper:
         """Make a `ReverseStepper` for one chain, without history."""
-        old = self._stepper
-        return ReverseStepper(self.process, eta, old.order, old.changes, variance)
+        return ReverseStepper(self.process, self._stepper.sampler, variance)
 
     def out_resolution(self, t: int) -> int:
         """Resolution at which the network predicts at ``t``: that of the next state."""
@@ -148,8 +142,7 @@ class ScaleSpaceScheduler:
             raise InputError(f"step {t}: is none of the chosen timesteps")
         if t == int(self.timesteps[0]):
             self._stepper = self.stepper()
-        check_sampler(eta, self._stepper.order, False)
-        self._stepper.eta = eta
+        self._stepper.sampler = replace(self._stepper.sampler, eta=eta)
         return self._stepper.step(x0, x_t, t, self._next.get(t), generator)
 
     def save(self, path: str | os.PathLike[str]) -> None:

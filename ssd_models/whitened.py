@@ -20,7 +20,7 @@ from torch import Tensor
 
 from theory.errors import InputError
 from theory.operators import dct_basis
-from theory.oracle import resolve_changes
+from theory.sampler import SECOND_ORDER, Sampler
 from theory.spectrum import Spectrum
 
 from .constants import Constants
@@ -83,8 +83,9 @@ def sample_whitened(
     InputError
         If steps, shapes or the spectrum do not fit, or the denoiser's output is not finite.
     """
-    visited = check_steps(process.schedule, steps, changes)
-    for state in whitened_trajectory(denoise, process, x, visited, spectrum, generator, changes):
+    sampler = Sampler(order=2, changes=changes)
+    visited = check_steps(process.schedule, steps, sampler)
+    for state in whitened_trajectory(denoise, process, x, visited, spectrum, sampler, generator):
         if callback is not None:
             callback(state)
     return state.x
@@ -96,12 +97,12 @@ def whitened_trajectory(
     x: Tensor,
     steps: Sequence[int],
     spectrum: Spectrum,
+    sampler: Sampler = SECOND_ORDER,
     generator: Generators = None,
-    changes: str | None = None,
 ) -> Iterator[SamplerState]:
     """Take the steps of `sample_whitened` one after another and show each."""
-    mode = resolve_changes(process.schedule, changes)
-    free = mode == "free"
+    sampler = sampler.on(process.schedule)
+    free = sampler.free
     check_state(process, x, steps[0])
     finite = FiniteCheck(steps)
     coordinates = WhitenedCoordinates(process, spectrum)
@@ -138,7 +139,7 @@ def whitened_trajectory(
         w = w.clone()
         w[..., :predicted, :predicted] += increment
         crossed = process.resolution(t) != arrives
-        opened = (size, increment) if crossed and mode == "corrected" else None
+        opened = (size, increment) if crossed and sampler.changes == "corrected" else None
         if free or not crossed:  # else both sides of a change are one place: keep the first's
             earlier = (t, remainder)
         x = coordinates.to_state(w, s)

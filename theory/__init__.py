@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .oracle import OracleReport, dense_oracle_report, oracle_errors, oracle_report
     from .planning import SamplingPlan, pareto_front, plan_sampling
     from .pyramid import gaussian_pyramid, laplacian_pyramid
+    from .sampler import Sampler
     from .schedules import ResolutionSchedule
     from .spacing import plan_steps, select_steps
     from .spectral_fit import spectral_exponents, spectrum_warnings
@@ -42,6 +43,7 @@ __all__ = [
     "NoiseSchedule",
     "OracleReport",
     "ResolutionSchedule",
+    "Sampler",
     "SamplingPlan",
     "Spectrum",
     "change_divergence",
@@ -74,6 +76,7 @@ _HOME = {
     "NoiseSchedule": "noise",
     "OracleReport": "oracle",
     "ResolutionSchedule": "schedules",
+    "Sampler": "sampler",
     "SamplingPlan": "planning",
     "Spectrum": "spectrum",
     "change_divergence": "divergence",

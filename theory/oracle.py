@@ -18,14 +18,11 @@ from .costs import chain_costs
 from .divergence import change_divergence
 from .errors import InputError
 from .noise import NoiseSchedule
-from .oracle_dense import LARGEST, DenseSampler, compare_with_data
-from .posterior import check_eta
+from .oracle_dense import LARGEST, compare_with_data, dense_covariance
 from .propagation import SOURCES, Chains, amplitude_error, propagate
+from .sampler import ANCESTRAL, Sampler
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum, octave_power, shell_index, squared_radius
-
-CHANGES = ("network", "free", "corrected")
-"""What happens at a change of resolution: a network call of its own, or none."""
 
 _NODES = 64  # powers per band at which many schedules are evaluated; the rest is interpolated
 
@@ -79,27 +76,8 @@ def oracle_report(
     steps : sequence of int, optional
         Steps that the sampler visits, in any order; all of them by default. The sampler starts at
         the noisiest and ends on the clean prediction from the least noisy.
-    eta : float
-        From 0 (deterministic) to 1 (ancestral).
-    start : {"marginal", "white"}
-        Variance at the first step: the forward marginal's, or white noise ``σ²``.
-    order : {1, 2}
-        2: the deterministic second-order multistep solver for predictions of x0, DPM-Solver++(2M)
-        (Lu et al. 2022), in the log-snr of the full resolution. The previous prediction is lifted
-        across a change, whose two sides count as one place: the prediction at its first side is not
-        kept. A coefficient without a previous prediction takes a first-order step. ``eta`` must
-        be 0.
-    spectral_variance : bool
-        Add, to the noise of a step, the variance that the spectrum leaves to the clean image given
-        the state, up to what keeps the marginal; directions that a change opens get signal and
-        noise, and the last step draws from that variance too instead of ending on the mean. With
-        it every step is exact, however long, for any ``eta``.
-    changes : {"network", "corrected", "free"}, optional
-        Whether a call of its own predicts at the new resolution where the resolution changes, and
-        whether the prediction at the arrival corrects the band that opened; or the last prediction
-        before serves, its new band empty. By default as `resolve_changes` says. ``free`` may skip
-        the sides of changes, and at order 2 it keeps the prediction before a change as history.
-        See `ssd_models.samplers.sample_eta`.
+    eta, start, order, spectral_variance, changes
+        Of the sampler, see `theory.sampler.Sampler`; ancestral by default.
 
     Raises
     ------
@@ -108,16 +86,16 @@ def oracle_report(
         option is out of range, or the operator mixes coefficients and the schedule is larger than
         32 pixels (`ResolutionSchedule.with_operator` has a twin that can be evaluated).
     """
-    options = (eta, start, order, spectral_variance)
-    changes = _check(schedule, spectrum, *options, changes)
+    sampler = Sampler(eta, order, changes, spectral_variance, start).on(schedule)
+    _check(schedule, spectrum)
     if schedule.mixes_frequencies:
-        return dense_oracle_report(schedule, spectrum, steps, *options, changes)
+        return dense_oracle_report(schedule, spectrum, steps, sampler)
     visited = visited_steps(schedule, steps)
     chains = Chains.of([schedule], [visited])
     data = spectrum.power
     flat, shell, place = _coefficients(spectrum)
     radius = squared_radius(spectrum)[place]
-    delta = propagate(chains, flat, shell, *options, SOURCES, radius, changes)[:, 0]
+    delta = propagate(chains, flat, shell, sampler, SOURCES, radius)[:, 0]
     total = delta.sum(axis=0)
     power = np.zeros(data.size)
     power[place] = flat * (1 + total)
@@ -136,11 +114,7 @@ def dense_oracle_report(
     schedule: ResolutionSchedule,
     spectrum: Spectrum,
     steps: Sequence[int] | None = None,
-    eta: float = 1.0,
-    start: str = "marginal",
-    order: int = 1,
-    spectral_variance: bool = False,
-    changes: str | None = None,
+    sampler: Sampler = ANCESTRAL,
 ) -> OracleReport:
     """`oracle_report` in dense matrices, which is how it takes operators other than ``dct``.
 
@@ -148,8 +122,9 @@ def dense_oracle_report(
     ----------
     schedule : ResolutionSchedule
         Of at most 32 pixels, without attenuation.
-    spectrum, steps, eta, start, order, spectral_variance, changes
+    spectrum, steps
         As in `oracle_report`.
+    sampler : Sampler
 
     Returns
     -------
@@ -163,7 +138,8 @@ def dense_oracle_report(
     InputError
         As `oracle_report`, or if the schedule is larger or attenuated.
     """
-    changes = _check(schedule, spectrum, eta, start, order, spectral_variance, changes)
+    sampler = sampler.on(schedule)
+    _check(schedule, spectrum)
     if schedule.attenuation is not None:
         raise InputError("dense oracle: takes no attenuation; oracle_report is exact for it")
     if schedule.resolution > LARGEST:
@@ -173,12 +149,11 @@ def dense_oracle_report(
             f"{LARGEST} pixels or less"
         )
     visited = visited_steps(schedule, steps)
-    sampler = DenseSampler(eta, start, order, spectral_variance, changes)
     power = np.empty_like(spectrum.power)
     distances = []
     for component in range(spectrum.channels):
         data = spectrum.power[:, :, component]
-        generated = sampler.generated(schedule, data.ravel(), visited)
+        generated = dense_covariance(schedule, data.ravel(), visited, sampler)
         power[:, :, component] = np.diag(generated).reshape(data.shape)
         distances.append(compare_with_data(generated, data.ravel()))
     w2, kl = (float(sum(parts)) for parts in zip(*distances, strict=True))
@@ -197,11 +172,7 @@ def oracle_errors(
     schedules: Sequence[ResolutionSchedule],
     spectrum: Spectrum,
     steps: Sequence[Sequence[int]] | None = None,
-    eta: float = 1.0,
-    start: str = "marginal",
-    order: int = 1,
-    spectral_variance: bool = False,
-    changes: str | None = None,
+    sampler: Sampler = ANCESTRAL,
 ) -> np.ndarray:
     """Relative W2² of many schedules at once, as `oracle_report` gives it for one.
 
@@ -215,8 +186,8 @@ def oracle_errors(
     spectrum : Spectrum
     steps : sequence of B sequences of int, optional
         Steps that each sampler visits; all by default.
-    eta, start, order, spectral_variance, changes
-        As in `oracle_report`.
+    sampler : Sampler
+        Of all of them.
 
     Returns
     -------
@@ -224,10 +195,9 @@ def oracle_errors(
     """
     if not schedules:
         return np.empty(0)
-    kinds = []
+    samplers = [sampler.on(schedule) for schedule in schedules]
     for schedule in schedules:
-        options = (eta, start, order, spectral_variance)
-        kinds.append(_check(schedule, spectrum, *options, changes))
+        _check(schedule, spectrum)
         if schedule.mixes_frequencies:
             raise InputError(
                 f"oracle_errors: operator {schedule.operator!r} mixes coefficients; use "
@@ -236,27 +206,18 @@ def oracle_errors(
     chosen = steps if steps is not None else [None] * len(schedules)
     visited = [visited_steps(s, own) for s, own in zip(schedules, chosen, strict=True)]
     chains = Chains.of(schedules, visited)
-    return _errors(chains, spectrum, eta, start, order, spectral_variance, kinds)
+    return _errors(chains, spectrum, samplers)
 
 
-def _errors(
-    chains: Chains,
-    spectrum: Spectrum,
-    eta: float,
-    start: str,
-    order: int,
-    spectral_variance: bool,
-    changes: Sequence[str],
-) -> np.ndarray:
+def _errors(chains: Chains, spectrum: Spectrum, samplers: Sequence[Sampler]) -> np.ndarray:
     """Relative W2² of each chain.
 
     From a few powers in each band between resolutions, where the power says all.
     """
     power, shell, place = _coefficients(spectrum)
-    options = (eta, start, order, spectral_variance)
     if not chains.by_power_alone:
         radius = squared_radius(spectrum)[place]
-        delta = propagate(chains, power, shell, *options, squared_radius=radius, changes=changes)[0]
+        delta = propagate(chains, power, shell, samplers, squared_radius=radius)[0]
         return amplitude_error(delta) ** 2 @ power / power.sum()
     edges = [0, *np.unique(chains.resolution).tolist(), spectrum.resolution]
     groups, nodes, shells = [], [], []
@@ -268,13 +229,7 @@ def _errors(
             groups.append((low, high, len(grid), few))
             nodes.append(grid)
             shells.append(np.full(len(grid), low))
-    delta = propagate(
-        chains,
-        np.concatenate(nodes),
-        np.concatenate(shells),
-        *options,
-        changes=changes,
-    )[0]
+    delta = propagate(chains, np.concatenate(nodes), np.concatenate(shells), samplers)[0]
     # Errors are interpolated as amplitudes, which the distance squares.
     amplitude = amplitude_error(delta)
     total = np.zeros(len(amplitude))
@@ -302,75 +257,15 @@ def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:
     return float((power * amplitude_error(delta) ** 2).sum() / power.sum())
 
 
-def _check(
-    schedule: ResolutionSchedule,
-    spectrum: Spectrum,
-    eta: float,
-    start: str,
-    order: int,
-    spectral_variance: bool,
-    changes: str | None,
-) -> str:
-    """How changes are passed; raise `InputError` if a chain cannot be evaluated."""
+def _check(schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
+    """Raise `InputError` if no chain of a schedule can be evaluated on a spectrum."""
     if spectrum.resolution != schedule.resolution:
         raise InputError(
             f"spectrum: has resolution {spectrum.resolution}, the schedule has "
             f"{schedule.resolution}; measure the spectrum at the schedule's resolution"
         )
-    check_sampler(eta, order, spectral_variance)
-    if start not in ("marginal", "white"):
-        raise InputError(f"start {start!r}: must be 'marginal' or 'white'")
     if not (spectrum.power > 0).any():
         raise InputError("spectrum: all power is zero; there is nothing to generate")
-    changes = resolve_changes(schedule, changes)
-    if schedule.blurs and (order == 2 or changes == "free"):
-        raise InputError("order 2 and free changes: need a schedule without blur")
-    if spectral_variance and changes == "corrected":
-        raise InputError("changes 'corrected': have no spectral variance; give 'network' or 'free'")
-    return changes
-
-
-def check_sampler(eta: float, order: int, spectral_variance: bool) -> None:
-    """Raise `InputError` unless the options describe a sampler."""
-    check_eta(eta)
-    if order not in (1, 2):
-        raise InputError(f"order {order}: must be 1 or 2")
-    if order == 2 and (eta != 0 or spectral_variance):
-        raise InputError(
-            "order 2: is deterministic; give order: 1, or 2 with eta=0 and no spectral variance"
-        )
-
-
-def check_changes(changes: str) -> str:
-    """Return ``changes`` if it is known; raise `InputError` otherwise."""
-    if changes not in CHANGES:
-        raise InputError(f"changes {changes!r}: unknown; choose from {', '.join(CHANGES)}")
-    return changes
-
-
-def resolve_changes(schedule: ResolutionSchedule, changes: str | None = None) -> str:
-    """How a sampler passes changes of resolution: ``changes``, or what fits the schedule.
-
-    Parameters
-    ----------
-    schedule : ResolutionSchedule
-    changes : {"network", "corrected", "free"}, optional
-        By default "free" where states are attenuated, as what a change opens then holds no signal
-        that a call could predict, and "network" elsewhere.
-
-    Raises
-    ------
-    InputError
-        If ``changes`` is unknown, or needs calls for the changes of a schedule with an attenuation.
-    """
-    if changes is None:
-        return "network" if schedule.attenuation is None else "free"
-    if check_changes(changes) != "free" and schedule.attenuation is not None:
-        raise InputError(
-            f"changes {changes!r}: the schedule's states are attenuated, so that changes need no "
-            "network call; leave the option out"
-        )
-    return changes
 
 
 def visited_steps(schedule: ResolutionSchedule, steps: Sequence[int] | None) -> list[int]:

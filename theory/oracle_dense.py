@@ -19,6 +19,7 @@ from .degradations import DegradationPath
 from .operators import dct_basis
 from .posterior import reverse_step
 from .propagation import half_step_ratio
+from .sampler import Sampler
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum
 
@@ -34,24 +35,14 @@ def pixel_covariance(spectrum: Spectrum, component: int) -> np.ndarray:
     return (basis.T * spectrum.power[:, :, component].ravel()) @ basis
 
 
-@dataclass(frozen=True)
-class DenseSampler:
-    """A sampler's options, as `theory.oracle.oracle_report` takes and checks them."""
+def dense_covariance(
+    schedule: ResolutionSchedule, power: np.ndarray, visited: list[int], sampler: Sampler
+) -> np.ndarray:
+    """Covariance of the DCT coefficients of the last clean prediction, (R², R²).
 
-    eta: float
-    start: str
-    order: int
-    spectral_variance: bool
-    changes: str
-
-    def generated(
-        self, schedule: ResolutionSchedule, power: np.ndarray, visited: list[int]
-    ) -> np.ndarray:
-        """Covariance of the DCT coefficients of the last clean prediction, (R², R²).
-
-        ``power`` (R², ) holds the data's variances of one colour component.
-        """
-        return _Chain(schedule, power, self).run(visited)
+    ``power`` (R²,) holds the data's variances of one colour component.
+    """
+    return _Chain(schedule, power, sampler).run(visited)
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ class _Level:
 class _Chain:
     """The covariance of a sampler's state and of what it remembers, stacked."""
 
-    def __init__(self, schedule: ResolutionSchedule, power: np.ndarray, options: DenseSampler):
+    def __init__(self, schedule: ResolutionSchedule, power: np.ndarray, options: Sampler):
         self.schedule, self.power, self.options = schedule, power, options
         self.size = schedule.resolution
         self.basis = dct_basis(self.size)

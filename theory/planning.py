@@ -21,10 +21,11 @@ from .costs import chain_costs
 from .derive import derivation
 from .errors import InputError
 from .noise import NoiseSchedule
-from .oracle import check_changes, check_sampler, oracle_report
+from .oracle import oracle_report
 from .oracle_dense import LARGEST
 from .propagation import Chains, amplitude_error, half_step_ratio, propagate
 from .refinement import LONGEST, refine_steps, stretch
+from .sampler import Sampler
 from .schedules import ResolutionSchedule, check_levels
 from .spectrum import Spectrum
 
@@ -160,14 +161,13 @@ class _Planner:
                 f"levels {list(levels)}: must begin with the spectrum's resolution, "
                 f"{spectrum.resolution}"
             )
-        check_sampler(0.0, order, False)
+        self.sampler = Sampler(order=order, changes=changes)
         if operator != "dct" and self.levels[0] > LARGEST:
             raise InputError(
                 f"operator {operator!r}: has no exact error above {LARGEST} pixels; plan for 'dct'"
             )
-        self.changes = check_changes(changes)
-        self.free = changes == "free"
-        self.spectrum, self.noise, self.order, self.operator = spectrum, noise, order, operator
+        self.free = self.sampler.free
+        self.spectrum, self.noise, self.operator = spectrum, noise, operator
         table = dict(chain_costs(self.levels)[1] if costs is None else costs)
         full = table[self.levels[0], self.levels[0]]
         self.table = {pair: value / full for pair, value in table.items()}
@@ -336,7 +336,7 @@ class _Planner:
 
     def _stretch(self, path: _Path) -> float:
         """See `stretch`; both sides of a change with a call of its own are one place."""
-        if self.order == 1:
+        if self.sampler.order == 1:
             return LONGEST
         places = [a for a, b in pairwise(path) if self.free or a[1] == b[1]] + [path[-1]]
         return stretch(self.logsnr[[step for step, _ in places]])
@@ -354,8 +354,7 @@ class _Planner:
             self.noise.snr[steps],
             self.levels[0],
         )
-        options = (0.0, "marginal", self.order, False)
-        delta = propagate(chains, self.power, self.shell, *options, changes=self.changes)[0]
+        delta = propagate(chains, self.power, self.shell, self.sampler)[0]
         return amplitude_error(delta) ** 2 @ (self.count * self.power) / self.total
 
     def _plan(self, path: _Path) -> SamplingPlan:
@@ -372,14 +371,15 @@ class _Planner:
             levels=self.levels,
             derivation=derivation(self.spectrum, self.noise, "budget", tolerance),
         )
+        order, changes = self.sampler.order, self.sampler.changes
         error = oracle_report(
-            schedule, self.spectrum, steps, 0.0, order=self.order, changes=self.changes
+            schedule, self.spectrum, steps, 0.0, order=order, changes=changes
         ).relative_w2
-        plan: dict[str, Any] = {"steps": list(steps), "order": self.order, "eta": 0.0}
-        plan["changes"] = self.changes
+        plan: dict[str, Any] = {"steps": list(steps), "order": order, "eta": 0.0}
+        plan["changes"] = changes
         plan |= {"cost": self._total_cost(path), "oracle_error": error}
         schedule = replace(schedule, derivation={**schedule.derivation, "plan": plan})
-        return SamplingPlan(schedule, steps, self.order, plan["cost"], error)
+        return SamplingPlan(schedule, steps, order, plan["cost"], error)
 
 
 def _deterministic_step(

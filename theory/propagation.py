@@ -18,6 +18,7 @@ import numpy as np
 
 from .attenuation import Attenuation
 from .posterior import reverse_gains
+from .sampler import Sampler
 from .schedules import ResolutionSchedule
 
 SOURCES = ("start", "steps", "changes", "end")
@@ -113,20 +114,19 @@ def propagate(
     chains: Chains,
     power: np.ndarray,
     shell: np.ndarray,
-    eta: float,
-    start: str,
-    order: int,
-    spectral_variance: bool,
+    samplers: Sampler | Sequence[Sampler],
     sources: Sequence[str] = (),
     squared_radius: np.ndarray | None = None,
-    changes: str | Sequence[str] = "network",
 ) -> np.ndarray:
     """Relative error ``δ`` of the generated variances, split by ``sources`` if any are named.
 
     ``power`` (K,) is positive and sorted by ``shell`` (K,), the larger index of a coefficient.
-    ``squared_radius`` (K,), ``k1² + k2²``, is needed with blur or attenuation. ``changes``: of all
-    chains, or of each. Returns (len(sources) or 1, B, K).
+    ``squared_radius`` (K,), ``k1² + k2²``, is needed with blur or attenuation. ``samplers``: of all
+    chains, or of each, which may differ in their ``changes`` alone. Returns
+    (len(sources) or 1, B, K).
     """
+    each = [samplers] if isinstance(samplers, Sampler) else list(samplers)
+    eta, order, spectral_variance = each[0].eta, each[0].order, each[0].spectral_variance
     count = len(sources) or 1
     index = {name: i for i, name in enumerate(sources)} if sources else dict.fromkeys(SOURCES, 0)
     steps, batch = chains.resolution.shape
@@ -137,7 +137,7 @@ def propagate(
     history_logsnr = chains.logsnr[0]
     amplitude = np.empty(0)  # signed, of the one random number behind each coefficient (order 2)
     transfers = _Transfer(chains, squared_radius)
-    kinds = np.array([changes] if isinstance(changes, str) else list(changes))[:, None]
+    kinds = np.array([sampler.changes or "network" for sampler in each])[:, None]
     free, corrects = kinds == "free", bool((kinds == "corrected").any())
     uncorrected = np.zeros((batch, 0), bool)  # opened by the step before, by a corrected change
 
@@ -149,7 +149,7 @@ def propagate(
     n = active[0]
     transfer = transfers(0, n)
     r, scale, sigma, marginal = state(0, transfer, n)
-    if start == "white":
+    if each[0].start == "white":
         delta[index["start"], :, :n] = sigma**2 / marginal - 1
     for i in range(1, steps):
         m = active[i]

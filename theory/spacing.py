@@ -10,9 +10,10 @@ import numpy as np
 
 from .budget import binned_powers
 from .errors import InputError
-from .oracle import check_sampler, resolve_changes, visited_steps
+from .oracle import visited_steps
 from .propagation import Chains, amplitude_error, propagate
 from .refinement import Steps, refine_steps, stretch
+from .sampler import DDIM, SECOND_ORDER, Sampler
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum
 
@@ -31,10 +32,8 @@ def select_steps(
     schedule: ResolutionSchedule,
     num_steps: int | None = None,
     spacing: str = "logsnr",
-    changes: str | None = None,
+    sampler: Sampler = DDIM,
     spectrum: Spectrum | None = None,
-    order: int = 2,
-    eta: float = 0.0,
 ) -> list[int]:
     """Choose the steps of a sampler: the first, the last, what changes need, and more.
 
@@ -45,14 +44,12 @@ def select_steps(
         Network calls wanted; all steps by default. Fewer than the mandatory steps give those.
     spacing : {"uniform", "logsnr", "edm", "alpha", "planned"}
         How the steps are spread, see the table below.
-    changes : {"network", "corrected", "free"}, optional
-        With "free" the second side of every change is visited, where a band opens; else both, as
-        the network predicts across changes from their first side only. By default as
-        `theory.oracle.resolve_changes` says.
+    sampler : Sampler
+        That the steps are for. With free changes the second side of every change is visited, where
+        a band opens; else both, as the network predicts across changes from their first side only.
+        "planned" steps are for its order and ``eta`` too.
     spectrum : Spectrum, optional
         Of the data; needed for "alpha", and for "planned" unless the schedule has a plan.
-    order, eta
-        Of the sampler that "planned" steps are for, see `theory.oracle_report`.
 
     Returns
     -------
@@ -82,9 +79,9 @@ def select_steps(
     if spacing not in SPACINGS:
         raise InputError(f"spacing {spacing!r}: unknown; choose from {', '.join(SPACINGS)}")
     last = schedule.num_steps - 1
-    changes = resolve_changes(schedule, changes)
+    sampler = sampler.on(schedule)
     own = schedule.derivation.get("plan", {})
-    if spacing == "planned" and own.get("changes", "network") == changes:
+    if spacing == "planned" and own.get("changes", "network") == sampler.changes:
         steps = [int(t) for t in own.get("steps", [])]
         if steps and num_steps in (None, len(steps)):
             return visited_steps(schedule, steps)
@@ -96,11 +93,11 @@ def select_steps(
         raise InputError(
             f"{num_steps} sampling steps: must be between 1 and the schedule's {last + 1}"
         )
-    needed = mandatory_steps(schedule, changes)
+    needed = mandatory_steps(schedule, sampler)
     if spacing == "planned":
         if spectrum is None:
             raise InputError("spacing 'planned': needs the spectrum of the data")
-        return plan_steps(schedule, spectrum, num_steps, changes, order, eta)[0]
+        return plan_steps(schedule, spectrum, num_steps, sampler)[0]
     snr = schedule.base_snr
     if spacing != "uniform" and (np.diff(snr) >= 0).any():
         raise InputError(
@@ -145,10 +142,10 @@ def mean_alpha(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
     return np.arcsinh(np.sqrt(ratio)) @ count / count.sum()
 
 
-def mandatory_steps(schedule: ResolutionSchedule, changes: str | None = None) -> set[int]:
+def mandatory_steps(schedule: ResolutionSchedule, sampler: Sampler = DDIM) -> set[int]:
     """The steps that `select_steps` visits in any case."""
     sides = schedule.change_sides
-    if resolve_changes(schedule, changes) == "free":
+    if sampler.on(schedule).free:
         sides = {t - 1 for t in schedule.changes}
     return {0, schedule.num_steps - 1} | sides
 
@@ -157,9 +154,7 @@ def plan_steps(
     schedule: ResolutionSchedule,
     spectrum: Spectrum,
     num_steps: int,
-    changes: str | None = None,
-    order: int = 2,
-    eta: float = 0.0,
+    sampler: Sampler = SECOND_ORDER,
 ) -> tuple[list[int], float]:
     """Steps of a given schedule with the least oracle error that coordinate descent finds.
 
@@ -171,7 +166,7 @@ def plan_steps(
         Without blur.
     spectrum : Spectrum
         Of the data, at the schedule's resolution.
-    num_steps, changes, order, eta
+    num_steps, sampler
         As in `select_steps`. At order 2 no step is made longer than twice the one before, in
         log-snr, where the even spacing is not.
 
@@ -181,30 +176,29 @@ def plan_steps(
         Falling steps; relative W2² with coefficients grouped by power, of ideal bands whatever the
         operator.
     """
-    check_sampler(eta, order, False)
     if schedule.blurs or spectrum.resolution != schedule.resolution:
         raise InputError(
             "plan_steps: needs a schedule without blur, and a spectrum of its resolution"
         )
     power, shell, count, radius = binned_powers(spectrum, schedule.levels, schedule.attenuation)
-    changes = resolve_changes(schedule, changes)
-    free = changes == "free"
-    options = (eta, "marginal", order, False)
-    fixed = {0, schedule.num_steps - 1} | (set() if free else schedule.change_sides)
+    sampler = sampler.on(schedule)
+    fixed = {0, schedule.num_steps - 1} | (set() if sampler.free else schedule.change_sides)
     logsnr = np.log(schedule.base_snr)
 
     def errors(chains: Sequence[Steps]) -> np.ndarray:
         states = Chains.of([schedule] * len(chains), chains)
-        delta = propagate(states, power, shell, *options, squared_radius=radius, changes=changes)[0]
+        delta = propagate(states, power, shell, sampler, squared_radius=radius)[0]
         return amplitude_error(delta) ** 2 @ (count * power) / spectrum.power.sum()
 
     def lengths(steps: Steps) -> float:
-        first_sides = set() if free else set(schedule.changes)
-        return stretch(logsnr[[t for t in steps if t not in first_sides]]) if order == 2 else 0.0
+        if sampler.order == 1:
+            return 0.0
+        first_sides = set() if sampler.free else set(schedule.changes)
+        return stretch(logsnr[[t for t in steps if t not in first_sides]])
 
     found = []
     for axis in _AXES:
-        steps = select_steps(schedule, num_steps, axis, changes)
+        steps = select_steps(schedule, num_steps, axis, sampler)
         groups = [[i] for i, t in enumerate(steps) if t not in fixed]
         limit = lengths(tuple(steps))
 

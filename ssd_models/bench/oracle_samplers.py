@@ -12,6 +12,7 @@ from theory.errors import InputError
 from theory.noise import NoiseSchedule
 from theory.oracle import oracle_report
 from theory.planning import plan_sampling
+from theory.sampler import Sampler
 from theory.schedules import ResolutionSchedule, halved_levels
 from theory.spacing import select_steps
 from theory.spectrum import Spectrum
@@ -144,7 +145,8 @@ def _cell(found: Mapping[str, float]) -> str:
 def _evaluate(
     row: _Row, schedule: ResolutionSchedule, spectrum: Spectrum, table: Costs, calls: int
 ) -> dict[str, float] | None:
-    steps = select_steps(schedule, calls, row.spacing, row.changes, spectrum, row.order, row.eta)
+    sampler = Sampler(row.eta, row.order, row.changes, row.variance)
+    steps = select_steps(schedule, calls, row.spacing, sampler, spectrum)
     if len(steps) != calls:
         return None
     report = oracle_report(

@@ -18,6 +18,7 @@ import torch.distributed
 
 from theory.comparison import PAPER
 from theory.errors import InputError, reason
+from theory.sampler import Sampler
 from theory.schedules import ResolutionSchedule
 
 from ..flexi_unet import FlexiUNet
@@ -185,7 +186,7 @@ def _our_step(
     unet: FlexiUNet, schedule: ResolutionSchedule, x: torch.Tensor, t: int, bf16: bool
 ) -> Job:
     """One ancestral step from ``t`` to ``t − 1``, as the pipeline makes it."""
-    stepper = ReverseStepper(ScaleSpaceProcess(schedule), eta=1.0)
+    stepper = ReverseStepper(ScaleSpaceProcess(schedule), Sampler(eta=1.0))
     denoise = guided_denoiser(unet, schedule, bf16=bf16, max_batch=len(x))
 
     def step() -> torch.Tensor:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from theory.oracle import resolve_changes
+from theory.sampler import Sampler
 from theory.schedules import ResolutionSchedule
 from theory.spacing import select_steps
 
@@ -68,7 +68,7 @@ class Chain:
 def path_calls(schedule: ResolutionSchedule, steps: Sequence[int]) -> Counter[PathSize]:
     """Network calls on each path of a chain through ``steps``, falling."""
     sides = schedule.resolutions[list(steps)].tolist()
-    if resolve_changes(schedule) == "free":
+    if Sampler().on(schedule).free:
         return Counter((side, side) for side in sides)
     return Counter(pairwise([*sides, schedule.resolution]))
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from theory.files import atomic_path
 from theory.measured_information import MeasuredInformation
-from theory.oracle import has_exact_error, oracle_report, resolve_changes
+from theory.oracle import has_exact_error, oracle_report
+from theory.sampler import Sampler
 from theory.spectrum import Spectrum
 
 from ..generating import generate, own_device
@@ -73,7 +74,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         "sampler": {"eta": "ancestral", "dpmpp_2m": "DPM-Solver++(2M), even in log-snr"}.get(
             sampler, f"{sampler}, even in log-snr"
         ),
-        "changes": resolve_changes(schedule, arm.changes),
+        "changes": Sampler(changes=arm.changes).on(schedule).changes,
         **evaluate_images(images, real, real, comparison.images[np.flatnonzero(out)], stage.seed),
         "oracle": None
         if sampler == "whitened"

@@ -6,6 +6,7 @@ import pytest
 from ssd_models.samplers import sample_dpmpp_2m, sample_eta
 from tests.support.linear_chain import generated_covariance, relative_w2
 from theory import NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule, oracle_report
+from theory.sampler import Sampler
 from theory.spacing import select_steps
 
 OPERATORS = ("dct", "box", "bilinear", "lanczos")
@@ -19,7 +20,7 @@ SAMPLERS = {
 
 def check(schedule, spectrum, name, changes, calls):
     sampler, options = SAMPLERS[name]
-    steps = select_steps(schedule, calls, changes=changes)
+    steps = select_steps(schedule, calls, sampler=Sampler(changes=changes))
     generated = generated_covariance(sampler, schedule, spectrum, steps, changes=changes, **options)
     expected = relative_w2(generated, spectrum.power.ravel())
     report = oracle_report(

@@ -24,6 +24,7 @@ from theory import (
     oracle_report,
 )
 from theory.oracle_dense import pixel_covariance
+from theory.sampler import Sampler
 from theory.schedules import NOISE_MODES
 from theory.spacing import select_steps
 
@@ -83,7 +84,7 @@ def test_a_perfect_denoiser_gives_the_oracles_spectrum(kind, noise_mode, eta, ca
     steps = select_steps(plan, calls)
     x = start(denoiser, steps[0], n, generator, torch.float32)
     images = sample_eta(denoiser, denoiser.process, x, steps, generator=generator, eta=eta)
-    predicted = dense_oracle_report(plan, SPECTRUM, steps, eta)
+    predicted = dense_oracle_report(plan, SPECTRUM, steps, Sampler(eta))
     check_variances(variances(images), predicted.power[:, :, 0], n)
     assert predicted.relative_w2 > 1e-6  # or this would not tell a sampler from the data
 
@@ -110,7 +111,7 @@ def test_spectral_variance_gives_the_data_covariance_at_any_number_of_steps(kind
     assert np.abs(covariance).max() < 6.5 * np.sqrt(1 / n)
     rms = np.sqrt(np.mean(covariance**2) * n / (1 + 1 / 64))
     assert abs(rms - 1) < 0.06
-    plain = dense_oracle_report(plan, SPECTRUM, steps, eta).relative_w2
+    plain = dense_oracle_report(plan, SPECTRUM, steps, Sampler(eta)).relative_w2
     assert plain > 1e-3 or calls == 50  # what it is compared with errs
 
 
@@ -139,7 +140,7 @@ def test_second_order_and_free_changes_give_the_oracles_spectrum(
     denoiser = GaussianDenoiser(SPECTRUM, ScaleSpaceProcess(plan))
     n = 2**15
     generator = torch.Generator().manual_seed(calls)
-    steps = select_steps(plan, calls, changes=changes)
+    steps = select_steps(plan, calls, sampler=Sampler(changes=changes))
     x = start(denoiser, steps[0], n, generator, torch.float32)
     options = {"eta": 0.0} if sampler == "eta" else {}
     images = SAMPLERS[sampler](
@@ -184,7 +185,7 @@ def test_a_free_matched_change_only_lifts_the_state_and_adds_noise(operator):
     process = ScaleSpaceProcess(plan)
     rng = np.random.default_rng(0)
     x, x0 = (torch.from_numpy(rng.normal(size=(2, 1, 4, 4))) for _ in range(2))
-    stepper = ReverseStepper(process, 0.0, changes="free")
+    stepper = ReverseStepper(process, Sampler(changes="free"))
     assert stepper.out_resolution(500, 399) == 4
     arrived = stepper.step(x0, x, 500, 399, torch.Generator().manual_seed(0))
     # The same step by a chain at 4 pixels whose noise is the matched one.
@@ -204,7 +205,7 @@ def test_the_scheduler_takes_the_same_steps(sampler, changes):
     plan = schedule("bilinear")
     scheduler = ScaleSpaceScheduler(plan)
     denoiser = GaussianDenoiser(SPECTRUM, scheduler.process)
-    scheduler.set_timesteps(12, changes=changes, order=1 if sampler == "eta" else 2)
+    scheduler.set_timesteps(12, sampler=Sampler(0.0, 1 if sampler == "eta" else 2, changes))
     steps = scheduler.timesteps.tolist()
     x = start(denoiser, steps[0], 4, torch.Generator().manual_seed(0))
     eta = 0.5 if sampler == "eta" else 0.0

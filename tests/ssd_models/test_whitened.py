@@ -11,6 +11,7 @@ from ssd_models import GaussianDenoiser, ScaleSpaceProcess, sample_whitened
 from ssd_models.whitened import WhitenedCoordinates
 from theory import NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule, select_steps
 from theory.operators import dct_basis
+from theory.sampler import Sampler
 
 SIZE = 16
 SPECTRUM = Spectrum.power_law(SIZE, 2.2, channels=3)
@@ -39,7 +40,7 @@ def begun(schedule, count, seed=0):
 def test_gaussian_data_stand_still(kind, calls):
     schedule = SCHEDULES[kind]
     denoise, process, x, generator = begun(schedule, 3)
-    steps = select_steps(schedule, calls, changes="free")
+    steps = select_steps(schedule, calls, sampler=Sampler(changes="free"))
     if calls == 1 and not schedule.changes:
         steps = [len(NOISE) - 1]
     coordinates = WhitenedCoordinates(process, SPECTRUM)
@@ -86,7 +87,7 @@ def test_corrected_changes_move_the_new_band_alone():
     def know(state, t, resolution):
         return process.target(clean, resolution)
 
-    steps = select_steps(schedule, 12, changes="network")
+    steps = select_steps(schedule, 12, sampler=Sampler(changes="network"))
     found = {}
     for changes in ("network", "corrected"):
         seen = {}

@@ -13,6 +13,7 @@ from theory.comparison import compare_schedules, transfer_errors
 from theory.costs import chain_costs
 from theory.oracle import full_resolution_twin, oracle_errors, oracle_report
 from theory.planning import pareto_front, plan_sampling
+from theory.sampler import Sampler
 from theory.spacing import select_steps
 
 NOISE = NoiseSchedule.linear(1000)
@@ -118,15 +119,19 @@ def test_plans_keep_their_promises(order, changes):
     assert plan.error == pytest.approx(report.relative_w2)
     assert plan.schedule.derivation["plan"]["steps"] == list(plan.steps)
     # Better than steps of the usual kind on the same schedule.
-    usual = select_steps(plan.schedule, 20, changes=changes)
+    usual = select_steps(plan.schedule, 20, sampler=Sampler(changes=changes))
     even = oracle_report(plan.schedule, spectrum, usual, 0.0, order=order, changes=changes)
     assert plan.error < even.relative_w2
     # The schedule carries its plan.
-    assert select_steps(plan.schedule, None, "planned", changes) == list(plan.steps)
-    assert select_steps(plan.schedule, 20, "planned", changes) == list(plan.steps)
+    assert select_steps(
+        plan.schedule, None, "planned", Sampler(order=order, changes=changes)
+    ) == list(plan.steps)
+    assert select_steps(
+        plan.schedule, 20, "planned", Sampler(order=order, changes=changes)
+    ) == list(plan.steps)
     other = {"network": "free", "free": "network"}[changes]
     with pytest.raises(InputError, match="needs the spectrum"):
-        select_steps(plan.schedule, 20, "planned", other)
+        select_steps(plan.schedule, 20, "planned", Sampler(order=order, changes=other))
 
 
 def test_free_changes_leave_calls_for_more():

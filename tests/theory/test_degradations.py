@@ -10,6 +10,7 @@ from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, orac
 from theory.degradations import DegradationPath, lambda_max, scaled
 from theory.operators import OPERATORS, resize_matrix
 from theory.oracle import dense_oracle_report, oracle_errors
+from theory.sampler import Sampler
 from theory.spacing import select_steps
 
 NOISE = NoiseSchedule.linear(100)
@@ -100,9 +101,10 @@ def test_the_oracle_follows_blurs_exactly(noise_mode, eta):
     steps = select_steps(schedule, 12)
     for variance in (False, True):
         fast = oracle_report(schedule, spectrum, steps, eta, spectral_variance=variance)
-        dense = dense_oracle_report(schedule, spectrum, steps, eta, spectral_variance=variance)
+        sampler = Sampler(eta, spectral_variance=variance)
+        dense = dense_oracle_report(schedule, spectrum, steps, sampler)
         np.testing.assert_allclose(fast.power, dense.power, rtol=1e-8, atol=1e-12)
-        (many,) = oracle_errors([schedule], spectrum, [steps], eta, spectral_variance=variance)
+        (many,) = oracle_errors([schedule], spectrum, [steps], sampler)
         assert many == pytest.approx(fast.relative_w2, rel=1e-9)
     sharp = oracle_report(blurred("dct", noise_mode, most=0.0), spectrum, steps, eta).relative_w2
     assert abs(oracle_report(schedule, spectrum, steps, eta).relative_w2 / sharp - 1) > 0.03

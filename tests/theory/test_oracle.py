@@ -6,6 +6,7 @@ import pytest
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory import oracle_report as report
 from theory.oracle import SOURCES, dense_oracle_report, oracle_errors, with_predictions
+from theory.sampler import Sampler
 
 NOISE = NoiseSchedule.linear(1000)
 SPECTRUM = Spectrum.power_law(64, 2.2)
@@ -148,7 +149,9 @@ SMALL = Spectrum.power_law(16, 2.2)
 @pytest.mark.parametrize("spectral_variance", [False, True])
 def test_dense_and_scalar_oracles_agree_for_dct(steps, eta, spectral_variance):
     scalar = report(MIXED, SMALL, steps, eta, spectral_variance=spectral_variance)
-    dense = dense_oracle_report(MIXED, SMALL, steps, eta, spectral_variance=spectral_variance)
+    dense = dense_oracle_report(
+        MIXED, SMALL, steps, Sampler(eta, spectral_variance=spectral_variance)
+    )
     assert dense.relative_w2 == pytest.approx(scalar.relative_w2, rel=1e-9, abs=1e-12)
     assert dense.kl == pytest.approx(scalar.kl, rel=1e-9, abs=1e-8)
     np.testing.assert_allclose(dense.power, scalar.power, rtol=1e-9)
@@ -209,7 +212,12 @@ def test_spectral_variance_makes_any_number_of_ancestral_steps_exact(operator):
     )
     spectrum = Spectrum.power_law(8, 2.2)
     steps = [99, 60, 59, 30, 29, 0]
-    assert dense_oracle_report(schedule, spectrum, steps, spectral_variance=True).relative_w2 < 1e-9
+    assert (
+        dense_oracle_report(
+            schedule, spectrum, steps, Sampler(eta=1.0, spectral_variance=True)
+        ).relative_w2
+        < 1e-9
+    )
     assert report(schedule, spectrum, steps, 1.0, spectral_variance=True).relative_w2 < 1e-12
     assert report(schedule, spectrum, steps, 1.0).relative_w2 > 0.01
 
@@ -283,7 +291,7 @@ def test_many_schedules_at_once_equal_one_by_one():
         chosen = None
         if steps:
             chosen = [sorted({0, 5 + i, 70, 199} | s.change_sides) for i, s in enumerate(schedules)]
-        many = oracle_errors(schedules, spectrum, chosen, eta, order=order)
+        many = oracle_errors(schedules, spectrum, chosen, Sampler(eta, order))
         single = [
             report(s, spectrum, chosen and chosen[i], eta, order=order).relative_w2
             for i, s in enumerate(schedules)

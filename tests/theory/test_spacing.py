@@ -11,9 +11,10 @@ from theory import (
     derive_schedule,
     oracle_report,
 )
-from theory.oracle import resolve_changes
+from theory.sampler import Sampler
 from theory.spacing import SPACINGS, mandatory_steps, mean_alpha, plan_steps, select_steps
 
+FREE = Sampler(changes="free")
 SPECTRUM = Spectrum.power_law(16, 2.2)
 SCHEDULE = derive_schedule(
     SPECTRUM, NoiseSchedule.linear(200), levels=(16, 8, 4), tolerance=0.3, criterion="snr"
@@ -25,8 +26,8 @@ SCHEDULE = derive_schedule(
 @pytest.mark.parametrize("num_steps", [1, 6, 7, 20, 150, 199, 200])
 def test_steps_are_as_many_as_asked_and_visit_what_they_must(num_steps, spacing, changes):
     assert len(SCHEDULE.changes) == 2
-    steps = select_steps(SCHEDULE, num_steps, spacing, changes, SPECTRUM)
-    mandatory = mandatory_steps(SCHEDULE, changes)
+    steps = select_steps(SCHEDULE, num_steps, spacing, Sampler(changes=changes), SPECTRUM)
+    mandatory = mandatory_steps(SCHEDULE, Sampler(changes=changes))
     assert len(mandatory) == (6 if changes == "network" else 4)
     assert len(steps) == max(num_steps, len(mandatory))
     assert steps == sorted(set(steps), reverse=True)
@@ -62,11 +63,11 @@ def test_steps_in_alpha_are_even_in_the_mean_of_all_coefficients(criterion):
     means = mean_alpha(schedule, SPECTRUM)
     # Groups of similar power stand for their coefficients.
     np.testing.assert_allclose(means[::100], [alpha(t) for t in range(0, 1000, 100)], rtol=0.01)
-    steps = select_steps(schedule, 12, "alpha", "free", SPECTRUM)
+    steps = select_steps(schedule, 12, "alpha", FREE, SPECTRUM)
     free = [t for t in steps if t + 1 not in schedule.changes]  # of one gap's middle
     gaps = np.diff(means[free])
     assert (gaps > 0).all()
-    even = np.diff(means[select_steps(schedule, 12, "logsnr", "free")])
+    even = np.diff(means[select_steps(schedule, 12, "logsnr", FREE)])
     assert gaps.max() < 1.6 * gaps.mean() < even.max()
 
 
@@ -85,9 +86,10 @@ def test_planned_steps_err_less_than_even_ones(order, eta, changes):
             SCHEDULE, SPECTRUM, steps, eta, order=order, changes=changes
         ).relative_w2
 
-    steps, predicted = plan_steps(SCHEDULE, SPECTRUM, 14, changes, order, eta)
+    steps, predicted = plan_steps(SCHEDULE, SPECTRUM, 14, Sampler(eta, order, changes))
     even = [
-        error(select_steps(SCHEDULE, 14, spacing, changes)) for spacing in ("uniform", "logsnr")
+        error(select_steps(SCHEDULE, 14, spacing, Sampler(changes=changes)))
+        for spacing in ("uniform", "logsnr")
     ]
     assert error(steps) < 0.9 * min(even)
     assert predicted == pytest.approx(error(steps), rel=0.02)
@@ -117,10 +119,10 @@ def test_free_changes_of_every_side_are_network_changes(tolerance, order):
         (lambda: select_steps(SCHEDULE, 201), "201 sampling steps"),
         (lambda: select_steps(SCHEDULE, 0), "0 sampling steps"),
         (lambda: select_steps(SCHEDULE, 9, "even"), "spacing 'even': unknown"),
-        (lambda: select_steps(SCHEDULE, 9, changes="none"), "changes 'none'"),
+        (lambda: Sampler(changes="none"), "changes 'none'"),
         (lambda: select_steps(SCHEDULE, 9, "planned"), "needs the spectrum"),
         (lambda: plan_steps(SCHEDULE, Spectrum.power_law(8, 2.0), 9), "of its resolution"),
-        (lambda: plan_steps(SCHEDULE, SPECTRUM, 9, order=2, eta=1.0), "order 2"),
+        (lambda: Sampler(order=2, eta=1.0), "order 2"),
     ],
 )
 def test_bad_arguments_are_refused(call, said):
@@ -144,11 +146,12 @@ def test_attenuated_schedules_have_free_changes():
     fade = derive_schedule(SPECTRUM, NoiseSchedule.linear(200), levels=(16, 8, 4))
     assert fade.attenuation is not None
     assert len(fade.changes) == 2
-    assert (resolve_changes(fade), resolve_changes(SCHEDULE)) == ("free", "network")
+    assert (Sampler().on(fade).changes, Sampler().on(SCHEDULE).changes) == ("free", "network")
     assert mandatory_steps(fade) == {0, 199} | {t - 1 for t in fade.changes}
     assert mandatory_steps(fade) <= set(select_steps(fade, 12))
-    for refused in (resolve_changes, mandatory_steps):
+    by_calls = Sampler(changes="network")
+    for refused in (by_calls.on, lambda schedule: mandatory_steps(schedule, by_calls)):
         with pytest.raises(
             InputError, match="changes 'network': the schedule's states are attenuated"
         ):
-            refused(fade, "network")
+            refused(fade)
