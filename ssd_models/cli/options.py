@@ -42,7 +42,7 @@ Resolution = Annotated[
     ),
 ]
 Limit = Annotated[int | None, arg(help="Use that many images, chosen at random.")]
-Seed = Annotated[int, arg(help="Of that choice, and of the crops of `photos`.")]
+Seed = Annotated[int, arg(help="Of that choice, and of built-in images.")]
 SkipBad = Annotated[
     bool, arg(help="Leave out images that cannot be used, and say which, instead of refusing them.")
 ]

@@ -167,9 +167,10 @@ def _refuse_other_size(source: ImageSource, schedule: str) -> None:
 
     Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
     """
+    from ..data.built_in import BUILT_IN
     from ..data.decoding import Unusable
 
-    if source.name == "photos":
+    if source.name in BUILT_IN:
         return
     try:
         width, height = source.first_size()

@@ -15,13 +15,14 @@ from theory.paths import user_path
 from theory.seeds import check_seed
 
 from .arrays import ArrayImages
+from .built_in import BUILT_IN, DEFAULT_COUNT
 from .class_labels import Classes
 from .decoding import Unusable
 from .forms import DATA_FORMS, HUB_PREFIX
 from .hub import HubImages
 from .image_files import FolderImages, ZipImages
 from .known import KNOWN
-from .photos import DEFAULT_COUNT, PhotoCrops, uniform
+from .photos import uniform
 from .prepared import PreparedImages, is_prepared
 from .source import Images, ImageSource, size_of
 
@@ -38,8 +39,9 @@ def open_images(
     Parameters
     ----------
     data
-        The string ``photos``: random crops of built-in photographs (`PhotoCrops`; a folder of that
-        name is ``./photos``). Or a path: a folder of images, with folders in it or none; a
+        The string ``photos``: random crops of built-in photographs (`PhotoCrops`), or ``glyphs``:
+        letters and digits, labelled (`Glyphs`; folders of those names are ``./photos`` and
+        ``./glyphs``). Or a path: a folder of images, with folders in it or none; a
         ``.zip`` of such, read in place; an ``.npz`` or ``.npy`` of uint8 ``(N, R, R, C)``, or of
         grey ones; a directory written by `preparing.prepare`. Or ``hf:`` and a Hugging Face dataset
         (`hub_images`). Or ``celeba:``, ``celebahq:`` or ``imagenet:`` and any of these
@@ -48,11 +50,11 @@ def open_images(
         Pixels to a side, 1 or more; larger images are cut to their central square and reduced.
         None keeps the images' own size, which must then be square and all the same.
     limit
-        The number of images, 1 or more: of ``photos`` the first ``limit`` crops (without a limit
+        The number of images, 1 or more: of built-in data the first ``limit`` (without a limit
         8192); else a random subset, in order, as the first files would be those of one class. The
         subset of a smaller limit lies in that of a larger; a limit beyond the images has no effect.
     seed
-        Of the crops, and of the subset; 0 or more.
+        Of built-in images, and of the subset; 0 or more.
 
     Raises
     ------
@@ -66,11 +68,11 @@ def open_images(
             raise InputError(f"{what} {number}: give 1 or more")
     check_seed(seed)
     name = os.fsdecode(data)
-    if data == "photos":
+    if isinstance(data, str) and data in BUILT_IN:
         if resolution is None:
-            raise InputError("photos: crops have no size of their own; give a resolution")
-        crops = PhotoCrops(resolution, limit or DEFAULT_COUNT, seed)
-        return ImageSource(name, resolution, _images=crops, _indices=range(len(crops)))
+            raise InputError(f"{data}: its images have no size of their own; give a resolution")
+        made = BUILT_IN[data](resolution, limit or DEFAULT_COUNT, seed)
+        return ImageSource(name, resolution, _images=made, _indices=range(len(made)))
     images, indices, classes = choose_images(data, resolution, limit, seed)
     return ImageSource(
         name,
@@ -86,7 +88,7 @@ def open_images(
 def choose_images(
     data: str | os.PathLike[str], resolution: int | None, limit: int | None, seed: int
 ) -> tuple[Images, Sequence[int], Classes | None]:
-    """Open data other than ``photos``, as `open_images` does: all images, which of them, classes.
+    """Open data that are not built in, as `open_images` does: all images, which of them, classes.
 
     The classes are None where the images' own ones hold.
     """

@@ -18,7 +18,6 @@ from .unusable import smaller
 # The natural colour photographs among scikit-image's data that lie inside its wheel; its other
 # colour files are a chart, a logo, a star field and medical images.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-DEFAULT_COUNT = 8192
 
 
 def uniform(seed: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -45,6 +44,8 @@ class PhotoCrops:
     InputError
         If no photograph is as large as ``resolution``, or the photographs are not installed.
     """
+
+    usual_resolution = 64  # pixels; crops have no size of their own
 
     def __init__(self, resolution: int, count: int, seed: int):
         self.resolution = resolution

@@ -10,10 +10,10 @@ import numpy as np
 from theory.costs import network_size
 from theory.errors import InputError
 
+from .built_in import BUILT_IN
 from .opening import choose_images
 
 LARGEST = 256  # pixels: above, networks of pixels are rarely trained
-_OF_CROPS = 64  # pixels of `photos`, which have no size of their own
 _LOOKED_AT = 1000  # images whose headers are read, evenly over the data
 _FEW = 0.05  # share of images that may be left out as too small
 
@@ -49,8 +49,8 @@ def choose_resolution(
     InputError
         If the data cannot be used, or none of the images.
     """
-    if data == "photos":
-        return Choice(_OF_CROPS, "crops of the built-in photographs have no size of their own")
+    if isinstance(data, str) and data in BUILT_IN:
+        return Choice(BUILT_IN[data].usual_resolution, "built-in images have no size of their own")
     images, indices, _ = choose_images(data, None, limit, seed)
     places = np.unique(np.linspace(0, len(indices) - 1, _LOOKED_AT).astype(int))
     looked_at = [indices[place] for place in places]

@@ -558,7 +558,7 @@ def test_data_that_cannot_be_opened_are_refused_at_once(name, said, tmp_path):
         ({"limit": 0}, r"limit 0: give 1 or more"),
         ({"seed": -1}, r"seed -1: must be a whole number from 0"),
         ({"seed": 2**64}, r"seed 18446744073709551616: must be .* 2\^63 - 1"),
-        ({"resolution": None}, r"photos: .*give a resolution"),
+        ({"resolution": None}, r"photos: its images .*give a resolution"),
         ({"resolution": 2000}, r"photos: resolution 2000 .*choose --resolution 512 or less"),
     ],
 )

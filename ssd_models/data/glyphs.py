@@ -1,0 +1,162 @@
+"""A built-in labelled dataset: letters and digits drawn on coloured backgrounds."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from theory.errors import InputError
+
+from .class_labels import Classes
+
+CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ23456789"
+"""The classes. 0 and 1 are left out, as they look like O and I."""
+
+FONTS = (
+    "DejaVuSans.ttf",
+    "DejaVuSans-Bold.ttf",
+    "DejaVuSansMono-Bold.ttf",
+    "DejaVuSerif.ttf",
+    "DejaVuSerif-Bold.ttf",
+    "STIXGeneralBol.ttf",
+)
+"""Files among matplotlib's data."""
+
+SMALLEST = 8  # pixels at which characters can still be told apart
+_OVERSAMPLING = 4  # characters are drawn so many times larger, and averaged
+_NUMBERS = 14  # random numbers that describe a picture beside its background's texture
+
+
+class Glyphs:
+    """Pictures of one character each, with everything but the class drawn at random.
+
+    Picture i is determined by ``(seed, i)``, whatever the count: its character, font, height (0.6
+    to 0.9 of the side), place, slant and tilt; the colours of character and background, which
+    differ in brightness by 0.4 of the range at least; and the background's texture, whose power
+    falls as ``1/k²`` as that of photographs does.
+
+    Fonts are read from the installed matplotlib; nothing is downloaded.
+
+    Raises
+    ------
+    InputError
+        If ``resolution`` is below 8 pixels, or the fonts are not installed.
+    """
+
+    usual_resolution = 32  # pixels; they have no size of their own
+
+    def __init__(self, resolution: int, count: int, seed: int):
+        if resolution < SMALLEST:
+            raise InputError(
+                f"glyphs: resolution {resolution} is too small to tell characters apart; give "
+                f"{SMALLEST} or more"
+            )
+        self.resolution, self.count, self.seed = resolution, count, seed
+        self.fonts = [_font_file(name) for name in FONTS]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> str:
+        return f"glyph {index}"
+
+    def classes(self) -> Classes:
+        """The character of each picture."""
+        first = [self._uniform(i, 1)[0] for i in range(self.count)]
+        labels = np.floor(np.array(first) * len(CHARACTERS)).astype(np.int64)
+        return Classes(labels, tuple(CHARACTERS))
+
+    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
+        """The resolution, of each."""
+        return [self.resolution] * len(indices)
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[int], Image.Image]]:
+        """Yield a thread-safe function from an index to an RGB picture of the resolution."""
+        yield self._draw
+
+    def _uniform(self, index: int, count: int) -> np.ndarray:
+        """Numbers in [0, 1) of picture ``index``, from bits that no version of NumPy changes."""
+        bits = np.random.Philox(key=[self.seed, index]).random_raw(count)
+        return (bits >> np.uint64(11)) * 2.0**-53
+
+    def _draw(self, index: int) -> Image.Image:
+        size = self.resolution
+        texture_size = 4 * size * (size // 2 + 1)
+        drawn = self._uniform(index, _NUMBERS + texture_size)
+        character, font, height, x, y, slant, tilt, sign, contrast, *hue = drawn[:_NUMBERS]
+        mask = self._mask(
+            CHARACTERS[int(character * len(CHARACTERS))],
+            self.fonts[int(font * len(self.fonts))],
+            0.6 + 0.3 * height,
+            (0.3 * (x - 0.5) * (1 - height / 2), 0.3 * (y - 0.5) * (1 - height / 2)),
+            0.5 * (slant - 0.5),
+            0.4 * (tilt - 0.5),
+        )
+        chroma = 0.5 * (np.array(hue) - 0.5)  # of background and character, five numbers
+        chroma = np.stack([np.append(chroma[:2], -chroma[:2].sum()), [*chroma[2:4], chroma[4]]])
+        chroma -= chroma.mean(axis=1, keepdims=True)
+        dark, bright = 0.3 - 0.1 * contrast, 0.7 + 0.1 * contrast
+        back, front = (dark, bright) if sign < 0.5 else (bright, dark)
+        background = back + chroma[0] + 0.07 * self._texture(drawn[_NUMBERS:])
+        picture = background + mask[:, :, None] * (front + chroma[1] - background)
+        return Image.fromarray(np.rint(picture.clip(0, 1) * 255).astype(np.uint8))
+
+    def _mask(
+        self,
+        character: str,
+        font: Path,
+        height: float,
+        shift: tuple[float, float],
+        slant: float,
+        tilt: float,
+    ) -> np.ndarray:
+        """Share of each pixel that the character covers, (R, R)."""
+        side = _OVERSAMPLING * self.resolution
+        canvas = Image.new("L", (side, side))
+        # Capitals are 0.7 of a font's size high.
+        face = _face(str(font), round(height * side / 0.73))
+        ImageDraw.Draw(canvas).text((side / 2, side / 2), character, 255, face, anchor="mm")
+        # From a place in the picture to one on the canvas, about the centre.
+        turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
+        matrix = np.array([[1.0, slant], [0.0, 1.0]]) @ turn
+        centre = np.full(2, side / 2)
+        offset = centre - matrix @ (centre + side * np.array(shift))
+        affine = (*matrix[0], offset[0], *matrix[1], offset[1])
+        moved = canvas.transform(
+            (side, side), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
+        )
+        return np.asarray(moved.reduce(_OVERSAMPLING), np.float64) / 255
+
+    def _texture(self, uniform: np.ndarray) -> np.ndarray:
+        """Coloured noise of power ``1/k²``, unit mean square, mostly of brightness, (R, R, 3)."""
+        size = self.resolution
+        rows, columns = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
+        radius = np.hypot(rows, columns)
+        amplitude = np.divide(1, radius, out=np.zeros_like(radius), where=radius > 0)
+        phase = np.exp(2j * np.pi * uniform.reshape(4, size, size // 2 + 1))
+        fields = np.fft.irfft2(amplitude * phase, s=(size, size))
+        fields /= np.sqrt((fields**2).mean(axis=(1, 2), keepdims=True))
+        return (0.9 * fields[0] + 0.43 * fields[1:]).transpose(1, 2, 0)
+
+
+@cache
+def _face(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _font_file(name: str) -> Path:
+    spec = importlib.util.find_spec("matplotlib")  # finds the folder without importing the package
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0], "mpl-data", "fonts", "ttf", name) if folders else Path(name)
+    if not path.is_file():
+        raise InputError(
+            f"glyphs: {path} is missing; reinstall matplotlib, or give images of your own"
+        )
+    return path
