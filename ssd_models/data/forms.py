@@ -4,8 +4,9 @@ HUB_PREFIX = "hf:"  # of a name that is sought on the Hugging Face hub
 
 DATA_FORMS = (
     "`photos` or `glyphs` (built in), a folder or .zip of images, an .npz or .npy of uint8 "
-    "(N, R, R, C) or grey (N, R, R), a directory written by `ssd prepare`, hf:NAME[:SPLIT[:COLUMN[:LABELS]]] "
-    "(Hugging Face datasets), or celeba:WHERE, celebahq:WHERE, imagenet:WHERE"
+    "(N, R, R, C) or grey (N, R, R), a directory written by `ssd prepare`, "
+    "hf:NAME[:SPLIT[:COLUMN[:LABELS]]] (Hugging Face datasets), or celeba:WHERE, celebahq:WHERE, "
+    "imagenet:WHERE"
 )
 
 DATA_HELP = f"""{DATA_FORMS[0].upper()}{DATA_FORMS[1:]}. A NAME is one of the hub, or a local
