@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Self, TypedDict, Unpack
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from theory.errors import InputError, reason
 from theory.files import atomic_path
+from theory.progress import progress_bar
 from theory.sampler import Sampler
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
@@ -391,7 +391,7 @@ class ScaleSpacePipeline:
                 denoiser = GaussianDenoiser(self.spectrum, process)  # refuses other shapes
         starts = range(0, batch_size, _CHAIN)
         total = len(starts) * len(steps)
-        with tqdm(total=total, desc="sample", disable=not chosen["progress"], unit="call") as bar:
+        with progress_bar(total=total, desc="sample", shown=chosen["progress"], unit="call") as bar:
             for start in starts:
                 size = min(_CHAIN, batch_size - start)
                 own = (

@@ -14,6 +14,7 @@ from theory.cores import available_cores
 from theory.errors import InputError
 from theory.files import check_new_folder, check_writable, locked
 from theory.paths import user_path
+from theory.progress import progress_bar
 
 from .json_fields import read_fields, read_json
 from .opening import open_images
@@ -116,7 +117,9 @@ def prepare(
         if missing or not (root / COMPLETE).is_file():
             (root / COMPLETE).unlink(missing_ok=True)
             done = len(source) - sum(len(shard.positions) for shard in missing)
-            bar = tqdm(total=len(source), initial=done, desc=data, unit="img", disable=not progress)
+            bar = progress_bar(
+                total=len(source), initial=done, desc=data, unit="img", shown=progress
+            )
             with bar:
                 _write_all(partial(_kept_open, opened), missing, source, workers, bar)
             class_names = None if classes is None else classes.names

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from theory.cores import available_cores
 from theory.errors import InputError
+from theory.progress import progress_bar
 
 from .class_labels import Classes
 from .decoding import Read, Unusable, fit, to_rgb
@@ -140,7 +141,7 @@ class ImageSource:
         if batch_size < 1:
             raise InputError(f"batch size {batch_size}: give 1 or more")
         pool = ThreadPoolExecutor(threads or available_cores())
-        bar = tqdm(total=len(self), desc=self.name, unit="img", disable=not progress)
+        bar = progress_bar(total=len(self), desc=self.name, unit="img", shown=progress)
         try:
             with self._images.open() as read, bar:
                 yield from self._decode(read, pool, batch_size, bar, skipped)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from theory.errors import InputError
+from theory.progress import progress_bar
 
 from .prepared import read_manifest, sha256
 
@@ -22,7 +21,7 @@ def verify(root: Path, *, progress: bool = False) -> dict[str, Any]:
     """
     manifest = read_manifest(root)
     damaged = []
-    for shard in tqdm(manifest["shards"], desc=str(root), unit="shard", disable=not progress):
+    for shard in progress_bar(manifest["shards"], desc=str(root), unit="shard", shown=progress):
         path = root / shard["file"]
         for file, digest in ((path, "sha256"), (path.with_suffix(".json"), "sidecar_sha256")):
             try:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from theory.errors import InputError
 from theory.mmse import gaussian_mmse
 from theory.operators import dct_basis
+from theory.progress import progress_bar
 from theory.schedules import ResolutionSchedule
 
 from ..constants import float64_device
@@ -116,7 +116,7 @@ def denoising_errors(
         denoise = pipeline.denoiser(bf16=bf16, max_batch=batch)
     shells = [np.empty((len(images), r)) for r in r_out.tolist()]
     calls = len(range(0, len(images), batch)) * len(t)
-    with tqdm(total=calls, desc="denoise", disable=not progress, unit="call") as bar:
+    with progress_bar(total=calls, desc="denoise", shown=progress, unit="call") as bar:
         for start in range(0, len(images), batch):
             part = np.ascontiguousarray(images[start : start + batch])
             x0 = to_x0(torch.from_numpy(part).to(device))

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from theory.errors import InputError
+from theory.progress import progress_bar
 
 from ..training.batches import ImageArray
 from .checks import check_pair
@@ -71,7 +71,7 @@ def evaluate_images(
     own = sampled if len(sampled) == count else _chosen(sampled, count, [seed, _SAMPLED])
     counts = {"sampled": count, "reference": count}
     half = min(count, len(reference) // 2)
-    with tqdm(total=3, desc="measure", unit="step", disable=not progress) as bar:
+    with progress_bar(total=3, desc="measure", unit="step", shown=progress) as bar:
         metrics = distances(own, real, seed)
         bar.update()
         if training is not None and held_out is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from theory.errors import InputError
+from theory.progress import progress_bar
 
 from ..data.opening import to_float
 from ..training.batches import ImageArray
@@ -54,7 +54,7 @@ def nearest_distances(
     nearest = np.zeros(len(images), np.int64)
     best = torch.full((len(images),), torch.inf)
     starts = range(0, len(training), block)
-    with tqdm(total=len(training), desc="neighbours", unit="img", disable=not progress) as bar:
+    with progress_bar(total=len(training), desc="neighbours", unit="img", shown=progress) as bar:
         for start in starts:
             known = _rows(training[start : start + block])
             norms = known.square().sum(dim=1)

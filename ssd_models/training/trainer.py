@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
@@ -20,11 +22,11 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import gather_object
-from tqdm import tqdm
 
 from theory.errors import InputError
 from theory.files import check_new_folder, locked, new_folder, replaced_folder
 from theory.paths import user_path
+from theory.progress import progress_bar
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
@@ -49,6 +51,7 @@ from .validation import Validation, ValidationLoss
 
 _MEASURED = 16384  # images that the model's spectrum is measured on, at most
 _AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop
+_TIMED = 20  # steps after which a run says how long it will take
 _WAIT = timedelta(minutes=30)  # for a process that is validating, sampling or writing
 
 
@@ -211,8 +214,9 @@ class Trainer:
         config = self.config
         records = StepRecords(self.accelerator)
         reason = None
-        bar = tqdm(
-            total=config.steps, initial=self.step, desc="train", unit="step", disable=not progress
+        began, first = time.monotonic(), self.step
+        bar = progress_bar(
+            total=config.steps, initial=self.step, desc="train", unit="step", shown=progress
         )
         with bar, self.batches.from_step(self.step, self.images_seen) as following:
             while self.step < config.steps and reason is None:
@@ -223,6 +227,8 @@ class Trainer:
                 self.images_seen += images
                 self.step += 1
                 bar.update()
+                if progress and self.step - first == _TIMED and self.step < config.steps:
+                    bar.write(self._outlook((time.monotonic() - began) / _TIMED), file=sys.stderr)
                 reason = self._agreed(stop)
                 last = self.step == config.steps
                 validate = self.validates and _due(self.step, config.validate_every, last)
@@ -232,7 +238,9 @@ class Trainer:
                     continue
                 entry = records.summary(self.step, self.checkpoints)
                 shown = {"loss": entry["loss"], "images/s": entry["images_per_second"]}
-                bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()})
+                bar.set_postfix(
+                    {name: f"{value:.3g}" for name, value in shown.items()}, refresh=False
+                )
                 if loss := self._validate() if validate else None:
                     entry["validation"] = {"mean": loss.mean, **loss.paths}
                 if log:
@@ -247,6 +255,19 @@ class Trainer:
             with replaced_folder(self.run / MODEL_FOLDER) as aside:
                 shutil.copytree(checkpoint / MODEL_FOLDER, aside, dirs_exist_ok=True)
         return reason if self.step < config.steps else None
+
+    def _outlook(self, seconds: float) -> str:
+        """How long the steps that are left take at so many seconds each, and what comes on the way.
+
+        The first step is among the timed ones; paths are drawn, so their mixture is not exact.
+        """
+        left = self.config.steps - self.step
+        samples = _next_due(self.step, self.config.sample_every, self.config.steps)
+        checkpoint = _next_due(self.step, self.config.checkpoint_every, self.config.steps)
+        return (
+            f"about {max(round(left * seconds / 60), 1)} min for {left:,} more steps; the next "
+            f"samples at step {samples:,}, the next checkpoint at {checkpoint:,}"
+        )
 
     def _agreed(self, stop: StopRequest) -> str | None:
         """Why to stop, the same on all processes."""
@@ -316,3 +337,8 @@ class Trainer:
 
 def _due(step: int, period: int, anyway: bool = False) -> bool:
     return anyway or (period > 0 and step % period == 0)
+
+
+def _next_due(step: int, period: int, last: int) -> int:
+    """First step after ``step`` at which something is due that comes at the last step anyway."""
+    return min((step // period + 1) * period, last) if period > 0 else last

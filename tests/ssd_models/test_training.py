@@ -1,6 +1,8 @@
 """Training: what a batch draws, what the loss is, exact resume, and that it learns."""
 
 import json
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +39,17 @@ def images(n=32):
     rng = np.random.default_rng(0)
     colours = rng.integers(40, 216, size=(n, 1, 1, 3))
     return np.broadcast_to(colours, (n, 16, 16, 3)).astype(np.uint8)
+
+
+def test_a_run_says_early_how_long_it_will_take(tmp_path, capsys):
+    config = replace(TINY, steps=24, checkpoint_every=22, sample_every=0)
+    Trainer(images(), SCHEDULE, tmp_path / "run", config).train(progress=True)
+    said = capsys.readouterr().err
+    assert re.search(
+        r"^about \d+ min for 4 more steps; the next samples at step 24, the next checkpoint at 22$",
+        said,
+        re.MULTILINE,
+    )
 
 
 def test_paths_share_a_resolution_and_cover_all_steps():
