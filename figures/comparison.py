@@ -71,8 +71,17 @@ def tables(results: Results) -> str:
 def _quality(results: Results, calls: str) -> str:
     stages = [stage for stage in _last(results) if calls in stage["judged"]]
     one = stages[0]["judged"][calls]
+    learned = "fd_effnet" in one["metrics"]
     rows = [
-        ["arm", "Fréchet", "SWD", "nearest", "dB per octave, lowest first", "by the oracle"],
+        [
+            "arm",
+            *(["FD-EffNet"] if learned else []),
+            "Fréchet",
+            "SWD",
+            "nearest",
+            "dB per octave, lowest first",
+            "by the oracle",
+        ],
     ]
     for stage in stages:
         judged = stage["judged"][calls]
@@ -81,6 +90,7 @@ def _quality(results: Results, calls: str) -> str:
         rows.append(
             [
                 _label(results, stage),
+                *([_spread(metrics["fd_effnet"], 2)] if learned else []),
                 _spread(metrics["frechet_scattering"], 1),
                 _spread(metrics["sliced_wasserstein"], 1, "mean"),
                 _spread(metrics["memorization"], 2, "ratio"),
@@ -95,6 +105,7 @@ def _quality(results: Results, calls: str) -> str:
         rows.append(
             [
                 "*real against real*",
+                *([_spread(base["fd_effnet"], 2)] if learned else []),
                 _spread(base["frechet_scattering"], 1),
                 _spread(base["sliced_wasserstein"], 1, "mean"),
                 "1",

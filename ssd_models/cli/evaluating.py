@@ -62,6 +62,8 @@ class EvaluateCommand:
     """Run the network in bfloat16; by default where the processor computes in it."""
     inception: OptionalPath = None
     """FID, KID, precision, recall too (extra `metrics`): Inception weights' file or `download`."""
+    features: bool = False
+    """Fréchet and kernel distance of EfficientNet-Lite0 features too (extra `features`)."""
     output: OptionalOutput = None
     """JSON file to write; by default evaluation.json, of a run in its directory."""
 
@@ -80,7 +82,7 @@ class EvaluateCommand:
         is_run = (where / "config.yaml").is_file()
         output = Path(self.output or (where / EVALUATION_FILE if is_run else EVALUATION_FILE))
         check_writable(output)
-        self._check_inception()
+        self._check_extras()
         if is_run:
             result = self._of_run(where)
         elif (where / "model.safetensors").is_file():
@@ -110,7 +112,9 @@ class EvaluateCommand:
             print(f"ssd: note: {lacking}. Left out: memorization, errors", file=sys.stderr)
         else:
             held_out = real.held_out
-        result = evaluate_images(samples, training, training, held_out, self.seed, True)
+        result = evaluate_images(
+            samples, training, training, held_out, self.seed, True, self.features
+        )
         result |= {"model": str(run), "data": real.name, "sampling": setting}
         if held_out is not None:
             result |= self._denoising(pipeline, held_out)
@@ -140,7 +144,9 @@ class EvaluateCommand:
 
         if process_index():
             return {}
-        result = evaluate_images(samples, real, seed=self.seed, progress=True)
+        result = evaluate_images(
+            samples, real, seed=self.seed, progress=True, features=self.features
+        )
         return result | {"data": str(self.data)} | self._inception(samples, real)
 
     def _real(self, resolution: int) -> np.ndarray:
@@ -200,7 +206,11 @@ class EvaluateCommand:
             found["changes"] = change_errors(pipeline, held_out, *setting)
         return found
 
-    def _check_inception(self) -> None:
+    def _check_extras(self) -> None:
+        if self.features:
+            from ..metrics.efficientnet import check_efficientnet
+
+            check_efficientnet()
         if self.inception is not None:
             from ..metrics.inception import check_inception
 

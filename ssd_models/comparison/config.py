@@ -13,6 +13,7 @@ from theory.oracle import with_predictions
 from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
+from ..metrics.efficientnet import check_efficientnet
 from ..training.config import TrainConfig, check_fields, read_yaml
 
 _REMEDY = "see results/faces32.yaml for one that works"
@@ -50,6 +51,7 @@ class ComparisonConfig:
     sampler: Literal["whitened", "dpmpp_2m"] | None = None  # by default the pipeline's choice
     seeds: tuple[int, ...] = (0,)
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`, for all arms
+    features: bool = False  # distances of EfficientNet's features as well (extra `features`)
     errors: bool = True  # measure errors and information on held-out images, and time, as well
 
     @classmethod
@@ -91,6 +93,8 @@ class ComparisonConfig:
                 )
             for options in (self.train, arm.train):
                 check_fields(TrainConfig, options, where, "see `ssd train --help`")
+        if self.features:
+            check_efficientnet()
         self.train_config(next(iter(self.arms)), self.seeds[0], self.milestones[0]).check()
 
     def train_config(self, arm: str, seed: int, steps: int) -> TrainConfig:
@@ -123,5 +127,5 @@ class ComparisonConfig:
 
     def identity(self) -> dict[str, Any]:
         """What runs that belong to one comparison share; milestones, seeds and arms may grow."""
-        free = ("milestones", "seeds", "arms", "calls")
+        free = ("milestones", "seeds", "arms", "calls", "features")
         return {name: value for name, value in asdict(self).items() if name not in free}

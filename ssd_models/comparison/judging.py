@@ -75,7 +75,14 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
             sampler, f"{sampler}, even in log-snr"
         ),
         "changes": Sampler(changes=arm.changes).on(schedule).changes,
-        **evaluate_images(images, real, real, comparison.images[np.flatnonzero(out)], stage.seed),
+        **evaluate_images(
+            images,
+            real,
+            real,
+            comparison.images[np.flatnonzero(out)],
+            stage.seed,
+            features=comparison.config.features,
+        ),
         "oracle": None
         if sampler == "whitened"
         else _predicted(schedule, spectrum, steps, eta, order, arm.changes),

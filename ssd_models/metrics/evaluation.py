@@ -12,6 +12,7 @@ from theory.progress import progress_bar
 
 from ..training.batches import ImageArray
 from .checks import check_pair
+from .efficientnet import efficientnet_distances
 from .estimates import Estimate
 from .frechet import frechet_scattering
 from .neighbours import NAMES, memorization
@@ -29,6 +30,7 @@ def evaluate_images(
     held_out: np.ndarray | None = None,
     seed: int = 0,
     progress: bool = False,
+    features: bool = False,
 ) -> dict[str, Any]:
     """Measure generated images against real ones.
 
@@ -47,6 +49,8 @@ def evaluate_images(
         Of the choice, and of patches and directions.
     progress : bool
         Show a bar on standard error.
+    features : bool
+        Distances of pretrained features too (`ssd_models.metrics.efficientnet`).
 
     Returns
     -------
@@ -72,7 +76,7 @@ def evaluate_images(
     counts = {"sampled": count, "reference": count}
     half = min(count, len(reference) // 2)
     with progress_bar(total=3, desc="measure", unit="step", shown=progress) as bar:
-        metrics = distances(own, real, seed)
+        metrics = distances(own, real, seed, features)
         bar.update()
         if training is not None and held_out is not None:
             found = memorization(own, held_out, training)
@@ -80,7 +84,7 @@ def evaluate_images(
             counts |= {"training": len(training), "held_out": len(held_out)}
         bar.update()
         both = _chosen(reference, 2 * half, [seed, _BASELINE])
-        baseline = distances(both[::2], both[1::2], seed)
+        baseline = distances(both[::2], both[1::2], seed, features)
         bar.update()
     return {
         "counts": {**counts, "baseline": half},
@@ -90,13 +94,17 @@ def evaluate_images(
     }
 
 
-def distances(sampled: np.ndarray, real: np.ndarray, seed: int = 0) -> dict[str, Any]:
+def distances(
+    sampled: np.ndarray, real: np.ndarray, seed: int = 0, features: bool = False
+) -> dict[str, Any]:
     """Every distance between two sets of as many images, as `evaluate_images` returns them."""
+    learned = efficientnet_distances(sampled, real) if features else {}
     sides = [str(side) for side in pyramid_sides(real.shape[1])]
     return {
         "frechet_scattering": _plain(frechet_scattering(sampled, real)),
         "sliced_wasserstein": _named(sliced_wasserstein(sampled, real, seed), [*sides, "mean"]),
         "octave_decibels": _plain(octave_decibels_estimate(sampled, real)),
+        **{name: _plain(estimate) for name, estimate in learned.items()},
     }
 
 
