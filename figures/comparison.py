@@ -162,7 +162,9 @@ def _costs(results: Results) -> str:
             for n in calls
         ]
         row = [entry["label"], *(f"{a / 1e9:.4g} ({a / b:.2f})" for a, b in cells)]
-        if seconds:
+        if seconds and arm not in seconds["arms"]:  # an arm that came after the timing
+            row += [""] * (1 + len(calls))
+        elif seconds:
             own, first = seconds["arms"][arm], seconds["arms"][next(iter(results["arms"]))]
             pairs = [(1000 * own["training"], 1000 * first["training"])]
             pairs += [(own["sampling"][n], first["sampling"][n]) for n in calls]
