@@ -38,8 +38,8 @@ def main(data: str = "photos") -> None:
         left.loglog(RATIOS, gaussian, color=colour, label=f"{after} to {before} px, Gaussian")
         left.loglog(RATIOS, bound, "--", color=colour, label="at most, any data")
         rows += [
-            ["spectrum", before, after, *values]
-            for values in zip(RATIOS, gaussian, bound, [0.0] * len(RATIOS), strict=True)
+            ["spectrum", before, after, *values, ""]  # not measured
+            for values in zip(RATIOS, gaussian, bound, strict=True)
         ]
     left.set(title=f"photographs, {SIZE} px", ylabel="nats an image", ylim=(1e-4, 1e3))
     left.legend()
@@ -61,13 +61,7 @@ def main(data: str = "photos") -> None:
     right.set_xticks(range(len(changes)), names)
     right.legend(loc="center right")
     left.set_xlabel("largest signal over noise of the band that opens")
-    rows += [
-        [
-            "networks",
-            *(row[n] for n in ("before", "after", "ratio", "gaussian", "bound", "measured")),
-        ]
-        for row in changes
-    ]
+    rows += [["networks", *(row[name] for name in _COLUMNS)] for row in changes]
     save(figure, "change_cost")
     save_table("change_cost", ["source", *_COLUMNS], rows)
 

@@ -21,7 +21,7 @@ from theory.schedules import ResolutionSchedule
 from theory.spectrum import Spectrum
 
 TOLERANCES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-LEVELS_OF_WATER = (0.01, 0.03, 0.1, 0.3, 1.0)
+TAUS = (0.01, 0.03, 0.1, 0.3, 1.0)
 BUDGETS = (0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
 CALLS, CALL_COSTS = (8, 10, 13, 18, 25, 50), (0.35, 0.5, 0.7, 1.0)
 
@@ -69,7 +69,7 @@ def draw_chains(axes: Any, power: Spectrum) -> tuple[list[list[Any]], tuple[floa
             derive_schedule(power, NOISE, LEVELS, "budget", x) for x in BUDGETS
         ],
         "lossless, τ from 0.01 to 1": [
-            derive_schedule(power, NOISE, LEVELS, "water-filling", x) for x in LEVELS_OF_WATER
+            derive_schedule(power, NOISE, LEVELS, "water-filling", x) for x in TAUS
         ],
     }
     marks = (

@@ -57,10 +57,9 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
 def water_level(schedule: ResolutionSchedule) -> np.ndarray:
     """Lowest DCT index along an axis that the state at each step has lost, (T,), at most R."""
     assert schedule.attenuation is not None
-    index = np.arange(schedule.resolution + 1.0)
-    envelope = schedule.attenuation.envelope(index**2)
-    gains = schedule.attenuation.gain(schedule.base_snr[:, None], envelope)
-    return np.argmax(np.append(gains[:, :-1] == 0, np.ones((len(gains), 1)), axis=1) > 0, axis=1)
+    envelope = schedule.attenuation.envelope(np.arange(float(schedule.resolution)) ** 2)
+    lost = schedule.attenuation.gain(schedule.base_snr[:, None], envelope) == 0
+    return np.where(lost.any(axis=1), lost.argmax(axis=1), schedule.resolution)
 
 
 if __name__ == "__main__":

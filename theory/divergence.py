@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import InputError
-from .measured_information import MeasuredInformation
 from .schedules import ResolutionSchedule
 from .spectrum import Spectrum
+
+if TYPE_CHECKING:  # the oracle imports this module, and needs no measured information
+    from .measured_information import MeasuredInformation
 
 
 @dataclass(frozen=True)

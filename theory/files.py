@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -210,3 +211,11 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def package_file(package: str, *parts: str) -> Path | None:
+    """Path of a file inside an installed package, which is not imported; None if there is none."""
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0], *parts) if folders else None
+    return path if path is not None and path.is_file() else None

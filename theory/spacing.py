@@ -131,9 +131,7 @@ def mean_alpha(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
     InputError
         If the schedule blurs, or the resolutions differ.
     """
-    if schedule.blurs or spectrum.resolution != schedule.resolution:
-        raise InputError("spacing 'alpha': needs a schedule without blur and its data's spectrum")
-    power, shell, count, radius = binned_powers(spectrum, schedule.levels, schedule.attenuation)
+    power, shell, count, radius = _grouped(schedule, spectrum, "spacing 'alpha'")
     kept = schedule.snr * (schedule.resolutions / schedule.resolution) ** 2
     ratio = kept[:, None] * power * (shell < schedule.resolutions[:, None])
     if schedule.attenuation is not None:
@@ -176,11 +174,7 @@ def plan_steps(
         Falling steps; relative W2² with coefficients grouped by power, of ideal bands whatever the
         operator.
     """
-    if schedule.blurs or spectrum.resolution != schedule.resolution:
-        raise InputError(
-            "plan_steps: needs a schedule without blur, and a spectrum of its resolution"
-        )
-    power, shell, count, radius = binned_powers(spectrum, schedule.levels, schedule.attenuation)
+    power, shell, count, radius = _grouped(schedule, spectrum, "plan_steps")
     sampler = sampler.on(schedule)
     fixed = {0, schedule.num_steps - 1} | (set() if sampler.free else schedule.change_sides)
     logsnr = np.log(schedule.base_snr)
@@ -208,6 +202,15 @@ def plan_steps(
         found.append(refine_steps(steps, groups, errors, short))
     best, error = min(found, key=lambda pair: pair[1])
     return list(best), error
+
+
+def _grouped(
+    schedule: ResolutionSchedule, spectrum: Spectrum, who: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`binned_powers` of a schedule's bands; `InputError` naming ``who`` if the two do not fit."""
+    if schedule.blurs or spectrum.resolution != schedule.resolution:
+        raise InputError(f"{who}: needs a schedule without blur, and a spectrum of its resolution")
+    return binned_powers(spectrum, schedule.levels, schedule.attenuation)
 
 
 def _evenly(axis: np.ndarray, needed: list[int], num_steps: int) -> list[int]:

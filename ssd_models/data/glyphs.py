@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -12,8 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from theory.errors import InputError
+from theory.files import package_file
 
 from .class_labels import Classes
+from .photos import unit_interval
 
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ23456789"
 """The classes. 0 and 1 are left out, as they look like O and I."""
@@ -83,8 +84,7 @@ class Glyphs:
 
     def _uniform(self, index: int, count: int) -> np.ndarray:
         """Numbers in [0, 1) of picture ``index``, from bits that no version of NumPy changes."""
-        bits = np.random.Philox(key=[self.seed, index]).random_raw(count)
-        return (bits >> np.uint64(11)) * 2.0**-53
+        return unit_interval(np.random.Philox(key=[self.seed, index]), count)
 
     def _draw(self, index: int) -> Image.Image:
         size = self.resolution
@@ -152,11 +152,9 @@ def _face(path: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def _font_file(name: str) -> Path:
-    spec = importlib.util.find_spec("matplotlib")  # finds the folder without importing the package
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0], "mpl-data", "fonts", "ttf", name) if folders else Path(name)
-    if not path.is_file():
+    path = package_file("matplotlib", "mpl-data", "fonts", "ttf", name)
+    if path is None:
         raise InputError(
-            f"glyphs: {path} is missing; reinstall matplotlib, or give images of your own"
+            f"glyphs: {name} is missing; reinstall matplotlib, or give images of your own"
         )
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from theory.errors import InputError
+from theory.files import package_file
 
 from .class_labels import Classes
 from .unusable import smaller
@@ -25,8 +25,12 @@ def uniform(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
     They are made from the raw bits of a Philox generator, whose stream NumPy never changes.
     """
-    bits = np.random.Philox(seed).random_raw(int(np.prod(shape)))
-    return (bits >> np.uint64(11)).reshape(shape) * 2.0**-53
+    return unit_interval(np.random.Philox(seed), int(np.prod(shape))).reshape(shape)
+
+
+def unit_interval(generator: np.random.Philox, count: int) -> np.ndarray:
+    """Numbers in [0, 1) from the raw bits of a generator, (count,)."""
+    return (generator.random_raw(count) >> np.uint64(11)) * 2.0**-53
 
 
 class PhotoCrops:
@@ -118,12 +122,10 @@ def _octaves(image: Image.Image) -> list[Image.Image]:
 
 
 def _photograph(name: str) -> Path:
-    spec = importlib.util.find_spec("skimage")  # finds the folder without importing the package
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0], "data", name) if folders else Path(name)
-    if not path.is_file():
+    path = package_file("skimage", "data", name)
+    if path is None:
         raise InputError(
-            f"photos: {path} is missing; reinstall scikit-image, or give images of your own"
+            f"photos: {name} is missing; reinstall scikit-image, or give images of your own"
         )
     return path
 

