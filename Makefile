@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 # All but packages' own files, whose public names are imported on first use.
-MODULES = $(subst /,.,$(basename $(wildcard $(patsubst %,%/[a-z]*.py,theory ssd_models ssd_models/*))))
+MODULES = $(subst /,.,$(basename $(wildcard $(patsubst %,%/[a-z]*.py,theory theory/* ssd_models ssd_models/*))))
 
 .PHONY: help demo test check docs bench figures clean
 

@@ -2,7 +2,7 @@
 
     python figures/dataset_faults.py [SPECTRUM.npz ...]
 
-Prints and writes the statistics behind `theory.spectral_fit.spectrum_warnings` for 64-pixel
+Prints and writes the statistics behind `theory.spectrum.diagnostics.spectrum_warnings` for 64-pixel
 versions of the built-in photographs, and for spectra given: dataset_faults.csv, .png, .pdf.
 """
 
@@ -18,13 +18,13 @@ from PIL import Image
 from style import COLOURS, new_figure, save, save_table
 
 from ssd_models.data.opening import open_images, to_float
-from theory.spectral_fit import (
+from theory.spectrum.diagnostics import (
     chroma_ratio,
     high_frequency_share,
     spectral_exponents,
     spectrum_warnings,
 )
-from theory.spectrum import Spectrum, band_power
+from theory.spectrum.spectrum import Spectrum, band_power
 
 SIZE, REDUCED, COUNT = 256, 64, 1024
 

@@ -8,10 +8,10 @@ import numpy as np
 from skimage.data import astronaut
 
 from ssd_models.data.opening import open_images, to_float
-from theory.comparison import PAPER
-from theory.noise import NoiseSchedule
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.oracle.side_by_side import PAPER
+from theory.schedule.noise import NoiseSchedule
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
 
 SIZE, COUNT = 64, 4096
 LEVELS = (64, 32, 16, 8)

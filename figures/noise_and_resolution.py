@@ -15,10 +15,10 @@ import numpy as np
 from measured import LEVELS, NOISE, SIZE, shown, spectrum
 from style import COLUMN, DERIVED, decibel_label, new_figure, save, save_table
 
-from theory.derive import derive_schedule
-from theory.discarded import discarded_information
-from theory.information import gaussian_information
-from theory.scale_space import resized_stack
+from theory.images.scale_space import resized_stack
+from theory.information.bounds import gaussian_information
+from theory.information.discarded import discarded_information
+from theory.schedule.derivation import derive_schedule
 
 STEPS = (0, 100, 250, 365, 520, 640)
 

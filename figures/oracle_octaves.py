@@ -13,10 +13,10 @@ import numpy as np
 from measured import NOISE, PAPER_CHAIN, SAME_CHANGES, SIZE, spectrum
 from style import COLOURS, DERIVED, FULL, MATCHED, PAGE, PAPER, new_figure, save, save_table
 
-from theory.derive import derive_schedule
-from theory.oracle import oracle_report
-from theory.schedules import ResolutionSchedule
-from theory.spacing import select_steps
+from theory.oracle.report import oracle_report
+from theory.oracle.steps import select_steps
+from theory.schedule.derivation import derive_schedule
+from theory.schedule.resolution import ResolutionSchedule
 
 CALLS = 25
 

@@ -15,8 +15,8 @@ from scipy.fft import dctn, idctn
 from snr_map import draw
 from style import new_figure, save, save_table
 
-from theory.derive import derive_schedule
-from theory.schedules import ResolutionSchedule
+from theory.schedule.derivation import derive_schedule
+from theory.schedule.resolution import ResolutionSchedule
 
 STEPS = (60, 200, 350)
 

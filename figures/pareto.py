@@ -9,16 +9,25 @@ import sys
 from typing import Any
 
 from measured import LEVELS, NAMED_SCHEDULES, NOISE, SIZE, spectrum
-from style import COLOURS, DERIVED, FULL, MATCHED, PAGE, new_figure, save, save_table
-from style import PAPER as ORANGE
+from style import (
+    COLOURS,
+    DERIVED,
+    FULL,
+    MATCHED,
+    PAGE,
+    PAPER as ORANGE,
+    new_figure,
+    save,
+    save_table,
+)
 
-from theory.comparison import PAPER
-from theory.costs import chain_costs
-from theory.derive import derive_schedule
-from theory.oracle import oracle_errors
-from theory.planning import pareto_front
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.oracle.plans import pareto_front
+from theory.oracle.report import oracle_errors
+from theory.oracle.side_by_side import PAPER
+from theory.schedule.costs import chain_costs
+from theory.schedule.derivation import derive_schedule
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
 
 TOLERANCES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 TAUS = (0.01, 0.03, 0.1, 0.3, 1.0)

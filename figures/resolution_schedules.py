@@ -11,9 +11,9 @@ import numpy as np
 from measured import LEVELS, NAMED_SCHEDULES, NOISE, SIZE, spectrum
 from style import COLOURS, PAGE, new_figure, save, save_curves
 
-from theory.comparison import PAPER
-from theory.derive import derive_schedule, matched_resolution
-from theory.schedules import ResolutionSchedule
+from theory.oracle.side_by_side import PAPER
+from theory.schedule.derivation import derive_schedule, matched_resolution
+from theory.schedule.resolution import ResolutionSchedule
 
 CRITERIA = (("snr", 0.1), ("snr", 1.0), ("bits", 1e-3), ("information", 0.1))
 

@@ -15,8 +15,8 @@ from measured import NOISE, PAPER_CHAIN, SIZE, images, spectrum
 from style import COLOURS, DERIVED, FULL, PAPER, new_figure, save, save_curves
 
 from ssd_models.data.opening import to_float
-from theory.derive import derive_schedule
-from theory.information import signal_dominated_fraction
+from theory.information.bounds import signal_dominated_fraction
+from theory.schedule.derivation import derive_schedule
 
 
 def main(data: str = "photos") -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from measured import NOISE, PAPER_CHAIN, SIZE, spectrum
 from style import DERIVED, PAPER, new_figure, save, save_curves
 
-from theory.derive import derive_schedule
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum, band_power
+from theory.schedule.derivation import derive_schedule
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum, band_power
 
 
 def main(data: str = "photos") -> None:

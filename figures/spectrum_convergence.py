@@ -13,7 +13,7 @@ import numpy as np
 from style import COLOURS, new_figure, save, save_table
 
 from ssd_models.data.opening import open_images, to_float
-from theory.spectral_fit import convergence
+from theory.spectrum.diagnostics import convergence
 
 RESOLUTION = 64
 

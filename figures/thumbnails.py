@@ -14,9 +14,9 @@ import numpy as np
 from measured import NOISE, SIZE, images, shown, spectrum
 from style import COLOURS, PAGE, new_figure, save, save_curves
 
-from theory.information import gaussian_information
-from theory.scale_space import resized_stack
-from theory.thumbnails import FORMATS, matching_thumbnail, thumbnail_bits
+from theory.images.scale_space import resized_stack
+from theory.information.bounds import gaussian_information
+from theory.information.thumbnails import FORMATS, matching_thumbnail, thumbnail_bits
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 STEPS = (0, 10, 30, 60, 100, 150, 220)

@@ -24,8 +24,8 @@ from theory import (
     change_divergence,
     derive_schedule,
 )
-from theory.files import atomic_path
-from theory.operators import dct_basis
+from theory.images.operators import dct_basis
+from theory.support.files import atomic_path
 
 SIZE, LEVELS, EXPONENT, STEPS, COUNT = 16, (16, 8), 2.5, 400, 3072
 WEIGHTS, SCALES = np.array([0.9, 0.1]), np.array([1 / 3, 7.0])  # mean variance 1

@@ -4,7 +4,7 @@
 
 ONE_LEVEL is a model of full resolution, each JUMP one whose schedule changes its resolution, all
 trained on DATA. Errors are measured on the images that they held out
-(`theory.divergence.measured_divergence`).
+(`theory.information.divergence.measured_divergence`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ssd_models.data.opening import open_images
 from ssd_models.metrics.denoising import denoising_errors
 from ssd_models.metrics.information import measure_information
 from ssd_models.training.splits import held_out
-from theory.divergence import change_divergence, measured_divergence
-from theory.files import atomic_path
+from theory.information.divergence import change_divergence, measured_divergence
+from theory.support.files import atomic_path
 
 HELD_OUT = 0.02  # share of the images, as in training
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from theory.costs import BLOCKS_PER_LEVEL, PAPER_MULTIPLIERS, paper_architecture
-from theory.errors import InputError, reason
+from theory.schedule.costs import BLOCKS_PER_LEVEL, PAPER_MULTIPLIERS, paper_architecture
+from theory.support.errors import InputError, reason
 
-from ..flexi_unet import FlexiUNet
+from ..network.flexi_unet import FlexiUNet
 
 Call = Callable[[Tensor, Tensor, int], Tensor]
 PathSize = tuple[int, int]  # input and output resolution in pixels

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from theory.comparison import PAPER
-from theory.costs import paper_architecture
-from theory.errors import InputError
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.oracle.side_by_side import PAPER
+from theory.schedule.costs import paper_architecture
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
 
-from ..flexi_unet import FlexiUNet
+from ..network.flexi_unet import FlexiUNet
 from . import schedules
 from .contenders import PathSize
 from .machine import describe, torch_machine

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theory.cores import available_cores
+from theory.support.cores import available_cores
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from theory.schedules import ResolutionSchedule
+from theory.schedule.resolution import ResolutionSchedule
 
-from ..flexi_unet import FlexiUNet
+from ..network.flexi_unet import FlexiUNet
 from . import schedules
 from .contenders import Contender, PathSize, flexi_contender, public_contender
 from .machine import describe, torch_machine

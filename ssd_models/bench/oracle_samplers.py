@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from theory.costs import chain_costs
-from theory.derive import derive_schedule
-from theory.errors import InputError
-from theory.noise import NoiseSchedule
-from theory.oracle import oracle_report
-from theory.planning import plan_sampling
-from theory.sampler import Sampler
-from theory.schedules import ResolutionSchedule, halved_levels
-from theory.spacing import select_steps
-from theory.spectrum import Spectrum
+from theory.oracle.plans import plan_sampling
+from theory.oracle.report import oracle_report
+from theory.oracle.sampler import Sampler
+from theory.oracle.steps import select_steps
+from theory.schedule.costs import chain_costs
+from theory.schedule.derivation import derive_schedule
+from theory.schedule.noise import NoiseSchedule
+from theory.schedule.resolution import ResolutionSchedule, halved_levels
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
 
 from .machine import machine
 from .report import Column, Report, Row, Table
@@ -183,7 +183,7 @@ def chain_cost(
     steps : sequence of int, falling
     changes : {"network", "free"}
     table : mapping
-        ``{(resolution in, resolution out): cost}``, see `theory.costs.chain_costs`.
+        ``{(resolution in, resolution out): cost}``, see `theory.schedule.costs.chain_costs`.
     """
     at = [int(r) for r in schedule.resolutions[list(steps)]]
     if changes == "free":

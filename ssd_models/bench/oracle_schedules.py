@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from theory.comparison import ComparedSchedule, compare_schedules, transfer_errors
-from theory.errors import InputError
-from theory.noise import NoiseSchedule
-from theory.planning import pareto_front
-from theory.schedules import halved_levels
-from theory.spectrum import Spectrum
+from theory.oracle.plans import pareto_front
+from theory.oracle.side_by_side import ComparedSchedule, compare_schedules, transfer_errors
+from theory.schedule.noise import NoiseSchedule
+from theory.schedule.resolution import halved_levels
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
 
 from .machine import machine
 from .report import Column, Report, Row, Table

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from ..flexi_unet import FlexiUNet
+from ..network.flexi_unet import FlexiUNet
 from ..training.building import use_bf16
 from .contenders import Contender, PathSize, flexi_contender
 from .setting import ComputeSetting

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from theory.errors import InputError
-from theory.noise import NoiseSchedule
-from theory.schedules import ResolutionSchedule
+from theory.schedule.noise import NoiseSchedule
+from theory.schedule.resolution import ResolutionSchedule
+from theory.support.errors import InputError
 
-from ..degradation import SeparableDegradation
-from ..process import ScaleSpaceProcess
+from ..diffusion.degradation import SeparableDegradation
+from ..diffusion.process import ScaleSpaceProcess
 from .machine import describe, torch_machine
 from .report import Column, Report, Table
 from .timing import Job, median_seconds

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 import torch.distributed
 
-from theory.comparison import PAPER
-from theory.errors import InputError, reason
-from theory.sampler import Sampler
-from theory.schedules import ResolutionSchedule
+from theory.oracle.sampler import Sampler
+from theory.oracle.side_by_side import PAPER
+from theory.schedule.resolution import ResolutionSchedule
+from theory.support.errors import InputError, reason
 
-from ..flexi_unet import FlexiUNet
-from ..guidance import guided_denoiser
-from ..process import ScaleSpaceProcess
-from ..samplers import ReverseStepper
+from ..diffusion.process import ScaleSpaceProcess
+from ..network.flexi_unet import FlexiUNet
+from ..sampling.guidance import guided_denoiser
+from ..sampling.samplers import ReverseStepper
 from . import schedules
 from .contenders import PathSize, public_contender
 from .path_costs import path_name

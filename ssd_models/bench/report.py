@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from theory.errors import InputError
-from theory.files import atomic_path, check_writable
+from theory.support.errors import InputError
+from theory.support.files import atomic_path, check_writable
 
 FORMAT = "scale-space-bench/1"
 

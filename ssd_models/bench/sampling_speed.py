@@ -9,12 +9,12 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from theory.sampler import Sampler
-from theory.schedules import ResolutionSchedule
-from theory.spacing import select_steps
+from theory.oracle.sampler import Sampler
+from theory.oracle.steps import select_steps
+from theory.schedule.resolution import ResolutionSchedule
 
-from ..flexi_unet import FlexiUNet
-from ..pipeline import ScaleSpacePipeline
+from ..network.flexi_unet import FlexiUNet
+from ..sampling.pipeline import ScaleSpacePipeline
 from . import schedules
 from .contenders import PathSize
 from .machine import describe, torch_machine

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from theory.comparison import PAPER
-from theory.derive import derive_schedule
-from theory.errors import InputError
-from theory.noise import NoiseSchedule
-from theory.schedules import ResolutionSchedule, halved_levels
-from theory.spectrum import Spectrum
+from theory.oracle.side_by_side import PAPER
+from theory.schedule.derivation import derive_schedule
+from theory.schedule.noise import NoiseSchedule
+from theory.schedule.resolution import ResolutionSchedule, halved_levels
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
 
 ONE_LEVEL = "one level (DDPM)"
 PAPERS = "paper's schedule, its noise"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 
 @dataclass(frozen=True)

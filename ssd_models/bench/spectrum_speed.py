@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dctn
 
-from theory.errors import InputError
-from theory.spectrum import Spectrum
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
 
 from .machine import describe, machine
 from .report import Column, Report, Table

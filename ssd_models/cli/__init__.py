@@ -11,9 +11,9 @@ from typing import Annotated, Any, Union
 import tyro
 from tyro.conf import OmitArgPrefixes, subcommand
 
-from theory.errors import InputError
-from theory.paths import user_argument
-from theory.seeds import check_seed
+from theory.support.errors import InputError
+from theory.support.paths import user_argument
+from theory.support.seeds import check_seed
 
 from .benchmarks import BENCHMARKS, BenchCommand
 from .comparing import CompareCommand
@@ -45,7 +45,7 @@ class DemoCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_new_folder
+        from theory.support.files import check_new_folder
 
         check_seed(self.seed, "--seed")
         check_new_folder(self.output)  # before torch is imported

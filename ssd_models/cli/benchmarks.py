@@ -7,7 +7,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .options import ReportOutput, SpectrumFile, SpectrumFiles
 from .performance import (

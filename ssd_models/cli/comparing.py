@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .options import Data, File, Output
 

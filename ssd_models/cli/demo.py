@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from theory.costs import chain_costs
-from theory.derive import derive_schedule
-from theory.files import atomic_path, check_new_folder
-from theory.noise import NoiseSchedule
-from theory.oracle import octave_decibels, oracle_report, with_predictions
-from theory.report import save_report
-from theory.schedules import ResolutionSchedule
-from theory.spacing import select_steps
-from theory.spectrum import Spectrum, band_power
+from theory.oracle.report import octave_decibels, oracle_report, with_predictions
+from theory.oracle.steps import select_steps
+from theory.plots.schedule import save_report
+from theory.schedule.costs import chain_costs
+from theory.schedule.derivation import derive_schedule
+from theory.schedule.noise import NoiseSchedule
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum, band_power
+from theory.support.files import atomic_path, check_new_folder
 
 from ..bench.timing import median_seconds
 from ..data.opening import open_images, to_float
-from ..pictures import save_grid
-from ..pipeline import ScaleSpacePipeline
+from ..sampling.pictures import save_grid
+from ..sampling.pipeline import ScaleSpacePipeline
 from ..training.building import build_unet, use_bf16
 from ..training.config import TrainConfig
 from ..training.stopping import exit_status

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from theory.errors import InputError
-from theory.seeds import check_seed
+from theory.support.errors import InputError
+from theory.support.seeds import check_seed
 
 from ..data.forms import DATA_HELP
-from ..processes import process_index
+from ..distributed import process_index
 from .options import OptionalOutput, OptionalPath, Run
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class EvaluateCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import atomic_path, check_writable
-        from theory.posterior import check_eta
+        from theory.schedule.reverse_step import check_eta
+        from theory.support.files import atomic_path, check_writable
 
         check_eta(self.eta)
         if self.number < 20:
@@ -157,14 +157,14 @@ class EvaluateCommand:
         return open_images(self.data, resolution).load(progress=process_index() == 0)
 
     def _pipeline(self, model: Path) -> Any:
-        from ..generating import own_device
-        from ..pipeline import ScaleSpacePipeline
+        from ..sampling.generating import own_device
+        from ..sampling.pipeline import ScaleSpacePipeline
 
         return ScaleSpacePipeline.from_pretrained(model).to(own_device())
 
     def _sample(self, pipeline: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        from ..generating import generate
-        from ..processes import part_ways
+        from ..distributed import part_ways
+        from ..sampling.generating import generate
 
         images = generate(
             pipeline,
@@ -191,13 +191,13 @@ class EvaluateCommand:
         }
 
     def _bf16(self) -> bool:
-        from ..generating import own_device
+        from ..sampling.generating import own_device
         from ..training.building import use_bf16
 
         return use_bf16(own_device()) if self.bf16 is None else self.bf16
 
     def _denoising(self, pipeline: Any, held_out: np.ndarray) -> dict[str, Any]:
-        from ..gaussian import has_exact_denoiser
+        from ..diffusion.gaussian import has_exact_denoiser
         from ..metrics.denoising import change_errors, level_errors
 
         setting = (self.seed, self.batch, self._bf16())

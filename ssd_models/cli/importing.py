@@ -29,10 +29,10 @@ class ImportOfficialCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_new_folder
+        from theory.support.files import check_new_folder
 
         check_new_folder(self.output)  # before torch is imported
-        from ..official import import_official
+        from ..sampling.official import import_official
 
         pipeline = import_official(
             self.checkpoint, self.output, self.image_size, self.levels, self.schedule

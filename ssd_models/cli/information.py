@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from theory.errors import InputError
-from theory.seeds import check_seed
+from theory.support.errors import InputError
+from theory.support.seeds import check_seed
 
 from ..data.forms import DATA_HELP
 from .options import OptionalOutput, OptionalPath, Run
@@ -53,10 +53,10 @@ class InformationCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_writable
-        from theory.information_report import save_information_report
-        from theory.measured_information import losses_at_changes
-        from theory.report import check_picture_name
+        from theory.information.measured import losses_at_changes
+        from theory.plots.information import save_information_report
+        from theory.plots.schedule import check_picture_name
+        from theory.support.files import check_writable
 
         check_seed(self.seed, "--seed")
         if min(self.number, self.batch) < 1 or self.steps < 2:
@@ -87,9 +87,9 @@ class InformationCommand:
         print(f"\n{output}: {len(measured.steps)} steps on {measured.count} held-out images")
 
     def _measure(self, run: str) -> tuple[Any, Any]:
-        from ..generating import own_device
         from ..metrics.information import measure_information
-        from ..pipeline import ScaleSpacePipeline
+        from ..sampling.generating import own_device
+        from ..sampling.pipeline import ScaleSpacePipeline
         from ..training.building import use_bf16
         from ..training.run_data import run_images
 

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from ..processes import num_processes, process_index
+from ..distributed import num_processes, process_index
 
 
 @contextlib.contextmanager

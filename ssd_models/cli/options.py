@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from ..data.forms import DATA_HELP, IMAGE_RULE
-from ..processes import process_index
+from ..distributed import process_index
 
 if TYPE_CHECKING:
     from ..data.unusable import Skipped

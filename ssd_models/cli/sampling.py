@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from theory.errors import InputError
-from theory.seeds import check_seed
+from theory.support.errors import InputError
+from theory.support.seeds import check_seed
 
 from .options import OptionalPath, Output, Run
 
@@ -60,8 +60,8 @@ class SampleCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_writable, new_folder
-        from theory.posterior import check_eta
+        from theory.schedule.reverse_step import check_eta
+        from theory.support.files import check_writable, new_folder
 
         check_eta(self.eta)
         check_seed(self.seed, "--seed")
@@ -84,7 +84,7 @@ class SampleCommand:
         """Sample from a model and write to ``place``: a folder, or a file if it has a suffix."""
         import torch
 
-        from ..pipeline import ScaleSpacePipeline
+        from ..sampling.pipeline import ScaleSpacePipeline
 
         pipeline = ScaleSpacePipeline.from_pretrained(self.run_directory)
         if not suffix and (channels := pipeline.unet.in_channels) not in (1, 3):
@@ -118,7 +118,7 @@ class SampleCommand:
                 results.append(state.x)
         images = pipeline.as_output(torch.cat(results), "np").images
         if self.animation is not None:
-            from ..pictures import save_animation
+            from ..sampling.pictures import save_animation
 
             save_animation(frames, self.animation, pipeline.scheduler.schedule.resolution)
         _write_images(images, place, suffix)
@@ -134,9 +134,9 @@ class SampleCommand:
 def _write_images(images: Any, place: Path, suffix: str) -> None:
     import numpy as np
 
-    from theory.files import atomic_path
+    from theory.support.files import atomic_path
 
-    from ..pictures import pictures, save_grid
+    from ..sampling.pictures import pictures, save_grid
 
     if suffix == ".npz":
         with atomic_path(place) as temporary:

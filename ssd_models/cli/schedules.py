@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .options import File, OptionalPath, Output
 
@@ -76,13 +76,13 @@ class DeriveCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.derive import default_tolerance, derive_schedule
-        from theory.files import check_writable
-        from theory.noise import NoiseSchedule
-        from theory.oracle import with_predictions
-        from theory.planning import plan_sampling
-        from theory.report import check_picture_name, save_report
-        from theory.schedules import choose_levels
+        from theory.oracle.plans import plan_sampling
+        from theory.oracle.report import with_predictions
+        from theory.plots.schedule import check_picture_name, save_report
+        from theory.schedule.derivation import default_tolerance, derive_schedule
+        from theory.schedule.noise import NoiseSchedule
+        from theory.schedule.resolution import choose_levels
+        from theory.support.files import check_writable
 
         spectrum, measured = self._sources()
         own = choose_levels(spectrum.resolution)
@@ -129,11 +129,11 @@ class DeriveCommand:
 
     def _sources(self) -> tuple[Any, Any]:
         """The spectrum, and what a run's network found or None."""
-        from theory.spectrum import Spectrum
+        from theory.spectrum.spectrum import Spectrum
 
         if self.from_run is None:
             return Spectrum.load(self.spectrum), None
-        from theory.measured_information import MeasuredInformation
+        from theory.information.measured import MeasuredInformation
 
         if self.criterion not in ("information", "bits"):
             raise InputError("--from-run: goes with --criterion information or bits")
@@ -154,7 +154,7 @@ class ScheduleShow:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.schedules import ResolutionSchedule
+        from theory.schedule.resolution import ResolutionSchedule
 
         _describe(self.file, ResolutionSchedule.load(self.file))
 
@@ -185,8 +185,8 @@ class SchedulePaper:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.noise import NoiseSchedule
-        from theory.schedules import ResolutionSchedule
+        from theory.schedule.noise import NoiseSchedule
+        from theory.schedule.resolution import ResolutionSchedule
 
         schedule = ResolutionSchedule.paper(
             self.resolution,
@@ -212,7 +212,7 @@ SCHEDULES: dict[str, type] = {"show": ScheduleShow, "paper": SchedulePaper}
 
 
 def _describe(path: str, schedule: Any) -> None:
-    from theory.divergence import described_divergence
+    from theory.information.divergence import described_divergence
 
     print(f"{path}: {schedule.num_steps} steps, {schedule.noise_mode} noise, {schedule.operator}")
     bounds = [0, *schedule.changes, schedule.num_steps]

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
-from ..processes import part_ways, process_index
+from ..distributed import part_ways, process_index
 from .options import (
     Data,
     Limit,
@@ -48,13 +48,13 @@ class SpectrumCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_writable
-        from theory.shards import parse_shard
+        from theory.spectrum.shards import parse_shard
+        from theory.support.files import check_writable
 
         shard = None if self.shard is None else parse_shard(self.shard)
         _check_npz(self.output)
         check_writable(self.output)
-        from ..measuring import measure_spectrum
+        from ..data.measuring import measure_spectrum
 
         skipped: list | None = [] if self.skip_bad else None
         resolution = chosen_resolution(
@@ -87,9 +87,9 @@ class MergeCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_writable
-        from theory.shards import merge_spectra
-        from theory.spectrum import Spectrum
+        from theory.spectrum.shards import merge_spectra
+        from theory.spectrum.spectrum import Spectrum
+        from theory.support.files import check_writable
 
         _check_npz(self.output)
         check_writable(self.output)
@@ -115,8 +115,8 @@ def _check_npz(path: str) -> None:
 
 
 def _describe_spectrum(path: str, spectrum: Any) -> None:
-    from theory.spectral_fit import spectral_exponents, spectrum_warnings
-    from theory.spectrum import octave_power
+    from theory.spectrum.diagnostics import spectral_exponents, spectrum_warnings
+    from theory.spectrum.spectrum import octave_power
 
     print(f"{path}: {spectrum.count} images of {spectrum.resolution} px")
     total = spectrum.power.sum()

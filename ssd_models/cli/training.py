@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
-from ..processes import num_processes, process_index
+from ..distributed import num_processes, process_index
 from ..training.config import CONFIG_FILE, TrainConfig, read_config, train_preset
 from .options import File, OptionalData, OptionalPath, Output, report_skipped
 
@@ -67,8 +67,8 @@ class TrainCommand:
 
     def run(self) -> None:
         """Run the command."""
-        from theory.files import check_new_folder
-        from theory.schedules import ResolutionSchedule
+        from theory.schedule.resolution import ResolutionSchedule
+        from theory.support.files import check_new_folder
 
         self.options.check()
         if self.max_minutes is not None and not self.max_minutes > 0:

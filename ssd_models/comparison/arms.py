@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from theory.errors import InputError
-from theory.files import atomic_path, replaced_folder
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
+from theory.support.files import atomic_path, replaced_folder
 
 from ..data.opening import to_float
 from ..data.source import ImageSource

@@ -6,12 +6,12 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from theory.derive import CRITERIA, derive_schedule
-from theory.errors import InputError
-from theory.noise import NoiseSchedule
-from theory.oracle import with_predictions
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.oracle.report import with_predictions
+from theory.schedule.derivation import CRITERIA, derive_schedule
+from theory.schedule.noise import NoiseSchedule
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
 
 from ..metrics.efficientnet import check_efficientnet
 from ..training.config import TrainConfig, check_fields, read_yaml

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from theory.files import atomic_path
-from theory.measured_information import MeasuredInformation
-from theory.oracle import has_exact_error, oracle_report
-from theory.sampler import Sampler
-from theory.spectrum import Spectrum
+from theory.information.measured import MeasuredInformation
+from theory.oracle.report import has_exact_error, oracle_report
+from theory.oracle.sampler import Sampler
+from theory.spectrum.spectrum import Spectrum
+from theory.support.files import atomic_path
 
-from ..generating import generate, own_device
 from ..metrics.denoising import change_errors, level_errors
 from ..metrics.evaluation import evaluate_images
 from ..metrics.information import measure_information
-from ..model_files import SPECTRUM_FILE
-from ..pictures import save_grid
-from ..pipeline import ScaleSpacePipeline
+from ..network.model_files import SPECTRUM_FILE
+from ..sampling.generating import generate, own_device
+from ..sampling.pictures import save_grid
+from ..sampling.pipeline import ScaleSpacePipeline
 from ..training.building import use_bf16
 from ..training.splits import held_out
 from .arms import Comparison, Stage

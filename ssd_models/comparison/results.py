@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from theory.files import atomic_path
-from theory.measured_information import losses_at_changes
+from theory.information.measured import losses_at_changes
+from theory.support.files import atomic_path
 
 from ..training.building import build_unet
 from .arms import Comparison, Stage

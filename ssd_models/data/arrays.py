@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from theory.errors import InputError, reason
-from theory.reading import npz_names, read_npz
+from theory.support.errors import InputError, reason
+from theory.support.reading import npz_names, read_npz
 
 from .class_labels import Classes, classes_of_numbers
 from .decoding import Picture, Read

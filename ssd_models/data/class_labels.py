@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from theory.errors import InputError
-from theory.reading import parse_json
+from theory.support.errors import InputError
+from theory.support.reading import parse_json
 
 ClassLabels = int | str | Sequence[int | str]  # of classes, by number or name
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theory.errors import InputError, reason
-from theory.paths import user_path
+from theory.support.errors import InputError, reason
+from theory.support.paths import user_path
 
 from .class_labels import Classes, classes_of_numbers
 from .decoding import Read, Unusable, decode, short_side, sides_of

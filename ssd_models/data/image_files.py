@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .class_labels import Classes, classes_of_folders, classes_of_json
 from .decoding import MOST_BYTES, Read, Unusable, decode, short_side, sides_of

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
-from theory.errors import InputError
-from theory.reading import parse_json
+from theory.support.errors import InputError
+from theory.support.reading import parse_json
 
 
 def read_json(path: Path, remedy: str) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .class_labels import Classes
 from .source import Images

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from theory.errors import InputError
-from theory.paths import user_path
-from theory.seeds import check_seed
+from theory.support.errors import InputError
+from theory.support.paths import user_path
+from theory.support.seeds import check_seed
 
 from .arrays import ArrayImages
 from .built_in import BUILT_IN, DEFAULT_COUNT

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from theory.errors import InputError
-from theory.files import package_file
+from theory.support.errors import InputError
+from theory.support.files import package_file
 
 from .class_labels import Classes
 from .unusable import smaller

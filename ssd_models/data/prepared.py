@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .class_labels import Classes
 from .decoding import Read

@@ -10,11 +10,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from theory.cores import available_cores
-from theory.errors import InputError
-from theory.files import check_new_folder, check_writable, locked
-from theory.paths import user_path
-from theory.progress import progress_bar
+from theory.support.cores import available_cores
+from theory.support.errors import InputError
+from theory.support.files import check_new_folder, check_writable, locked
+from theory.support.paths import user_path
+from theory.support.progress import progress_bar
 
 from .json_fields import read_fields, read_json
 from .opening import open_images

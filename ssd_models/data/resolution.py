@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.costs import network_size
-from theory.errors import InputError
+from theory.schedule.costs import network_size
+from theory.support.errors import InputError
 
 from .built_in import BUILT_IN
 from .opening import choose_images

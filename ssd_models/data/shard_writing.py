@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from theory.errors import InputError
-from theory.files import atomic_path
+from theory.support.errors import InputError
+from theory.support.files import atomic_path
 
 from .prepared import Sidecar, shard_paths, shard_size
 from .source import ImageSource

@@ -13,9 +13,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from tqdm import tqdm
 
-from theory.cores import available_cores
-from theory.errors import InputError
-from theory.progress import progress_bar
+from theory.support.cores import available_cores
+from theory.support.errors import InputError
+from theory.support.progress import progress_bar
 
 from .class_labels import Classes
 from .decoding import Read, Unusable, fit, to_rgb
@@ -200,7 +200,7 @@ class ImageSource:
         return self.take([i for i in range(len(self)) if i not in left_out])
 
     def shard(self, i: int, n: int) -> ImageSource:
-        """Part i of n, 1 ≤ i ≤ n, in whole blocks of images (`theory.shards`).
+        """Part i of n, 1 ≤ i ≤ n, in whole blocks of images (`theory.spectrum.shards`).
 
         Raises
         ------
@@ -211,8 +211,10 @@ class ImageSource:
 
     def shard_positions(self, i: int, n: int) -> list[int]:
         """Positions of the images of a `shard`."""
-        from theory.shards import shard_indices
-        from theory.streaming import block_size  # imports scipy, which decoding does without
+        from theory.spectrum.shards import shard_indices
+        from theory.spectrum.streaming import (
+            block_size,  # imports scipy, which decoding does without
+        )
 
         ranges = shard_indices(len(self), block_size(self.resolution), (i, n))
         return [position for part in ranges for position in part]

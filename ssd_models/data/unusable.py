@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 ENOUGH = 100  # unusable images after which a pass is given up
 _LISTED = 5  # unusable images that a message names

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from theory.errors import InputError
-from theory.progress import progress_bar
+from theory.support.errors import InputError
+from theory.support.progress import progress_bar
 
 from .prepared import read_manifest, sha256
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 
 def check_images(name: str, images: np.ndarray, at_least: int = 1) -> None:

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from theory.errors import InputError
-from theory.mmse import gaussian_mmse
-from theory.operators import dct_basis
-from theory.progress import progress_bar
-from theory.schedules import ResolutionSchedule
+from theory.images.operators import dct_basis
+from theory.information.mmse import gaussian_mmse
+from theory.schedule.resolution import ResolutionSchedule
+from theory.support.errors import InputError
+from theory.support.progress import progress_bar
 
-from ..constants import float64_device
-from ..gaussian import GaussianDenoiser
-from ..pipeline import ScaleSpacePipeline
-from ..samplers import Denoiser
+from ..diffusion.constants import float64_device
+from ..diffusion.gaussian import GaussianDenoiser
+from ..sampling.pipeline import ScaleSpacePipeline
+from ..sampling.samplers import Denoiser
 from ..training.batches import ImageArray, slot_noise, to_x0
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from theory.errors import InputError
-from theory.files import package_file
+from theory.support.errors import InputError
+from theory.support.files import package_file
 
 from .estimates import Estimate, jackknife
 from .frechet import frechet_distance

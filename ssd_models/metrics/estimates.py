@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .threads import mapped
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from theory.errors import InputError
-from theory.progress import progress_bar
+from theory.support.errors import InputError
+from theory.support.progress import progress_bar
 
 from ..training.batches import ImageArray
 from .checks import check_pair

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .checks import check_pair
 from .estimates import GROUPS, Estimate, jackknife

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from theory.errors import InputError, reason
+from theory.support.errors import InputError, reason
 
 from .checks import check_pair
 

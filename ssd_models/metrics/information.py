@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from theory.errors import InputError
-from theory.measured_information import MeasuredInformation, measured_information
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.information.measured import MeasuredInformation, measured_information
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
 
-from ..gaussian import GaussianDenoiser, has_exact_denoiser
-from ..pipeline import ScaleSpacePipeline
-from ..samplers import Denoiser
+from ..diffusion.gaussian import GaussianDenoiser, has_exact_denoiser
+from ..sampling.pipeline import ScaleSpacePipeline
+from ..sampling.samplers import Denoiser
 from ..training.batches import ImageArray
 from .denoising import denoising_errors
 

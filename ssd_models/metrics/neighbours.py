@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from theory.errors import InputError
-from theory.progress import progress_bar
+from theory.support.errors import InputError
+from theory.support.progress import progress_bar
 
 from ..data.opening import to_float
 from ..training.batches import ImageArray

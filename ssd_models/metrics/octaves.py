@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dctn
 
-from theory.cores import available_cores
-from theory.spectrum import octave_edges, octave_power
+from theory.spectrum.spectrum import octave_edges, octave_power
+from theory.support.cores import available_cores
 
 from ..data.opening import to_float
 from .checks import check_images, check_pair
@@ -27,8 +27,9 @@ def octave_features(images: np.ndarray) -> np.ndarray:
     -------
     (N, octaves) float64
         Squared orthonormal DCT coefficients of the image less the mean image, for values in
-        [-1, 1], summed over colours and over each band of `theory.spectrum.octave_edges`, lowest
-        octave first, times N/(N − 1): their mean over images is that of `theory.Spectrum`'s power.
+        [-1, 1], summed over colours and over each band of `theory.spectrum.spectrum.octave_edges`,
+        lowest octave first, times N/(N − 1): their mean over images is that of `theory.Spectrum`'s
+        power.
     """
     check_images("images", images, at_least=2)
     count = len(images)
@@ -51,8 +52,8 @@ def octave_decibels_estimate(
 ) -> Estimate:
     """Power of one set over that of another in decibel, (octaves,), lowest octave first.
 
-    Equals `theory.oracle.octave_decibels` of the two sets' spectra. The jackknife keeps the mean
-    images, whose own error matters 1/N as much.
+    Equals `theory.oracle.report.octave_decibels` of the two sets' spectra. The jackknife keeps the
+    mean images, whose own error matters 1/N as much.
 
     Parameters
     ----------

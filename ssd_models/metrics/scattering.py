@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .checks import check_images
 from .threads import mapped

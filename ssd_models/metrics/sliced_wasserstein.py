@@ -2,7 +2,8 @@
 
 Karras et al. 2018, "Progressive growing of GANs", section 5: patches of each level say whether
 structures of that scale look alike, whatever their place in the image. The pyramid is theirs, with
-Burt & Adelson's binomial filter; that of `theory.pyramid` smooths with a Gaussian and interpolates.
+Burt & Adelson's binomial filter; that of `theory.images.pyramid` smooths with a Gaussian and
+interpolates.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from theory.cores import available_cores
-from theory.errors import InputError
+from theory.support.cores import available_cores
+from theory.support.errors import InputError
 
 from .checks import check_pair
 from .estimates import GROUPS, Estimate, image_groups

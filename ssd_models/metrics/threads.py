@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from theory.cores import available_cores
+from theory.support.cores import available_cores
 
 In = TypeVar("In")
 Out = TypeVar("Out")

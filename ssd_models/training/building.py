@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from theory.costs import is_halving
-from theory.errors import InputError
-from theory.schedules import ResolutionSchedule
+from theory.schedule.costs import is_halving
+from theory.schedule.resolution import ResolutionSchedule
+from theory.support.errors import InputError
 
-from ..flexi_unet import FlexiUNet
+from ..network.flexi_unet import FlexiUNet
 from .config import TrainConfig
 
 

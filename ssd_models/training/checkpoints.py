@@ -21,11 +21,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from theory.errors import InputError, reason
-from theory.files import replaced_folder
-from theory.reading import parse_json
+from theory.support.errors import InputError, reason
+from theory.support.files import replaced_folder
+from theory.support.reading import parse_json
 
-from ..model_files import MODEL_FOLDER as MODEL_FOLDER
+from ..network.model_files import MODEL_FOLDER as MODEL_FOLDER
 
 STATE_FILE = "state.json"
 

@@ -12,11 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from theory.errors import InputError, reason
-from theory.files import atomic_path
-from theory.seeds import check_seed
+from theory.support.errors import InputError, reason
+from theory.support.files import atomic_path
+from theory.support.seeds import check_seed
 
-from ..model_files import CONFIG_FILE as CONFIG_FILE
+from ..network.model_files import CONFIG_FILE as CONFIG_FILE
 from .densities import DENSITIES
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 if TYPE_CHECKING:  # the command line needs the names alone, and starts sooner so
-    from theory.schedules import ResolutionSchedule
+    from theory.schedule.resolution import ResolutionSchedule
 
 
 def _steps(schedule: ResolutionSchedule) -> np.ndarray:

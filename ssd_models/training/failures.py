@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..flexi_unet import FlexiUNet
-from ..pipeline import ScaleSpacePipeline
-from ..process import ScaleSpaceProcess
+from ..diffusion.process import ScaleSpaceProcess
+from ..network.flexi_unet import FlexiUNet
+from ..sampling.pipeline import ScaleSpacePipeline
 from .batches import Batch, Batches
 from .building import use_bf16
 from .checkpoints import MODEL_FOLDER

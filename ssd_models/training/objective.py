@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from theory.schedules import ResolutionSchedule
+from theory.schedule.resolution import ResolutionSchedule
 
-from ..constants import Constants
-from ..embedding import TimeInput, time_values
-from ..normalization import full_precision
-from ..process import ScaleSpaceProcess
+from ..diffusion.constants import Constants
+from ..diffusion.process import ScaleSpaceProcess
+from ..network.embedding import TimeInput, time_values
+from ..network.normalization import full_precision
 from .config import TrainConfig
 from .densities import step_density
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.errors import InputError
-from theory.paths import user_path
-from theory.schedules import ResolutionSchedule
+from theory.schedule.resolution import ResolutionSchedule
+from theory.support.errors import InputError
+from theory.support.paths import user_path
 
 from ..data.opening import open_images
 from ..data.source import ImageSource

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from theory.errors import InputError
-from theory.files import atomic_path
+from theory.support.errors import InputError
+from theory.support.files import atomic_path
 
-from ..pictures import save_grid
-from ..pipeline import ScaleSpacePipeline
+from ..sampling.pictures import save_grid
+from ..sampling.pipeline import ScaleSpacePipeline
 
 METRICS_FILE = "metrics.jsonl"
 _SAMPLES, _CALLS = 16, 30

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from theory.errors import InputError
+from theory.support.errors import InputError
 
 from .checkpoints import Checkpoints
 from .objective import TrainingPath

@@ -23,19 +23,19 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import gather_object
 
-from theory.errors import InputError
-from theory.files import check_new_folder, locked, new_folder, replaced_folder
-from theory.paths import user_path
-from theory.progress import progress_bar
-from theory.schedules import ResolutionSchedule
-from theory.spectrum import Spectrum
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
+from theory.support.files import check_new_folder, locked, new_folder, replaced_folder
+from theory.support.paths import user_path
+from theory.support.progress import progress_bar
 
 from ..data.class_labels import Classes, require_classes
 from ..data.opening import to_float
-from ..model_files import SCHEDULE_FILE
-from ..pipeline import ScaleSpacePipeline
-from ..process import ScaleSpaceProcess
-from ..processes import check_all_found
+from ..diffusion.process import ScaleSpaceProcess
+from ..distributed import check_all_found
+from ..network.model_files import SCHEDULE_FILE
+from ..sampling.pipeline import ScaleSpacePipeline
 from .batches import Batches, ImageArray
 from .building import build_unet
 from .checkpoints import MODEL_FOLDER, Checkpoints, CheckpointState, check_identity

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..process import ScaleSpaceProcess
+from ..diffusion.process import ScaleSpaceProcess
 from .batches import ImageArray, slot_noise, to_x0
 from .config import TrainConfig
 from .objective import DenoisingLoss, PathSampler

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ssd_models.flexi_unet import FlexiUNet
+from ssd_models.network.flexi_unet import FlexiUNet
 
 
 @pytest.fixture

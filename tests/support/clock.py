@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from ssd_models.flexi_unet import FlexiUNet
+from ssd_models.network.flexi_unet import FlexiUNet
 
 
 class NetworkClock:

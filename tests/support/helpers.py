@@ -11,7 +11,7 @@ import torch
 
 from ssd_models.cli import main
 from ssd_models.data.opening import to_uint8
-from ssd_models.gaussian import GaussianField
+from ssd_models.diffusion.gaussian import GaussianField
 from theory import InputError, Spectrum
 
 

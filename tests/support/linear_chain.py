@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssd_models.gaussian import GaussianDenoiser
-from ssd_models.process import ScaleSpaceProcess
+from ssd_models.diffusion.gaussian import GaussianDenoiser
+from ssd_models.diffusion.process import ScaleSpaceProcess
 from theory import ResolutionSchedule, Spectrum
-from theory.operators import dct_basis
+from theory.images.operators import dct_basis
 
 
 class FedProcess(ScaleSpaceProcess):

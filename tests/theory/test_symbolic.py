@@ -13,8 +13,8 @@ from theory import (
     change_divergence,
     discarded_information,
 )
-from theory.attenuation import Attenuation
-from theory.mmse import binary_mmse
+from theory.information.mmse import binary_mmse
+from theory.schedule.attenuation import Attenuation
 from theory.symbolic import DERIVATIONS, Derivation, S, a_s, a_t, m, sigma_s, sigma_t, snr, x0, x_t
 
 VALUES = {a_s: 0.9, a_t: 0.6, sigma_s: 0.436, sigma_t: 0.8, m: 0.5, x0: 0.7, x_t: -0.2, S: 3.0}

@@ -8,13 +8,13 @@ import torch
 from helpers import command_refusal, gaussian_images
 
 from ssd_models.cli import main
-from ssd_models.flexi_unet import FlexiUNet
-from ssd_models.gaussian import GaussianDenoiser
+from ssd_models.diffusion.gaussian import GaussianDenoiser
 from ssd_models.metrics.information import information_steps, measure_information
-from ssd_models.pipeline import ScaleSpacePipeline
+from ssd_models.network.flexi_unet import FlexiUNet
+from ssd_models.sampling.pipeline import ScaleSpacePipeline
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
-from theory.information import schedule_information
-from theory.measured_information import MeasuredInformation
+from theory.information.bounds import schedule_information
+from theory.information.measured import MeasuredInformation
 
 SIZE = 16
 NOISE = NoiseSchedule.linear(1000)

@@ -32,7 +32,7 @@ from ssd_models.metrics.sliced_wasserstein import (
 )
 from ssd_models.metrics.threads import mapped
 from theory import Spectrum
-from theory.oracle import octave_decibels
+from theory.oracle.report import octave_decibels
 
 COUNT, SIZE = 400, 32
 

@@ -1,0 +1,196 @@
+"""The Gaussian field of a spectrum: draws of it, and its exact denoiser in place of a network.
+
+With a perfect denoiser a sampler's output has the spectrum that `theory.oracle.report` predicts,
+and nothing needs training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import partial
+
+import numpy as np
+import torch
+from scipy.linalg import eigh
+from torch import Tensor
+
+from theory.images.operators import dct_basis
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError
+
+from .constants import Constants
+from .process import Generators, ScaleSpaceProcess, standard_normal
+
+LARGEST_DENSE = 32
+"""Pixels of a state up to which operators that mix DCT coefficients are inverted densely."""
+
+
+_KEPT = 64  # tensors; without blur there are fewer
+
+
+class GaussianField:
+    """Images with independent Gaussian DCT coefficients of a spectrum's power, around its mean."""
+
+    def __init__(self, spectrum: Spectrum):
+        self.spectrum = spectrum
+        self.channels = spectrum.channels
+        self._constant = Constants(_KEPT)
+
+    def draw(self, count: int, generator: Generators, like: Tensor) -> Tensor:
+        """Clean images, (count, C, R, R), of the dtype and on the device of ``like``."""
+        size = self.spectrum.resolution
+        basis = self._constant("basis", lambda: dct_basis(size), like)
+        deviation = self._constant(
+            "deviation", lambda: np.sqrt(self.spectrum.power).transpose(2, 0, 1), like
+        )
+        white = standard_normal((count, self.channels, size, size), like, generator)
+        components = basis.T @ (white * deviation) @ basis
+        return self.mean(like) + torch.einsum("ck,nkhw->nchw", self.colours(like), components)
+
+    def mean(self, like: Tensor) -> Tensor:
+        """Mean image, (1, C, R, R)."""
+        return self._constant("mean", lambda: self.spectrum.mean.transpose(2, 0, 1)[None], like)
+
+    def colours(self, like: Tensor) -> Tensor:
+        """Colour components in the images' channels, (C, C), one a column."""
+        return self._constant("colours", lambda: self.spectrum.colour_basis, like)
+
+
+def has_exact_denoiser(schedule: ResolutionSchedule) -> bool:
+    """Whether `GaussianDenoiser` takes every state of a schedule, none of them being too large."""
+    return schedule.operator == "dct" or max((0, *schedule.levels[1:])) <= LARGEST_DENSE
+
+
+class GaussianDenoiser:
+    """Exact denoiser of a `GaussianField` (Wiener filter), with the signature of a network.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        At the schedule's resolution.
+    process : ScaleSpaceProcess
+        Of square images. States below full resolution whose operator is not `dct` have at most
+        32 pixels a side, as their filter is a dense matrix.
+
+    Raises
+    ------
+    InputError
+        If spectrum and process do not fit; on use, if a state is too large.
+    """
+
+    def __init__(self, spectrum: Spectrum, process: ScaleSpaceProcess):
+        size = spectrum.resolution
+        if process.image_size != (size, size) or process.schedule.resolution != size:
+            raise InputError(
+                f"spectrum: has resolution {size}, the process images of {process.image_size}"
+            )
+        self.process, self.field = process, GaussianField(spectrum)
+        self._constant = Constants(_KEPT)
+        self._filters: dict[Hashable, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+
+    def __call__(self, x: Tensor, t: int, out_resolution: int) -> Tensor:
+        """``E[clean image at out_resolution | x_t]``, (N, C, q, q) for (N, C, r, r)."""
+        mean = self.field.mean(x)
+        alpha, sigma = float(self.process.schedule.alpha[t]), float(self.process.schedule.sigma[t])
+        centred = x - alpha * self.process.degrade(mean, t)
+        colours = self.field.colours(x)
+        components = torch.einsum("ck,nchw->nkhw", colours, centred)
+        if self._diagonal(t):
+            out = self._filter_bands(components, t, out_resolution, alpha, sigma)
+        else:
+            out = self._filter_dense(components, t, out_resolution, alpha, sigma)
+        expected = torch.einsum("ck,nkhw->nchw", colours, out)
+        return self.process.target(mean, out_resolution) + expected
+
+    def residual(self, like: Tensor, t: int, out_resolution: int, generator: Generators) -> Tensor:
+        """A draw of the clean image less its expectation given the state at ``t``.
+
+        Of the shape of ``like``, independent of any state: a pair of clean image and state is drawn
+        and denoised, which has the conditional covariance exactly, for every operator.
+        """
+        clean = self.field.draw(len(like), generator, like)
+        state = self.process.add_noise(clean, t, generator=generator)
+        return self.process.target(clean, out_resolution) - self(state, t, out_resolution)
+
+    def _diagonal(self, t: int) -> bool:
+        schedule = self.process.schedule
+        return schedule.operator == "dct" or schedule.resolutions[t] == schedule.resolution
+
+    def _transfer(self, t: int, like: Tensor) -> Tensor:
+        """Factors of the kept DCT coefficients from the clean image to the one behind ``t``."""
+        schedule = self.process.schedule
+        key = schedule.path(None, t) if schedule.attenuation is None else ("transfer", t)
+        return self._constant(key, lambda: schedule.transfer(t), like, torch.float64)
+
+    def _target_transfer(self, resolution: int, like: Tensor) -> Tensor:
+        """Factors of the kept DCT coefficients from the clean image to a prediction."""
+        schedule, t = self.process.schedule, self.process.target_step(resolution)
+        if t is None:
+            return torch.ones((), dtype=torch.float64)  # numbers have no device
+        path = schedule.path(None, t)
+        s = self._constant(("target", path), lambda: path.factors()[1], like, torch.float64)
+        return s[:, None] * s
+
+    def _filter_bands(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
+        r = x.shape[-1]
+        power = self._constant(
+            ("power", r),
+            lambda: self.field.spectrum.power[:r, :r].transpose(2, 0, 1),
+            x,
+            torch.float64,
+        )
+        transfer = alpha * self._transfer(t, x)
+        to = self._target_transfer(q, x)
+        wiener = transfer * power / (transfer**2 * power + sigma**2)
+        wiener = wiener * (to[:r, :r] if to.ndim else to)
+        analysis = self._constant(("basis", r), lambda: dct_basis(r), x)
+        synthesis = self._constant(("basis", q), lambda: dct_basis(q), x)
+        coefficients = (analysis @ x @ analysis.T) * wiener.to(x)
+        return synthesis[:r].T @ coefficients @ synthesis[:r]
+
+    def _filter_dense(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
+        r = x.shape[-1]
+        path = self.process.schedule.path(None, t)
+        out = []
+        for component in range(self.field.channels):
+            values, vectors, cross = (
+                self._constant((path, *key), partial(self._part, t, *key), x)
+                for key in ((q, component, part) for part in range(3))
+            )
+            gain = alpha / (alpha**2 * values + sigma**2)
+            spectrum = x[:, component].reshape(len(x), r * r) @ vectors
+            out.append(((spectrum * gain) @ cross.T).reshape(len(x), q, q))
+        return torch.stack(out, dim=1)
+
+    def _part(self, t: int, q: int, component: int, part: int) -> np.ndarray:
+        return self._dense(t, q)[component][part]
+
+    def _dense(self, t: int, q: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each component: eigenvalues, -vectors of Cov(M x0); Cov(target, M x0) times these."""
+        schedule = self.process.schedule
+        r = int(schedule.resolutions[t])
+        if r > LARGEST_DENSE:
+            raise InputError(
+                f"Gaussian denoiser: a state of {r} pixels with operator {schedule.operator!r} is "
+                f"larger than {LARGEST_DENSE}; use operator 'dct'"
+            )
+        path = schedule.path(None, t)
+        key = (path, q)
+        if key not in self._filters:
+            if len(self._filters) >= 16:  # blurs differ at every step
+                del self._filters[next(iter(self._filters))]
+            basis = dct_basis(schedule.resolution)
+            down = path.matrix() @ basis.T  # (r, R), from DCT coefficients
+            step = self.process.target_step(q)
+            to = basis.T if step is None else schedule.path(None, step).matrix() @ basis.T
+            both = np.einsum("ik,jl->ijkl", down, down).reshape(r * r, *basis.shape)
+            parts = []
+            for component in range(self.field.channels):
+                weighted = both * self.field.spectrum.power[:, :, component]
+                covariance = weighted.reshape(r * r, -1) @ both.reshape(r * r, -1).T
+                values, vectors = eigh(covariance)
+                aimed = (to @ weighted @ to.T).reshape(r * r, q * q)
+                parts.append((values, vectors, aimed.T @ vectors))
+            self._filters[key] = parts
+        return self._filters[key]

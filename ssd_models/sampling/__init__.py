@@ -1,0 +1,1 @@
+"""From noise to images: samplers, guidance, editing, the pipeline and model directories."""

@@ -1,0 +1,92 @@
+"""A network as a denoiser for the samplers: in batches, in bfloat16, guided to classes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from theory.schedule.resolution import ResolutionSchedule
+from theory.support.errors import InputError
+
+from ..network.embedding import time_values
+from ..network.flexi_unet import FlexiUNet
+from .samplers import Denoiser
+
+
+def check_guidance(
+    scale: float, interval: tuple[float, float] | None, has_labels: bool = True
+) -> None:
+    """Refuse guidance that means nothing with `InputError`."""
+    if not math.isfinite(scale) or scale < 0:
+        raise InputError(f"guidance {scale}: must be a number of at least 0 (1 for none)")
+    if scale != 1 and not has_labels:
+        raise InputError("guidance: needs class labels to guide to")
+    if interval is not None and not 0 <= interval[0] < interval[1]:
+        raise InputError(f"guidance interval {interval}: give two growing noise levels")
+
+
+def guided_denoiser(
+    unet: FlexiUNet,
+    schedule: ResolutionSchedule,
+    class_labels: Tensor | None = None,
+    bf16: bool = False,
+    max_batch: int = 64,
+    guidance_scale: float = 1.0,
+    guidance_interval: tuple[float, float] | None = None,
+) -> Denoiser:
+    """Return ``unet`` as a function of states, step and output resolution.
+
+    Parameters
+    ----------
+    unet : FlexiUNet
+    schedule : ResolutionSchedule
+        Whose steps are asked for.
+    class_labels : (N,) integer tensor, optional
+        Negative for no class; without labels a model with classes runs without a class.
+    bf16 : bool
+        Run the network under bfloat16 autocast.
+    max_batch : int
+        Images that run through the network at once; larger batches are split.
+    guidance_scale : float
+        Classifier-free guidance (Ho & Salimans 2022): predictions are ``D + (w - 1)(D - D0)``
+        with ``D`` for the class and ``D0`` for none; 1 leaves them as they are.
+    guidance_interval : (float, float), optional
+        Guide only where the noise level, sigma over alpha of the full-resolution chain, lies
+        in it (Kynkäänniemi et al. 2024); everywhere by default.
+    """
+    device = next(unet.parameters()).device
+    low, high = guidance_interval or (0.0, math.inf)
+    noise_levels = schedule.base_snr**-0.5
+    labels = None if class_labels is None else class_labels.to(device)
+
+    def network(x: Tensor, time: float, out_resolution: int, classes: Tensor | None) -> Tensor:
+        parts = []
+        for i in range(0, len(x), max_batch):
+            chunk = x[i : i + max_batch]
+            part = None if classes is None else classes[i : i + max_batch]
+            n = len(chunk)
+            if unet.is_compiled and n < max_batch < len(x):  # or it would be another graph
+                filling = torch.arange(max_batch, device=device) % n
+                chunk, part = chunk[filling], None if part is None else part[filling]
+            times = torch.full((len(chunk),), time, device=device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                sample = unet(chunk, times, out_resolution, part).sample
+            parts.append(sample[:n].to(x.dtype))
+        return torch.cat(parts)
+
+    def denoise(x: Tensor, t: int, out_resolution: int) -> Tensor:
+        time = float(time_values(schedule, t, unet.time_input))
+        if unet.num_classes is None:
+            return network(x, time, out_resolution, None)
+        none = torch.full((len(x),), -1, device=device)
+        if labels is None:
+            return network(x, time, out_resolution, none)
+        if guidance_scale == 1 or not low <= noise_levels[t] <= high:
+            return network(x, time, out_resolution, labels)
+        both = network(torch.cat([x, x]), time, out_resolution, torch.cat([labels, none]))
+        with_class, without = both.chunk(2)
+        return torch.lerp(without, with_class, guidance_scale)
+
+    return denoise

@@ -1,0 +1,138 @@
+"""Pictures of many images: grids, and chains as animations."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from theory.support.errors import InputError
+from theory.support.files import atomic_path
+
+_GAP = 2  # pixels between the images of a grid
+_SECONDS, _HOLD = 4.0, 1.5  # of the chain, and of its last frame
+
+
+def pictures(images: np.ndarray) -> list[Image.Image]:
+    """Pictures of images of any number of channels.
+
+    Parameters
+    ----------
+    images : (N, H, W, C) uint8
+        One channel is grey, three are red, green and blue. Any other number says nothing of colours
+        or transparency: these channels are shown in grey, side by side from the left.
+
+    Returns
+    -------
+    list of N pictures, of width ``W`` or ``C W``
+    """
+    return [
+        Image.fromarray(np.squeeze(each, -1) if each.shape[-1] == 1 else each)
+        for each in _shown(images)
+    ]
+
+
+def _shown(images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, C) as (N, H, W, 1 or 3), or (N, H, C W, 1) where channels are no colours."""
+    n, height, width, channels = images.shape
+    if channels in (1, 3):
+        return images
+    return images.transpose(0, 1, 3, 2).reshape(n, height, channels * width, 1)
+
+
+def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Images row by row in one, 2 white pixels between them.
+
+    Parameters
+    ----------
+    images : (N, H, W, C) or (N, H, W) uint8
+        Channels as in `pictures`.
+    columns : int, optional
+        By default as many as make the grid as square as N allows.
+
+    Returns
+    -------
+    (H', W', 3) uint8
+
+    Raises
+    ------
+    InputError
+        If there is no image, the array is not such images, or ``columns`` is below 1.
+    """
+    given = f"{images.dtype} {images.shape}"
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
+        raise InputError(f"a grid needs uint8 images (N, H, W, C), N ≥ 1, not {given}")
+    if columns is not None and columns < 1:
+        raise InputError(f"{columns} columns; give 1 or more")
+    images = _shown(images)
+    count, height, width, _ = images.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    height, width = height + _GAP, width + _GAP
+    grid = np.full((rows * height - _GAP, columns * width - _GAP, 3), 255, np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * height, index % columns * width
+        grid[top : top + height - _GAP, left : left + width - _GAP] = image
+    return grid
+
+
+def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | None = None) -> None:
+    """Write a grid of images (`image_grid`) into one PNG.
+
+    Raises
+    ------
+    InputError
+        As `image_grid`, or if ``path`` does not end in ``.png`` or cannot be written.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise InputError(f"{os.fspath(path)}: a grid is a PNG; give a name that ends in .png")
+    try:
+        grid = image_grid(images, columns)
+    except InputError as error:
+        raise InputError(f"{os.fspath(path)}: {error}") from None
+    with atomic_path(path) as temporary:
+        Image.fromarray(grid).save(temporary, format="PNG")
+
+
+def save_animation(
+    frames: Sequence[np.ndarray], path: str | os.PathLike[str], resolution: int
+) -> None:
+    """Write grids of images, one a frame, as an animated .gif or .webp.
+
+    Parameters
+    ----------
+    frames : sequence of (N, h, w, C) uint8 arrays
+        Smaller images are enlarged to ``resolution``, each pixel to a square. Channels as in
+        `pictures`.
+    path : path
+        Its ending chooses the format.
+    resolution : int
+        Shorter side of the images in pixels.
+    """
+    side = max(1, 128 // resolution) * resolution  # small images are shown larger
+    grids = []
+    for images in frames:
+        scale = side / min(images.shape[1:3])
+        large = []
+        for picture in pictures(images):
+            size = (round(scale * picture.width), round(scale * picture.height))
+            pixels = np.asarray(picture.resize(size, Image.Resampling.NEAREST))
+            large.append(pixels if pixels.ndim == 3 else pixels[:, :, None])
+        grids.append(Image.fromarray(image_grid(np.stack(large))))
+    milliseconds = [max(20, round(1000 * _SECONDS / len(grids)))] * len(grids)
+    milliseconds[-1] += round(1000 * _HOLD)
+    with atomic_path(path) as temporary:
+        grids[0].save(
+            temporary,
+            format=Path(path).suffix[1:].upper(),
+            save_all=True,
+            append_images=grids[1:],
+            duration=milliseconds,
+            loop=0,
+        )

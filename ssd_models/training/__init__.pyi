@@ -1,0 +1,2 @@
+from .config import TrainConfig as TrainConfig
+from .trainer import Trainer as Trainer

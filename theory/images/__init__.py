@@ -1,0 +1,1 @@
+"""Linear maps of images: resizes, blurs, scale space and pyramids."""

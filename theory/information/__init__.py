@@ -1,0 +1,1 @@
+"""Bits and nats of noisy images: bounds, what changes cost, what denoisers find."""

@@ -1,0 +1,261 @@
+"""The information that a denoiser finds: I-MMSE on its measured error, frequency by frequency.
+
+A network's squared error at a step is at least the mmse there, so the integral of the errors along
+a chain is, up to quadrature and chance, at least the information that the states hold, and equals
+it for an ideal denoiser (`theory.information.mmse`). Gaussian data would give the bound
+`gaussian_information`; what a network finds below it is structure that second-order statistics do
+not see.
+
+States of all levels are put on one axis, the full resolution's snr with the same noise in the kept
+band: ``u = snr_t (r_t / R)²``, which is the base chain's where noise is matched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..spectrum.spectrum import Spectrum, octave_edges
+from ..support.errors import InputError
+from ..support.files import atomic_path
+from ..support.paths import user_path
+from ..support.reading import parse_json
+from .bounds import channel_bits, check_snr, shell_information, sum_by_shell
+from .discarded import discarded_information
+
+if TYPE_CHECKING:  # schedules are derived from information
+    from ..schedule.resolution import ResolutionSchedule
+
+FORMAT = "scale-space-information/1"
+_ARRAYS = ("steps", "resolutions", "snr", "bits", "bound", "standard_error")
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredInformation:
+    """Information that a denoiser finds at measured steps, noisiest first.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit together or ``snr`` does not rise.
+    """
+
+    steps: np.ndarray  # (S,) t
+    resolutions: np.ndarray  # (S,) of the states, pixels
+    snr: np.ndarray  # (S,) u, rising
+    bits: np.ndarray  # (S, R) per image and frequency max(k1, k2); zero where a state has none
+    bound: np.ndarray  # (S, R) the same of Gaussian data with the spectrum: the bound
+    standard_error: np.ndarray  # (S,) of the sum of ``bits``, from image to image
+    spectrum: Spectrum  # of the data, which the bound is of
+    count: int  # images
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        size = self.spectrum.resolution
+        shapes = {"bits": (size,), "bound": (size,)}
+        for name in _ARRAYS:
+            array = np.asarray(getattr(self, name))
+            if array.shape != (len(self.steps), *shapes.get(name, ())):
+                raise InputError(f"{name}: has shape {array.shape}")
+            if not np.isfinite(array).all():
+                raise InputError(f"{name}: is not finite")
+            object.__setattr__(self, name, array)
+        if len(self.steps) < 2 or not (np.diff(self.snr) > 0).all() or self.snr[0] <= 0:
+            raise InputError("snr: needs at least two rising positive numbers")
+
+    def shell_bits(self, snr: np.ndarray) -> np.ndarray:
+        """Bits at each frequency at any snr of the full resolution: (T,) to (T, R).
+
+        The Gaussian's bits times the share of them that was found, interpolated in log-snr; beyond
+        the measured steps the share stays, and it is 1 where a frequency was never measured.
+        """
+        snr = check_snr(snr)
+        found = np.empty((len(snr), self.spectrum.resolution))
+        position, at = np.log(self.snr), np.log(np.maximum(snr, 1e-300))
+        for k, (bits, bound) in enumerate(zip(self.bits.T, self.bound.T, strict=True)):
+            there = bound > 0
+            found[:, k] = (
+                np.interp(at, position[there], bits[there] / bound[there]) if there.any() else 1.0
+            )
+        return found * shell_information(self.spectrum, snr)
+
+    def octaves(self) -> tuple[np.ndarray, np.ndarray]:
+        """``bits`` and ``bound`` summed over octaves, (S, octaves) each, lowest first."""
+        first = octave_edges(self.spectrum.resolution)[:-1]
+        return np.add.reduceat(self.bits, first, axis=1), np.add.reduceat(self.bound, first, axis=1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a JSON file (complete or not at all); the spectrum goes by its digest."""
+        content: dict[str, Any] = {name: getattr(self, name).tolist() for name in _ARRAYS}
+        content |= {"format": FORMAT, "count": self.count, "meta": self.meta}
+        content["spectrum_sha256"] = self.spectrum.sha256
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], spectrum: Spectrum) -> MeasuredInformation:
+        """Read what `save` wrote; ``spectrum`` must be the same.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, is none of these, or belongs to another spectrum.
+        """
+        path = user_path(path)
+        try:
+            content = parse_json(path.read_text())
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file; write it with `ssd information`") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise InputError(
+                f"{path}: is not measured information; write it with `ssd information`"
+            )
+        if content.get("spectrum_sha256") != spectrum.sha256:
+            raise InputError(f"{path}: was measured against another spectrum; measure it again")
+        try:
+            arrays = {name: np.array(content[name], np.float64) for name in _ARRAYS}
+            arrays |= {name: arrays[name].astype(int) for name in ("steps", "resolutions")}
+            if not isinstance(content["count"], int) or not isinstance(content["meta"], dict):
+                raise ValueError("count is no number, or meta no object")
+            return cls(**arrays, spectrum=spectrum, count=content["count"], meta=content["meta"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: is damaged ({error}); measure it again") from None
+
+
+def measured_information(
+    schedule: ResolutionSchedule,
+    spectrum: Spectrum,
+    steps: Sequence[int],
+    errors: Sequence[np.ndarray],
+    linear: Sequence[np.ndarray] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> MeasuredInformation:
+    """Integrate the squared errors of a denoiser along the chain of a schedule.
+
+    In each level the error's difference to the linear denoiser's is integrated by the trapezoidal
+    rule in log-snr, and added to the Gaussian's information of the state, which is known. A
+    frequency joins where the chain, becoming less noisy, first measures it; what was below it is
+    taken as the Gaussian's. Exact for Gaussian data with an ideal denoiser.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+        Without blur.
+    spectrum : Spectrum
+        Of the data at full resolution.
+    steps : sequence of S ints
+        Distinct.
+    errors : sequence of S arrays (N, r_t)
+        Squared error of the prediction of ``M_{1:t} x0`` from ``x_t``, summed over colours and over
+        the DCT coefficients of each frequency ``max(k1, k2)``, one row an image.
+    linear : sequence of S arrays (N, r_t), optional
+        The same of the best linear denoiser (`ssd_models.diffusion.gaussian.GaussianDenoiser`) on
+        the same states: most of the chance in ``errors`` is in these too and drops out of the
+        difference. By default its expectation.
+    meta : dict, optional
+        What a reader should know.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit.
+    """
+    if schedule.blurs:
+        raise InputError("schedule: blurs its states; their information is not computed here")
+    if schedule.resolution != spectrum.resolution:
+        raise InputError(
+            f"spectrum: has resolution {spectrum.resolution}, the schedule {schedule.resolution}"
+        )
+    size = schedule.resolution
+    sides = schedule.resolutions[list(steps)]
+    equivalent = schedule.snr[list(steps)] * (sides / size) ** 2
+    order = np.argsort(equivalent)
+    count = len(errors[0]) if len(errors) else 0
+    levels = {
+        int(r): spectrum.at_resolution(int(r), schedule.operator) if r < size else spectrum
+        for r in np.unique(sides)
+    }
+    difference = np.zeros((len(order), count, size))  # to the linear error, per du
+    bound = np.zeros((len(order), size))
+    for i, j in enumerate(order):
+        r, snr = int(sides[j]), schedule.snr[steps[j]]
+        if errors[j].shape != (count, r) or (linear is not None and linear[j].shape != (count, r)):
+            raise InputError(f"errors[{j}]: have shape {errors[j].shape}, need ({count}, {r})")
+        level = levels[r]
+        known = _shell_mmse(level, snr) if linear is None else linear[j]
+        difference[i, :, :r] = (errors[j] - known) * (size / r) ** 2
+        bound[i, :r] = shell_information(level, np.array([snr]))[0]
+    snr, sides = equivalent[order], sides[order]
+    found = np.zeros_like(difference)
+    half = np.diff(np.log(snr))[:, None, None] / 2
+    both = np.arange(size) < np.minimum(sides[1:], sides[:-1])[:, None]  # measured at both ends
+    rate = snr[:, None, None] * difference * (0.5 / np.log(2))
+    found[1:] = np.cumsum(half * (rate[1:] + rate[:-1]) * both[:, None, :], axis=0)
+    total = found.sum(axis=2)
+    return MeasuredInformation(
+        steps=np.asarray(steps)[order],
+        resolutions=sides,
+        snr=snr,
+        bits=(bound + found.mean(axis=1)) * (bound > 0),
+        bound=bound,
+        standard_error=(
+            total.std(axis=1, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(len(order))
+        ),
+        spectrum=spectrum,
+        count=count,
+        meta=meta or {},
+    )
+
+
+@dataclass(frozen=True)
+class ChangeLoss:
+    """Bits per image that a change of resolution costs a state, at the same base noise."""
+
+    step: int  # t, the first at the lower resolution
+    before: int  # pixels a side
+    after: int
+    gaussian: float  # of Gaussian data; a bound for all data where noise is matched
+    found: float  # by the denoiser
+
+
+def losses_at_changes(
+    schedule: ResolutionSchedule, measured: MeasuredInformation
+) -> list[ChangeLoss]:
+    """What each change of a schedule discards, by second-order statistics and as measured.
+
+    With the paper's noise that is the discarded band, and what the kept band loses to the noise
+    that is added. Measured on a network of full resolution, the band is one that it has seen;
+    measured on a network of the schedule itself, nothing is known of it below the change, and it
+    counts as the Gaussian's.
+    """
+    spectrum, size = measured.spectrum, schedule.resolution
+    losses = []
+    for t, (before, after) in schedule.changes.items():
+        base = schedule.base_snr
+        kept = schedule.snr[t - 1] * base[t] / base[t - 1]  # of the larger state at t
+        level = spectrum.at_resolution(before, schedule.operator) if before < size else spectrum
+        lower = spectrum.at_resolution(after, schedule.operator)
+        band = float(discarded_information(level, kept, after, schedule.operator))
+        matched = kept * (before / after) ** 2
+        noise = float(channel_bits(lower.power, matched)) - float(
+            channel_bits(lower.power, schedule.snr[t])
+        )
+        axis = np.array([kept * (before / size) ** 2, schedule.snr[t] * (after / size) ** 2])
+        bits = measured.shell_bits(axis)
+        found = float(bits[0, :before].sum() - bits[1, :after].sum())
+        losses.append(ChangeLoss(t, before, after, band + noise, found))
+    return losses
+
+
+def _shell_mmse(spectrum: Spectrum, snr: float) -> np.ndarray:
+    """Least error of denoising Gaussian data at each frequency, (R,)."""
+    return sum_by_shell(
+        spectrum, np.array([snr]), lambda value, power: power / (1 + value * power)
+    )[0]

@@ -1,0 +1,156 @@
+"""Attenuation along the rate-distortion curve: frequencies fade out before noise drowns them.
+
+Shannon's description of a Gaussian source at distortion θ spends no bits on components of power
+below θ (reverse water-filling; Cover & Thomas, section 10.3.3). The process here does the same:
+besides adding noise it scales each DCT coefficient by
+
+    λ_k(t) = max(0, 1 − τ / (snr_t P_k))^{p/2}
+
+which is exactly zero where the water level ``θ_t = τ / snr_t`` lies above the envelope ``P_k`` of
+the data's power. A change of resolution that leaves out such coefficients loses nothing, for any
+data (mathematics §8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..support.errors import InputError
+
+if TYPE_CHECKING:
+    from ..spectrum.spectrum import Spectrum
+
+_ROUNDING = 1e-12  # relative: what amplitudes in a file leave of the ratio that they were made of
+
+
+@dataclass(frozen=True)
+class Attenuation:
+    """Gain of each DCT coefficient as a function of the full resolution's signal-to-noise ratio.
+
+    Parameters
+    ----------
+    tolerance : float
+        ``τ`` in (0, 1]: the signal-to-noise ratio ``snr_t P_k`` at which a coefficient vanishes.
+    smoothness : float
+        ``p`` at least 1: how slowly it comes in; at 1 the gain has a square-root onset.
+    squared_radius : (n,) float64
+        Rising ``k1² + k2²`` of the DCT indices at which the envelope falls.
+    power : (n,) float64
+        Envelope up to and including each radius, strictly falling; zero beyond the last.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range; the entry is named.
+    """
+
+    tolerance: float
+    smoothness: float
+    squared_radius: np.ndarray
+    power: np.ndarray
+
+    def __post_init__(self) -> None:
+        check_attenuation(self.tolerance, self.smoothness)
+        for name in ("squared_radius", "power"):
+            array = np.array(getattr(self, name), np.float64)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        radius, power = self.squared_radius, self.power
+        if radius.ndim != 1 or radius.shape != power.shape or not radius.size:
+            raise InputError(
+                "attenuation: the envelope needs as many powers as radii, at least one"
+            )
+        if not (np.isfinite(radius).all() and np.isfinite(power).all() and power[-1] > 0):
+            raise InputError(
+                "attenuation: the envelope's radii and powers must be finite, powers > 0"
+            )
+        for name, steps in (("squared_radius", np.diff(radius)), ("power", -np.diff(power))):
+            if (steps <= 0).any():
+                word = "rise" if name == "squared_radius" else "fall"
+                raise InputError(
+                    f"attenuation: {name}[{int(np.argmax(steps <= 0)) + 1}] must {word}"
+                )
+        if radius[0] < 0:
+            raise InputError("attenuation: squared_radius[0] must not be negative")
+
+    @classmethod
+    def of(cls, spectrum: Spectrum, tolerance: float, smoothness: float) -> Attenuation:
+        """With the smallest envelope that never rises with ``|k|`` and covers every component."""
+        size = spectrum.resolution
+        index = np.arange(size)
+        squared = (index[:, None] ** 2 + index**2).ravel()
+        largest = np.zeros(2 * (size - 1) ** 2 + 1)
+        np.maximum.at(largest, squared, spectrum.power.max(axis=-1).ravel())
+        beyond = np.maximum.accumulate(largest[::-1])[::-1]  # largest power at this radius or above
+        falls = np.flatnonzero(beyond > np.append(beyond[1:], 0.0))
+        if not falls.size:
+            raise InputError("attenuation: the spectrum has no power")
+        return cls(float(tolerance), float(smoothness), falls, beyond[falls])
+
+    def envelope(self, squared_radius: np.ndarray | float) -> np.ndarray:
+        """``P_k`` at any ``k1² + k2²``, of that shape; zero beyond the data's last frequency."""
+        place = np.searchsorted(self.squared_radius, squared_radius, side="left")
+        return np.append(self.power, 0.0)[place]
+
+    def grid(self, height: int, width: int, scale: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+        """``P_k`` of the lowest ``(height, width)`` DCT coefficients.
+
+        ``scale`` is what an index of each axis counts in indices of a square of the full
+        resolution: ``R / H`` and ``R / W`` for an image of H by W pixels.
+        """
+        rows, columns = np.arange(height) * scale[0], np.arange(width) * scale[1]
+        return self.envelope(rows[:, None] ** 2 + columns**2)
+
+    def gain(self, snr: Any, envelope: Any) -> Any:
+        """``λ`` for snr of the full resolution and ``P_k``, which broadcast; numpy arrays.
+
+        Exactly zero up to the water level, to within rounding of 1e-12.
+        """
+        with np.errstate(divide="ignore"):
+            above = 1 - self.tolerance / (np.asarray(snr) * envelope)
+        return np.where(above > _ROUNDING, above, 0.0) ** (self.smoothness / 2)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a schedule's file keeps; `from_json` rebuilds exactly this object."""
+        return {
+            "tolerance": self.tolerance,
+            "smoothness": self.smoothness,
+            "squared_radius": self.squared_radius.tolist(),
+            "power": self.power.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Attenuation:
+        """Attenuation from what `to_json` gave, checked."""
+        names = ("tolerance", "smoothness", "squared_radius", "power")
+        if not isinstance(content, Mapping) or set(content) != set(names):
+            raise InputError(f"attenuation: must be an object of {', '.join(names)}")
+        for name in names[:2]:
+            if isinstance(content[name], bool) or not isinstance(content[name], int | float):
+                raise InputError(f"attenuation: {name} must be a number, not {content[name]!r}")
+        for name in names[2:]:
+            values = content[name]
+            if not isinstance(values, list) or not all(
+                isinstance(v, int | float) and not isinstance(v, bool) for v in values
+            ):
+                raise InputError(f"attenuation: {name} must be a list of numbers")
+        return cls(
+            float(content["tolerance"]),
+            float(content["smoothness"]),
+            np.array(content["squared_radius"], np.float64),
+            np.array(content["power"], np.float64),
+        )
+
+
+def check_attenuation(tolerance: float, smoothness: float) -> None:
+    """Raise `InputError` unless the parameters of an attenuation are in range."""
+    if not 0 < tolerance <= 1:
+        raise InputError(
+            f"tolerance {tolerance}: must lie in (0, 1] for water-filling (0 is full resolution)"
+        )
+    if not 1 <= smoothness < np.inf:
+        raise InputError(f"smoothness {smoothness}: must be a number of at least 1")

@@ -1,0 +1,293 @@
+"""Deriving a resolution schedule from a spectrum: when is a smaller state enough?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..information.bounds import check_snr, shell_information, signal_dominated_fraction
+from ..information.measured import MeasuredInformation
+from ..spectrum.spectrum import Spectrum, check_power, shell_index
+from ..support.errors import InputError
+from .attenuation import Attenuation, check_attenuation
+from .budget import budget_resolutions
+from .noise import NoiseSchedule
+from .resolution import ResolutionSchedule, choose_levels
+
+# What a state of r pixels would lack at each snr, for r = 1 … R: (R, T), never rising with r.
+_Lack = Callable[[Spectrum, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Criterion:
+    lack: _Lack
+    takes_tolerance: bool = True
+
+
+def _discarded_snr(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Largest ``snr S_k`` among the discarded coefficients."""
+    shell = shell_index(spectrum.resolution)
+    largest = np.zeros(spectrum.resolution + 1)
+    np.maximum.at(largest, shell.ravel(), spectrum.power.max(axis=-1).ravel())
+    beyond = np.maximum.accumulate(largest[::-1])[::-1][1:]  # of the shells from r on
+    return beyond[:, None] * snr
+
+
+def _discarded_bits(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Discarded information in bits per pixel of the full image, all colours together."""
+    return _beyond(shell_information(spectrum, snr))
+
+
+def _discarded_share(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Discarded information as a share of all that the state holds."""
+    return _share_beyond(shell_information(spectrum, snr))
+
+
+def _beyond(shells: np.ndarray) -> np.ndarray:
+    """Bits per pixel beyond r = 1 … R, from the bits of each frequency: (T, R) to (R, T)."""
+    discarded = np.cumsum(shells.T[::-1], axis=0)[::-1]
+    return np.vstack([discarded[1:], np.zeros(len(shells))]) / shells.shape[1] ** 2
+
+
+def _share_beyond(shells: np.ndarray) -> np.ndarray:
+    lost = _beyond(shells)
+    total = shells.sum(axis=1) / shells.shape[1] ** 2
+    return np.divide(lost, total, out=np.zeros_like(lost), where=total > 0)
+
+
+def _divergence_bound(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Nats an image that leaving out the band may cost any data: ``½ Σ snr S_k`` (lossless §1)."""
+    shell = shell_index(spectrum.resolution)
+    power = np.bincount(shell.ravel(), spectrum.power.sum(axis=-1).ravel())
+    beyond = np.append(np.cumsum(power[::-1])[::-1][1:], 0.0)
+    return 0.5 * beyond[:, None] * snr
+
+
+def _dominated_over_area(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Share of signal-dominated coefficients, less the level's share of area."""
+    share = np.asarray(signal_dominated_fraction(spectrum, snr, "coefficients"))
+    area = (np.arange(1, spectrum.resolution + 1) / spectrum.resolution) ** 2
+    return share - area[:, None]
+
+
+def _unattenuated(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
+    """Largest ``snr P_k`` outside each resolution, with the envelope ``P_k`` of `Attenuation`."""
+    outside = np.arange(1.0, spectrum.resolution + 1) ** 2  # the nearest frequency is (r, 0)
+    envelope = Attenuation.of(spectrum, 1.0, 1.0).envelope(outside)
+    envelope[-1] = 0.0
+    return envelope[:, None] * snr
+
+
+_OF_MEASURED = {"information": _share_beyond, "bits": _beyond}
+
+_CRITERIA = {
+    "water-filling": _Criterion(_unattenuated),
+    "snr": _Criterion(_discarded_snr),
+    "information": _Criterion(_discarded_share),
+    "bits": _Criterion(_discarded_bits),
+    "divergence": _Criterion(_divergence_bound),
+    "signal-fraction": _Criterion(_dominated_over_area, takes_tolerance=False),
+}
+
+CRITERIA = (*_CRITERIA, "budget")
+"""Names of the criteria."""
+
+
+def derive_schedule(
+    spectrum: Spectrum,
+    noise: NoiseSchedule,
+    levels: int | Sequence[int] | None = None,
+    criterion: str = "water-filling",
+    tolerance: float | None = None,
+    smoothness: float = 2.0,
+    noise_mode: str = "matched",
+    operator: str = "dct",
+    measured: MeasuredInformation | None = None,
+) -> ResolutionSchedule:
+    """Smallest resolutions that a criterion allows, step by step (mathematics §5).
+
+    A level ``r`` is enough at step ``t`` of the full-resolution chain when what a state of ``r``
+    pixels would lack is at most ``tolerance``. Smaller levels are only entered for good: a level is
+    in use from the first step after which it stays enough. The criteria count the ideal band of
+    each level, whatever the operator; how much more another operator discards is what
+    `theory.information.discarded.discarded_bound` says.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of the dataset, at full resolution.
+    noise : NoiseSchedule
+        The base chain.
+    levels : int or sequence of int, optional
+        Allowed resolutions in pixels, falling from the spectrum's; or their number, each half of
+        the one before. By default as many as the networks of `ssd_models` read and write.
+    criterion : str
+        What a state of r pixels may lack; see the table below.
+    tolerance : float, optional
+        At least 0, in the criterion's unit; by default 1 for "water-filling", else 0.1.
+    smoothness : float
+        ``p`` of `theory.schedule.attenuation.Attenuation`, at least 1; for "water-filling".
+    noise_mode : {"matched", "paper"}
+        "water-filling" and "budget" need "matched".
+    operator : {"dct", "box", "bilinear", "lanczos"}
+        How a change downsamples; "water-filling" needs "dct".
+    measured : MeasuredInformation, optional
+        What a trained denoiser found at each frequency, in place of the Gaussian's information; for
+        "information" and "bits".
+
+    Returns
+    -------
+    ResolutionSchedule
+
+    Notes
+    -----
+    ================  ==========================================================================
+    criterion         at most ``tolerance`` of
+    ================  ==========================================================================
+    water-filling     ``snr_t P_k`` outside the level, from 0 (full resolution) to 1. States are
+                      attenuated to zero there, so changes lose nothing, for any data
+                      (`theory.schedule.attenuation`)
+    snr               the largest ``snr_t S_k`` of the discarded band
+    divergence        nats an image that the change may cost any data, ``½ Σ snr_t S_k``
+    bits              the discarded band's information, bits per pixel of the full image
+    information       the discarded band's information, as a share of ``I_G(t)``
+    signal-fraction   no tolerance: the share of coefficients with ``snr_t S_k > 1`` is at most
+                      the level's share of area
+    budget            mean cost of a call, in full-resolution calls; the least oracle error of
+                      the ancestral chain at that cost (`theory.schedule.budget`)
+    ================  ==========================================================================
+
+    Raises
+    ------
+    InputError
+        For an unknown criterion, a negative tolerance, a budget below the cheapest chain, levels
+        that do not begin with the spectrum's resolution, or a spectrum without power.
+    """
+    check_power(spectrum)
+    levels = choose_levels(spectrum.resolution, levels)
+    if tolerance is None:
+        tolerance = default_tolerance(criterion)
+    _check_criterion(criterion, tolerance)
+    if levels[0] != spectrum.resolution:
+        raise InputError(
+            f"levels {list(levels)}: must begin with the spectrum's resolution, "
+            f"{spectrum.resolution}"
+        )
+    used: float | None = float(tolerance)
+    notes: dict[str, object] = {}
+    attenuation = None
+    if criterion == "water-filling" and tolerance > 0:
+        check_attenuation(tolerance, smoothness)
+        if noise_mode != "matched" or operator != "dct":
+            raise InputError(
+                "criterion 'water-filling': needs matched noise and operator 'dct'; other "
+                "criteria take others"
+            )
+        attenuation = Attenuation.of(spectrum, tolerance, smoothness)
+        notes["smoothness"] = float(smoothness)
+    if measured is not None:
+        if criterion not in _OF_MEASURED:
+            raise InputError(
+                f"criterion {criterion!r}: does not use measured information; choose from "
+                f"{', '.join(_OF_MEASURED)}"
+            )
+        shells = measured.shell_bits(noise.snr).clip(min=0)
+        lack = _OF_MEASURED[criterion](shells)[np.array(levels) - 1]
+        resolutions = _staircase(lack > used, levels)
+        notes["measured_on"] = measured.meta.get("source")
+    elif criterion == "budget":
+        if noise_mode != "matched":
+            raise InputError("criterion 'budget': needs matched noise")
+        resolutions = budget_resolutions(spectrum, noise, levels, tolerance)
+    else:
+        known = _CRITERIA[criterion]
+        used = used if known.takes_tolerance else None
+        lack = known.lack(spectrum, noise.snr)[np.array(levels) - 1]
+        resolutions = _staircase(lack > (used or 0.0), levels)
+    return ResolutionSchedule.from_noise(
+        resolutions,
+        noise,
+        noise_mode,
+        operator,
+        levels=levels,
+        derivation={**derivation(spectrum, noise, criterion, used), **notes},
+        attenuation=attenuation,
+    )
+
+
+def default_tolerance(criterion: str) -> float:
+    """Tolerance of a criterion where none is given."""
+    return 1.0 if criterion == "water-filling" else 0.1
+
+
+def derivation(
+    spectrum: Spectrum, noise: NoiseSchedule, criterion: str, tolerance: float | None
+) -> dict[str, object]:
+    """What a schedule's file says about where it comes from."""
+    return {
+        "criterion": criterion,
+        "tolerance": tolerance,
+        "base": noise.name,
+        "spectrum_sha256": spectrum.sha256,
+        "source": spectrum.meta.get("source"),
+    }
+
+
+def matched_resolution(
+    spectrum: Spectrum,
+    snr: np.ndarray,
+    criterion: str = "snr",
+    tolerance: float = 0.1,
+) -> np.ndarray:
+    """Resolution ``r*`` at which a criterion is just met, as a continuous curve over snr.
+
+    The sufficiency reading of "no more information" without levels: between whole resolutions what
+    is lacking is interpolated linearly.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    snr : (T,) array
+        ``a²/σ²`` of the full-resolution chain.
+    criterion : {"snr", "information", "bits", "signal-fraction"}
+    tolerance : float
+
+    Returns
+    -------
+    (T,) float64, from 1 to the spectrum's resolution
+    """
+    _check_criterion(criterion, tolerance)
+    if criterion == "budget":
+        raise InputError("criterion 'budget': has no resolution of a single step")
+    known = _CRITERIA[criterion]
+    allowed = tolerance if known.takes_tolerance else 0.0
+    lack = known.lack(spectrum, np.atleast_1d(check_snr(snr)))
+    sizes = np.arange(1.0, spectrum.resolution + 1)
+    first = np.argmax(lack <= allowed, axis=0)  # at full resolution nothing is lacking
+    column = np.arange(lack.shape[1])
+    after, before = lack[first, column], lack[np.maximum(first - 1, 0), column]
+    part = np.divide(
+        allowed - after, before - after, out=np.zeros_like(after), where=(before > after)
+    )
+    return np.where(first == 0, 1.0, sizes[first] - part)
+
+
+def _staircase(lacking: np.ndarray, levels: Sequence[int]) -> np.ndarray:
+    """Resolution of each step, from whether each level lacks too much there: (L, T) to (T,)."""
+    steps = lacking.shape[1]
+    resolutions = np.full(steps, levels[0])
+    for level, lacks in zip(levels[1:], lacking[1:], strict=True):
+        first = steps - int(np.argmax(lacks[::-1])) if lacks.any() else 0
+        # Step 0 ends the chain at full resolution whatever the criterion allows.
+        entered = np.arange(steps) >= max(first, 1)
+        resolutions = np.where(entered, level, resolutions)
+    return resolutions
+
+
+def _check_criterion(criterion: str, tolerance: float) -> None:
+    if criterion not in CRITERIA:
+        raise InputError(f"criterion {criterion!r}: unknown; choose from {', '.join(CRITERIA)}")
+    if not 0 <= tolerance < np.inf:
+        raise InputError(f"tolerance {tolerance}: must be a number of at least 0")
