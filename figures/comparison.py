@@ -49,13 +49,15 @@ def main(*paths: str) -> None:
 def tables(results: Results) -> str:
     """All tables of a comparison as Markdown."""
     last, config = _last(results), results["config"]
-    images = last[0]["step"] * config["train"].get("batch_size", 32)
+    batch = config["train"].get("batch_size", 32)
+    seen = list(dict.fromkeys(f"{stage['step'] * batch:,}" for stage in last))
     seeds = ", ".join(str(seed) for seed in sorted({stage["seed"] for stage in last}))
     parts = [
         f"{results['data']}, {results['images']:,} images at {config['resolution']} px; "
         f"{config['train'].get('network', 'small')} network "
-        f"({results['arms'][last[0]['arm']]['parameters'] / 1e6:.2f} M parameters), {images:,} "
-        f"images seen by each arm, seed {seeds}. Intervals: 95 %, over samples. SWD: mean over "
+        f"({results['arms'][last[0]['arm']]['parameters'] / 1e6:.2f} M parameters), "
+        f"{_and(seen)} images seen by {'each arm' if len(seen) == 1 else 'the arms'}, "
+        f"seed {seeds}. Intervals: 95 %, over samples. SWD: mean over "
         "levels, times 1000; nearest: median distance to the nearest training image over that of "
         "held-out images.",
         *(_quality(results, calls) for calls in _judged_calls(last)),
@@ -120,11 +122,13 @@ def _quality(results: Results, calls: str) -> str:
 def _growth(results: Results) -> str:
     """Fréchet distance at each milestone, and what it cost to train up to there."""
     calls = next(iter(results["config"]["calls"]))
-    steps = sorted({stage["step"] for stage in results["stages"]})
+    steps = sorted({_milestone(stage) for stage in results["stages"]})
     if len(steps) < 2:
         return ""
     batch = results["config"]["train"].get("batch_size", 32)
-    rows = [["arm", *(f"{step * batch:,} images" for step in steps)]]
+    equal = results["config"].get("equal", "images")
+    of = " of the first arm" if equal == "cost" else ""
+    rows = [["arm", *(f"{step * batch:,} images{of}" for step in steps)]]
     for seed in sorted({stage["seed"] for stage in results["stages"]}):
         for arm in results["arms"]:
             cells = []
@@ -132,13 +136,13 @@ def _growth(results: Results) -> str:
                 found = [
                     s
                     for s in results["stages"]
-                    if (s["arm"], s["seed"], s["step"]) == (arm, seed, step)
+                    if (s["arm"], s["seed"], _milestone(s)) == (arm, seed, step)
                 ]
                 if not found:
                     cells.append("")
                     continue
                 each = results["arms"][arm]["training_flops_per_image"]
-                cost = each * step * batch / 1e15
+                cost = each * found[0]["step"] * batch / 1e15
                 metrics = found[0]["judged"][str(calls)]["metrics"]
                 cells.append(f"{_spread(metrics['frechet_scattering'], 1)} ({cost:.2f})")
             rows.append([results["arms"][arm]["label"], *cells])
@@ -361,11 +365,20 @@ def _colours(results: Results) -> dict[str, str]:
 def _last(results: Results) -> list[dict[str, Any]]:
     """Stages of the last milestone that every arm has reached."""
     arms = {stage["arm"] for stage in results["stages"]}
-    steps = sorted({stage["step"] for stage in results["stages"]})
-    complete = [
-        step for step in steps if {s["arm"] for s in results["stages"] if s["step"] == step} == arms
-    ]
-    return [stage for stage in results["stages"] if stage["step"] == complete[-1]]
+    milestones: dict[int, set[str]] = {}
+    for stage in results["stages"]:
+        milestones.setdefault(_milestone(stage), set()).add(stage["arm"])
+    last = max(milestone for milestone, reached in milestones.items() if reached == arms)
+    return [stage for stage in results["stages"] if _milestone(stage) == last]
+
+
+def _milestone(stage: dict[str, Any]) -> int:
+    """Optimizer steps of the first arm at a stage; its own where all arms see as many images."""
+    return stage.get("milestone", stage["step"])
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _judged_calls(stages: list[dict[str, Any]]) -> Iterator[str]:

@@ -48,7 +48,7 @@ class EvaluateCommand:
     """Network calls; None for all steps of the schedule."""
     eta: float = 0.0
     """0 deterministic, 1 ancestral."""
-    sampler: Literal["whitened", "dpmpp_2m", "eta"] | None = None
+    sampler: str | None = None
     """See `ssd sample`."""
     spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"
     """Where the steps lie, see `ssd sample`."""

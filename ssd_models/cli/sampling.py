@@ -30,7 +30,7 @@ class SampleCommand:
     """Network calls, 50 by default; those that changes need are always made."""
     eta: float = 0.0
     """0 deterministic, 1 ancestral."""
-    sampler: Literal["whitened", "dpmpp_2m", "eta"] | None = None
+    sampler: str | None = None
     """By default the first that the model and the other options allow: `whitened` solves the
     Gaussian part exactly, `dpmpp_2m` is second order, `eta` first order."""
     spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"

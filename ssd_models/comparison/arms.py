@@ -20,6 +20,7 @@ from ..data.source import ImageSource
 from ..training.config import CONFIG_FILE
 from ..training.trainer import Trainer
 from .config import ComparisonConfig
+from .costs import training_flops
 
 SPECTRUM_FILE = "spectrum.npz"
 _IDENTITY_FILE = "comparison.yaml"
@@ -31,7 +32,8 @@ class Stage:
 
     arm: str
     seed: int
-    step: int
+    step: int  # optimizer steps of its training
+    milestone: int  # those of the first arm
 
     @property
     def name(self) -> str:
@@ -76,13 +78,29 @@ class Comparison:
         self.schedules: dict[str, ResolutionSchedule] = {
             arm: config.schedule(arm, self.spectrum) for arm in config.arms
         }
+        self._flops_of_arms: dict[str, float] = {}  # of training on one image
 
     def stages(self) -> Iterator[Stage]:
-        """All stages in the order in which they are trained."""
-        for step in self.config.milestones:
+        """All stages of the chosen arms in the order in which they are trained."""
+        for milestone in self.config.milestones:
             for seed in self.config.seeds:
                 for arm in self.only:
-                    yield Stage(arm, seed, step)
+                    yield self.stage(arm, seed, milestone)
+
+    def stage(self, arm: str, seed: int, milestone: int) -> Stage:
+        """Stage at a milestone; with ``equal: cost`` its steps cost what the first arm's do."""
+        if self.config.equal == "images":
+            return Stage(arm, seed, milestone, milestone)
+        first = self._flops(next(iter(self.config.arms)))
+        step = round(milestone * first / self._flops(self.config.arms[arm].network or arm))
+        return Stage(arm, seed, step, milestone)
+
+    def _flops(self, arm: str) -> float:
+        if arm not in self._flops_of_arms:
+            config = self.config.train_config(arm, self.config.seeds[0], 1)
+            channels = self.images.shape[-1]
+            self._flops_of_arms[arm] = training_flops(self.schedules[arm], config, channels)
+        return self._flops_of_arms[arm]
 
     def model(self, stage: Stage) -> Path:
         """Model directory of a stage; an arm may judge another arm's network."""

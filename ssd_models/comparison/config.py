@@ -31,7 +31,7 @@ class Arm:
     tolerance: float | None = None  # the criterion's own
     smoothness: float = 2.0  # with "water-filling"
     network: str | None = None  # judge the network of that arm, with this arm's sampler
-    sampler: Literal["whitened", "dpmpp_2m"] | None = None  # by default the comparison's
+    sampler: str | None = None  # by default the comparison's
     changes: Literal["network", "corrected", "free"] | None = None  # at changes of resolution
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`
 
@@ -42,13 +42,14 @@ class ComparisonConfig:
 
     resolution: int
     levels: tuple[int, ...]
-    milestones: tuple[int, ...]  # optimizer steps after which every arm is judged
+    milestones: tuple[int, ...]  # optimizer steps of the first arm after which all are judged
     arms: dict[str, Arm]
     calls: dict[int, int]  # network calls of a sampler: number of images to judge
     operator: Literal["box", "dct", "bilinear", "lanczos"] = "dct"
     base: Literal["linear", "cosine", "spectrum"] = "linear"
     diffusion_steps: int = 1000
-    sampler: Literal["whitened", "dpmpp_2m"] | None = None  # by default the pipeline's choice
+    equal: Literal["images", "cost"] = "images"  # what arms share at a milestone: steps, or FLOP
+    sampler: str | None = None  # by default the pipeline's choice
     seeds: tuple[int, ...] = (0,)
     train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`, for all arms
     features: bool = False  # distances of EfficientNet's features as well (extra `features`)
@@ -93,6 +94,8 @@ class ComparisonConfig:
                 )
             for options in (self.train, arm.train):
                 check_fields(TrainConfig, options, where, "see `ssd train --help`")
+        if self.equal not in ("images", "cost"):
+            raise InputError(f"{where}: equal {self.equal!r}: choose from images, cost")
         if self.features:
             check_efficientnet()
         self.train_config(next(iter(self.arms)), self.seeds[0], self.milestones[0]).check()
@@ -127,5 +130,5 @@ class ComparisonConfig:
 
     def identity(self) -> dict[str, Any]:
         """What runs that belong to one comparison share; milestones, seeds and arms may grow."""
-        free = ("milestones", "seeds", "arms", "calls", "features")
+        free = ("milestones", "equal", "seeds", "arms", "calls", "features")
         return {name: value for name, value in asdict(self).items() if name not in free}

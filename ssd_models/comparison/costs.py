@@ -16,6 +16,7 @@ from ..bench.path_timing import compute_device, path_seconds, precision
 from ..bench.sampling_speed import path_calls
 from ..bench.setting import ComputeSetting
 from ..network.flexi_unet import FlexiUNet
+from ..training.building import build_unet
 from ..training.config import TrainConfig
 from ..training.objective import PathSampler
 
@@ -47,6 +48,12 @@ def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict
     steps = zip(schedule.resolutions, schedule.output_resolutions, strict=True)
     paths = sorted({(int(a), int(b)) for a, b in steps})
     return {path: path_flops(unet, *path, training=training) for path in paths}
+
+
+def training_flops(schedule: ResolutionSchedule, config: TrainConfig, channels: int) -> float:
+    """FLOP of training on one image, mean over the paths that training draws."""
+    unet = build_unet(config, schedule, channels)
+    return mean_cost(training_shares(schedule, config), flops(unet, schedule, training=True))
 
 
 def seconds(

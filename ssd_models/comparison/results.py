@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,10 @@ def run_comparison(
         if max_minutes is not None and time.monotonic() - started > 60 * max_minutes:
             return False
         for number, (calls, count) in enumerate(config.calls.items()):
-            if count and (number == 0 or stage.step == config.milestones[-1]):
+            if count and (number == 0 or stage.milestone == config.milestones[-1]):
                 judge(comparison, stage, calls, count)
         if config.errors and config.arms[stage.arm].network is None:
-            if stage.step == config.milestones[-1]:
+            if stage.milestone == config.milestones[-1]:
                 information(comparison, stage)
             errors_at_changes(comparison, stage)
             errors_at_full_resolution(comparison, stage)
@@ -77,7 +77,8 @@ def save_samples(comparison: Comparison, last: Stage) -> None:
     """Write ``samples.png``: the first row of each arm's grid at the milestone of a stage."""
     config, strips = comparison.config, []
     for arm in config.arms:
-        path = samples_path(comparison, replace(last, arm=arm), next(iter(config.calls)))
+        stage = comparison.stage(arm, last.seed, last.milestone)
+        path = samples_path(comparison, stage, next(iter(config.calls)))
         if path.is_file():  # not where no image was to be judged
             grid = np.asarray(Image.open(path))
             strips.append(grid[: comparison.images.shape[1] + 1])  # and a white line
@@ -90,8 +91,8 @@ def collect(comparison: Comparison) -> dict[str, Any]:
     """Content of ``results.json``; stages that are not yet judged are left out."""
     config, folder = comparison.config, comparison.folder / "judged"
     stages = []
-    for step, seed, arm in product(config.milestones, config.seeds, config.arms):
-        stage = Stage(arm, seed, step)
+    for milestone, seed, arm in product(config.milestones, config.seeds, config.arms):
+        stage = comparison.stage(arm, seed, milestone)
         files = {str(calls): folder / f"{stage.name}-calls{calls}.json" for calls in config.calls}
         judged = {calls: _read(path) for calls, path in files.items() if path.is_file()}
         if judged:
@@ -137,13 +138,13 @@ def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
     unet = build_unet(training, schedule, comparison.images.shape[-1])
     shares = training_shares(schedule, training)
     calls = {str(n): sampling_calls(schedule, n) for n in config.calls}
-    trained, sampled = flops(unet, schedule, True), flops(unet, schedule, False)
+    sampled = flops(unet, schedule, training=False)
     return {
         "label": config.arms[arm].label,
         "changes": {str(t): list(sides) for t, sides in schedule.changes.items()},
         "predicted": dict(schedule.predicted),
         "training_shares": _named(shares),
-        "training_flops_per_image": mean_cost(shares, trained),
+        "training_flops_per_image": mean_cost(shares, flops(unet, schedule, training=True)),
         "sampling_calls": {n: _named(paths) for n, paths in calls.items()},
         "sampling_flops_per_image": {n: mean_cost(paths, sampled) for n, paths in calls.items()},
         "parameters": sum(p.numel() for p in unet.parameters()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ from .sliced_wasserstein import pyramid_sides, sliced_wasserstein
 
 LEAST = 20  # images of each kind
 _REFERENCE, _BASELINE, _SAMPLED = range(3)  # streams of random numbers
+
+Metric = Callable[[np.ndarray, np.ndarray, int], Estimate]
+"""From generated and real images, uint8 (N, R, R, C) each, and a seed."""
+
+METRICS: dict[str, Metric] = {
+    "frechet_scattering": lambda sampled, real, seed: frechet_scattering(sampled, real),
+    "sliced_wasserstein": sliced_wasserstein,
+    "octave_decibels": lambda sampled, real, seed: octave_decibels_estimate(sampled, real),
+}
+"""Every metric by name, in the order of the table."""
 
 
 def evaluate_images(
@@ -98,13 +109,13 @@ def distances(
     sampled: np.ndarray, real: np.ndarray, seed: int = 0, features: bool = False
 ) -> dict[str, Any]:
     """Every distance between two sets of as many images, as `evaluate_images` returns them."""
-    learned = efficientnet_distances(sampled, real) if features else {}
-    sides = [str(side) for side in pyramid_sides(real.shape[1])]
+    found = {name: metric(sampled, real, seed) for name, metric in METRICS.items()}
+    if features:
+        found |= efficientnet_distances(sampled, real)
+    names = {"sliced_wasserstein": [*map(str, pyramid_sides(real.shape[1])), "mean"]}
     return {
-        "frechet_scattering": _plain(frechet_scattering(sampled, real)),
-        "sliced_wasserstein": _named(sliced_wasserstein(sampled, real, seed), [*sides, "mean"]),
-        "octave_decibels": _plain(octave_decibels_estimate(sampled, real)),
-        **{name: _plain(estimate) for name, estimate in learned.items()},
+        name: _named(estimate, names[name]) if name in names else _plain(estimate)
+        for name, estimate in found.items()
     }
 
 

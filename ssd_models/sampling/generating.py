@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Unpack
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch
 from theory.support.errors import InputError
 
 from ..distributed import gathered, num_processes, process_index
-from .pipeline import SamplingOptions, ScaleSpacePipeline
+from .pipeline import ScaleSpacePipeline
 
 BLOCK = 256  # images that are drawn from one generator
 
@@ -22,7 +22,7 @@ def generate(
     calls: int | None,
     eta: float = 0.0,
     seed: int = 0,
-    **options: Unpack[SamplingOptions],
+    **options: Any,
 ) -> np.ndarray:
     """Sample images block by block, each from its own seed; processes of a launcher share them.
 
@@ -36,7 +36,7 @@ def generate(
     eta : float
     seed : int
     **options
-        See `ssd_models.sampling.pipeline.SamplingOptions`.
+        See `ssd_models.sampling.options.SamplingOptions`.
 
     Returns
     -------

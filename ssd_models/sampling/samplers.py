@@ -131,10 +131,6 @@ def sample_dpmpp_2m(
     return _run(stepper, denoise, x, steps, generator, callback)
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {"dpmpp_2m": sample_dpmpp_2m, "eta": sample_eta}
-"""The samplers of this module by name; `ssd_models.sampling.whitened` has one more."""
-
-
 def check_steps(
     schedule: ResolutionSchedule, steps: Sequence[int] | None, sampler: Sampler = DDIM
 ) -> list[int]:

@@ -19,7 +19,7 @@ from theory.support.errors import InputError
 
 from ..diffusion.gaussian import GaussianField
 from ..diffusion.process import Generators, ScaleSpaceProcess, standard_normal
-from .samplers import ResidualSampler, ReverseStepper, check_steps
+from .samplers import ReverseStepper, check_steps
 
 
 class ScaleSpaceScheduler:
@@ -85,13 +85,9 @@ class ScaleSpaceScheduler:
         else:
             steps = list(timesteps)
         steps = check_steps(self.schedule, steps, sampler)
-        self._stepper = ReverseStepper(self.process, sampler)
         self.timesteps = torch.tensor(steps)
         self._next = dict(pairwise(steps))
-
-    def stepper(self, variance: ResidualSampler | None = None) -> ReverseStepper:
-        """Make a `ReverseStepper` for one chain, without history."""
-        return ReverseStepper(self.process, self._stepper.sampler, variance)
+        self._stepper = ReverseStepper(self.process, sampler)
 
     def out_resolution(self, t: int) -> int:
         """Resolution at which the network predicts at ``t``: that of the next state."""
@@ -129,20 +125,22 @@ class ScaleSpaceScheduler:
         x0: Tensor,
         t: int | Tensor,
         x_t: Tensor,
-        eta: float = 0.0,
+        eta: float | None = None,
         generator: Generators = None,
     ) -> Tensor:
         """Go from ``x_t`` to the next chosen step, given the predicted clean image there.
 
-        After the last step the prediction itself is the result. At order 2 the predictions of a
-        chain are remembered; its first step forgets those of the chain before.
+        ``eta`` is by default that of the sampler given to `set_timesteps`. After the last step the
+        prediction itself is the result. At order 2 the predictions of a chain are remembered; its
+        first step forgets those of the chain before.
         """
         t = int(t)
         if t not in self._next and t != int(self.timesteps[-1]):
             raise InputError(f"step {t}: is none of the chosen timesteps")
         if t == int(self.timesteps[0]):
-            self._stepper = self.stepper()
-        self._stepper.sampler = replace(self._stepper.sampler, eta=eta)
+            self._stepper = ReverseStepper(self.process, self._stepper.sampler)
+        if eta is not None:
+            self._stepper.sampler = replace(self._stepper.sampler, eta=eta)
         return self._stepper.step(x0, x_t, t, self._next.get(t), generator)
 
     def save(self, path: str | os.PathLike[str]) -> None:

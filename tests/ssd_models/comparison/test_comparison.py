@@ -1,6 +1,7 @@
 """Comparisons: every arm trained and judged, stopped and gone on with, and counted right."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
 
 def test_it_stops_and_goes_on(folder):
     stopped = comparison(folder, "parts")
-    stage = Stage("ddpm", 0, 3)
+    stage = Stage("ddpm", 0, 3, 3)
     assert "minutes are over" in stopped.train(stage, 1e-9)
     assert not stopped.model(stage).exists()
     assert [s.name for s in stopped.train_all(1e-9)] == []
@@ -97,7 +98,7 @@ def test_it_stops_and_goes_on(folder):
     assert [s.name for s in again.train_all()] == [s.name for s in again.stages()]
     whole = folder / "whole" / "models" / "derived-seed0-step6" / "model.safetensors"
     if whole.exists():
-        assert again.model(Stage("derived", 0, 6)).joinpath(whole.name).read_bytes() == (
+        assert again.model(Stage("derived", 0, 6, 6)).joinpath(whole.name).read_bytes() == (
             whole.read_bytes()
         )
     assert collect(again)["stages"] == []  # trained, not judged
@@ -114,6 +115,19 @@ def test_the_folder_is_of_one_comparison(folder):
         Comparison(config, source, folder)
     write(folder / "more.yaml", {**TINY, "milestones": [3, 6, 9], "seeds": [0, 1]})
     Comparison(ComparisonConfig.load(folder / "more.yaml"), source, folder / "one")
+
+
+def test_arms_of_equal_cost_take_more_steps_where_a_step_is_cheaper(folder):
+    write(folder / "cost.yaml", {**TINY, "equal": "cost", "milestones": [300]})
+    config = ComparisonConfig.load(folder / "cost.yaml")
+    compared = Comparison(config, open_images(folder / "images.npz", 16), folder / "cost")
+    entries = {s["arm"]: s for s in map(asdict, compared.stages())}
+    assert entries["ddpm"]["step"] == entries["derived"]["milestone"] == 300
+    arms = collect(compared)["arms"]
+    spent = {arm: entries[arm]["step"] * arms[arm]["training_flops_per_image"] for arm in entries}
+    assert arms["derived"]["training_flops_per_image"] < arms["ddpm"]["training_flops_per_image"]
+    for arm in entries:  # to half a step
+        assert spent[arm] == pytest.approx(spent["ddpm"], rel=1 / 600)
 
 
 def test_costs_are_sums_over_paths(folder):

@@ -14,7 +14,7 @@ from scipy.fft import dctn
 
 from ssd_models import ScaleSpaceProcess, ScaleSpaceScheduler
 from ssd_models.diffusion.gaussian import GaussianDenoiser, GaussianField
-from ssd_models.sampling.samplers import SAMPLERS, ReverseStepper, sample_dpmpp_2m, sample_eta
+from ssd_models.sampling.samplers import ReverseStepper, sample_dpmpp_2m, sample_eta
 from theory import (
     InputError,
     NoiseSchedule,
@@ -31,6 +31,7 @@ from theory.schedule.resolution import NOISE_MODES
 NOISE = NoiseSchedule.linear(1000)
 SPECTRUM = Spectrum.power_law(8, 2.0)
 STEPS = np.arange(1000)
+SAMPLERS = {"dpmpp_2m": sample_dpmpp_2m, "eta": sample_eta}
 KINDS = {
     "box": {"operator": "box"},
     "dct": {"operator": "dct"},

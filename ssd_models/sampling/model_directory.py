@@ -1,0 +1,77 @@
+"""Model directories: a network with its schedule, spectrum, class names and card."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
+from theory.support.errors import InputError, reason
+from theory.support.files import atomic_path
+
+from ..data.class_labels import read_class_names
+from ..data.forms import HUB_PREFIX
+from ..network.flexi_unet import FlexiUNet
+from ..network.model_files import CARD_FILE, CLASSES_FILE, SCHEDULE_FILE, SPECTRUM_FILE
+from .model_card import model_card
+
+
+class Model(NamedTuple):
+    """What a model directory holds."""
+
+    unet: FlexiUNet
+    schedule: ResolutionSchedule
+    spectrum: Spectrum | None = None  # of the training data
+    class_names: Sequence[str] | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Read a model directory; raise `InputError` if a file is damaged."""
+        try:
+            unet = FlexiUNet.from_pretrained(folder)
+        except InputError:
+            raise
+        except Exception as error:  # as many kinds as there are ways to damage a file
+            raise InputError(f"{folder}: the model cannot be loaded ({reason(error)})") from error
+        spectrum, names = folder / SPECTRUM_FILE, folder / CLASSES_FILE
+        return cls(
+            unet,
+            ResolutionSchedule.load(folder / SCHEDULE_FILE),
+            Spectrum.load(spectrum) if spectrum.is_file() else None,
+            read_class_names(names) if names.is_file() else None,
+        )
+
+    def save(self, folder: Path, repo_id: str) -> None:
+        """Write the files; a card, which names the model by ``repo_id``, where there is none."""
+        folder.mkdir(parents=True, exist_ok=True)
+        unet, schedule, spectrum, names = self
+        if not (folder / CARD_FILE).exists():
+            card = model_card(unet, schedule, spectrum, names, f"{HUB_PREFIX}{repo_id}")
+            with atomic_path(folder / CARD_FILE) as temporary:
+                temporary.write_text(card, encoding="utf-8")
+        unet.save_pretrained(folder)
+        schedule.save(folder / SCHEDULE_FILE)
+        if spectrum is not None:
+            spectrum.save(folder / SPECTRUM_FILE)
+        if names is not None:
+            with atomic_path(folder / CLASSES_FILE) as temporary:
+                text = json.dumps(names, ensure_ascii=False, indent=1)
+                temporary.write_text(text, encoding="utf-8")
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the files to ``OWNER/NAME`` of the Hugging Face hub; return the commit's address.
+
+        ``token``, ``private`` and options of ``huggingface_hub.HfApi.upload_folder``.
+        """
+        from huggingface_hub import HfApi
+
+        repo_id = repo_id.removeprefix(HUB_PREFIX)
+        api = HfApi(token=options.pop("token", None))
+        api.create_repo(repo_id, private=options.pop("private", None), exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder), repo_id)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder, **options))
