@@ -18,6 +18,7 @@ from theory.support.seeds import check_seed
 
 from ..network.model_files import CONFIG_FILE as CONFIG_FILE
 from .densities import DENSITIES
+from .trackers import TrackerName, check_trackers
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,17 @@ class TrainConfig:
     held_out: float = 0.02  # share of the images that only the validation sees
     seed: int = 0  # of weights, images, steps and noise
     log_every: int = 50  # steps between lines of metrics.jsonl
+    log_with: tuple[TrackerName, ...] = ()  # trackers besides TensorBoard, which is always written
     validate_every: int = 2000  # steps between losses on the held-out images; 0: never
     sample_every: int = 0  # steps between grids of samples, of the same noise; 0: at the end
     checkpoint_every: int = 2000  # steps
     keep: int = 2  # checkpoints that stay, besides the one with the best validation
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_with", tuple(self.log_with))  # YAML has lists
+
     def check(self) -> None:
-        """Refuse values out of range with `InputError`."""
+        """Refuse values out of range, and trackers that are not installed, with `InputError`."""
         positive = ("steps", "batch_size", "accumulate", "learning_rate", "gradient_clip")
         for name in (*positive, "snr_clip", "log_every", "checkpoint_every", "keep"):
             if not 0 < getattr(self, name) < math.inf:
@@ -74,6 +79,7 @@ class TrainConfig:
             if (value := getattr(self, name)) not in allowed:
                 raise InputError(f"{name} {value!r}: choose from {', '.join(allowed)}")
         check_seed(self.seed)
+        check_trackers(self.log_with)
         for name in ("warmup_steps", "weight_decay", "validate_every", "sample_every"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
@@ -89,6 +95,7 @@ class TrainConfig:
             "keep",
             "limit",  # shows in the data
             "log_every",
+            "log_with",
             "sample_every",
             "skip_bad",  # likewise
             "validate_every",

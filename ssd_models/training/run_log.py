@@ -1,4 +1,4 @@
-"""What a run reports: ``metrics.jsonl``, TensorBoard and grids of samples."""
+"""What a run reports: ``metrics.jsonl``, grids of samples, and the same to trackers."""
 
 from __future__ import annotations
 
@@ -8,38 +8,52 @@ from typing import Any
 
 import torch
 
+from theory.schedule.resolution import ResolutionSchedule
 from theory.support.errors import InputError
 from theory.support.files import atomic_path
 
-from ..sampling.pictures import save_grid
+from ..network.model_files import SCHEDULE_FILE
+from ..sampling.pictures import image_grid, save_grid
 from ..sampling.pipeline import ScaleSpacePipeline
+from .config import CONFIG_FILE, read_config
+from .trackers import Trackers
 
 METRICS_FILE = "metrics.jsonl"
 _SAMPLES, _CALLS = 16, 30
 
 
 class RunLog:
-    """Appends entries to ``metrics.jsonl`` and to TensorBoard.
+    """Appends entries to ``metrics.jsonl`` and sends them to the run's trackers.
 
     Parameters
     ----------
     run : Path
-        The run directory.
+        The run directory; its ``config.yaml`` names the trackers.
     step : int
         The present one; what was logged after it, by a run that was stopped later than its last
         checkpoint, is forgotten, as is half a line.
+
+    Raises
+    ------
+    InputError
+        If a tracker does not start.
     """
 
     def __init__(self, run: Path, step: int):
-        from torch.utils.tensorboard import SummaryWriter
-
         self._run = run
         self._path = run / METRICS_FILE
+        sent = step
         if self._path.exists():
-            kept = [entry for entry in read_metrics(self._path) if entry["step"] <= step]
+            entries = read_metrics(self._path)
+            sent = max([step, *(entry["step"] for entry in entries)])
+        config = read_config(run / CONFIG_FILE)
+        names = config.pop("log_with")
+        settings = {**config, **_facts(ResolutionSchedule.load(run / SCHEDULE_FILE))}
+        self._trackers = Trackers(run, names, step, sent, settings)
+        if self._path.exists():
+            kept = [entry for entry in entries if entry["step"] <= step]
             with atomic_path(self._path) as temporary:
                 temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-        self._board = SummaryWriter(str(run), purge_step=step + 1)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append one entry; it holds ``step``, numbers, and dictionaries of such.
@@ -57,10 +71,8 @@ class RunLog:
                 f"{self._path}: cannot be written ({error.strerror or error}); mend that and go on "
                 "with --resume"
             ) from error
-        for name, value in _flat(entry):
-            if name != "step":
-                self._board.add_scalar(name, value, entry["step"])
-        self._board.flush()
+        values = {name: value for name, value in _flat(entry) if name != "step"}
+        self._trackers.log(values, entry["step"])
 
     def samples(self, pipeline: ScaleSpacePipeline, step: int, seed: int, bf16: bool) -> None:
         """Save 16 samples of a model, of the same noise each time."""
@@ -77,10 +89,11 @@ class RunLog:
         ).images
         path = self._run / "samples" / f"step_{step:07d}.png"
         save_grid(images, path)
+        self._trackers.log_images("samples", image_grid(images), path, step)
 
     def close(self) -> None:
-        """Close the files of TensorBoard."""
-        self._board.close()
+        """End the trackers."""
+        self._trackers.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -97,3 +110,14 @@ def _flat(entry: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
         else:
             found.append((f"{prefix}{name}", value))
     return found
+
+
+def _facts(schedule: ResolutionSchedule) -> dict[str, Any]:
+    """What tells runs on different schedules apart: numbers and texts by name."""
+    derived = {
+        f"schedule/{name}": value
+        for name, value in schedule.derivation.items()
+        if isinstance(value, (str, int, float))
+    }
+    levels = " ".join(map(str, schedule.levels))
+    return {"schedule/levels": levels, "schedule/operator": schedule.operator, **derived}
