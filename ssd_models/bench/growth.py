@@ -16,10 +16,10 @@ from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 
 from ..network.flexi_unet import FlexiUNet
+from ..network.path_costs import path_flops
 from . import schedules
 from .contenders import PathSize
 from .machine import describe, torch_machine
-from .path_costs import path_flops
 from .path_timing import compute_device, path_seconds, precision, precision_text, preset
 from .report import Column, Report, Table
 from .setting import GrowthSetting

@@ -13,10 +13,10 @@ import torch
 from theory.schedule.resolution import ResolutionSchedule
 
 from ..network.flexi_unet import FlexiUNet
+from ..network.path_costs import path_flops, path_name, path_parameters
 from . import schedules
 from .contenders import Contender, PathSize, flexi_contender, public_contender
 from .machine import describe, torch_machine
-from .path_costs import path_flops, path_name, path_parameters
 from .path_timing import (
     Seconds,
     compute_device,

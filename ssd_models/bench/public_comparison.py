@@ -23,11 +23,11 @@ from theory.support.errors import InputError, reason
 
 from ..diffusion.process import ScaleSpaceProcess
 from ..network.flexi_unet import FlexiUNet
+from ..network.path_costs import path_name
 from ..sampling.guidance import guided_denoiser
 from ..sampling.samplers import ReverseStepper
 from . import schedules
 from .contenders import PathSize, public_contender
-from .path_costs import path_name
 from .path_timing import precision_text, waiting
 from .report import Column, Row, Table
 from .timing import Job, median_seconds

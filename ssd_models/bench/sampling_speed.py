@@ -14,11 +14,11 @@ from theory.oracle.steps import select_steps
 from theory.schedule.resolution import ResolutionSchedule
 
 from ..network.flexi_unet import FlexiUNet
+from ..network.path_costs import path_flops
 from ..sampling.pipeline import ScaleSpacePipeline
 from . import schedules
 from .contenders import PathSize
 from .machine import describe, torch_machine
-from .path_costs import path_flops
 from .path_timing import compute_device, precision, precision_text, preset, waiting
 from .public_comparison import PublicSampler, compare_public
 from .report import Column, Report, Table

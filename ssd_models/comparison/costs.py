@@ -11,11 +11,11 @@ from theory.oracle.steps import select_steps
 from theory.schedule.resolution import ResolutionSchedule
 
 from ..bench.machine import describe, torch_machine
-from ..bench.path_costs import path_flops
 from ..bench.path_timing import compute_device, path_seconds, precision
 from ..bench.sampling_speed import path_calls
 from ..bench.setting import ComputeSetting
 from ..network.flexi_unet import FlexiUNet
+from ..network.path_costs import path_flops
 from ..training.building import build_unet
 from ..training.config import TrainConfig
 from ..training.objective import PathSampler

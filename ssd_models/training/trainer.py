@@ -43,6 +43,7 @@ from .config import CONFIG_FILE, TrainConfig, write_config
 from .failures import explained
 from .learner import Learner
 from .objective import PathSampler
+from .outlook import cost_line, due, time_line
 from .run_log import RunLog
 from .splits import held_out, names_digest
 from .step_records import StepRecords
@@ -212,6 +213,8 @@ class Trainer:
 
     def _loop(self, log: RunLog | None, stop: StopRequest, progress: bool) -> str | None:
         config = self.config
+        if progress and config.steps - self.step > _TIMED:
+            print(cost_line(self.learner.plain, self.batches), file=sys.stderr)
         records = StepRecords(self.accelerator)
         reason = None
         began, first = time.monotonic(), self.step
@@ -228,13 +231,14 @@ class Trainer:
                 self.step += 1
                 bar.update()
                 if progress and self.step - first == _TIMED and self.step < config.steps:
-                    bar.write(self._outlook((time.monotonic() - began) / _TIMED), file=sys.stderr)
+                    seconds = (time.monotonic() - began) / _TIMED
+                    bar.write(time_line(config, self.step, seconds), file=sys.stderr)
                 reason = self._agreed(stop)
                 last = self.step == config.steps
-                validate = self.validates and _due(self.step, config.validate_every, last)
-                sample = _due(self.step, config.sample_every, last)
-                save = _due(self.step, config.checkpoint_every, last or reason is not None)
-                if not (_due(self.step, config.log_every) or validate or sample or save):
+                validate = self.validates and due(self.step, config.validate_every, last)
+                sample = due(self.step, config.sample_every, last)
+                save = due(self.step, config.checkpoint_every, last or reason is not None)
+                if not (due(self.step, config.log_every) or validate or sample or save):
                     continue
                 entry = records.summary(self.step, self.checkpoints)
                 shown = {"loss": entry["loss"], "images/s": entry["images_per_second"]}
@@ -255,19 +259,6 @@ class Trainer:
             with replaced_folder(self.run / MODEL_FOLDER) as aside:
                 shutil.copytree(checkpoint / MODEL_FOLDER, aside, dirs_exist_ok=True)
         return reason if self.step < config.steps else None
-
-    def _outlook(self, seconds: float) -> str:
-        """How long the steps that are left take at so many seconds each, and what comes on the way.
-
-        The first step is among the timed ones; paths are drawn, so their mixture is not exact.
-        """
-        left = self.config.steps - self.step
-        samples = _next_due(self.step, self.config.sample_every, self.config.steps)
-        checkpoint = _next_due(self.step, self.config.checkpoint_every, self.config.steps)
-        return (
-            f"about {max(round(left * seconds / 60), 1)} min for {left:,} more steps; the next "
-            f"samples at step {samples:,}, the next checkpoint at {checkpoint:,}"
-        )
 
     def _agreed(self, stop: StopRequest) -> str | None:
         """Why to stop, the same on all processes."""
@@ -333,12 +324,3 @@ class Trainer:
         except Exception as error:  # as many kinds as there are ways to damage a file
             raise self.checkpoints.damaged(checkpoint, error) from error
         self.step, self.images_seen = state["step"], state["images_seen"]
-
-
-def _due(step: int, period: int, anyway: bool = False) -> bool:
-    return anyway or (period > 0 and step % period == 0)
-
-
-def _next_due(step: int, period: int, last: int) -> int:
-    """First step after ``step`` at which something is due that comes at the last step anyway."""
-    return min((step // period + 1) * period, last) if period > 0 else last

@@ -7,10 +7,10 @@ from clock import NetworkClock
 from helpers import refusal
 
 from ssd_models.bench.growth import measure_growth
-from ssd_models.bench.path_costs import path_flops
 from ssd_models.bench.setting import GrowthSetting
 from ssd_models.cli import main
 from ssd_models.network.flexi_unet import FlexiUNet
+from ssd_models.network.path_costs import path_flops
 from theory import NoiseSchedule, ResolutionSchedule, Spectrum
 
 # GFLOP of the public network's full-resolution call, and of a mean call by number of levels.

@@ -10,11 +10,11 @@ from clock import NetworkClock
 from helpers import command_refusal, refusal
 
 from ssd_models.bench import public_comparison
-from ssd_models.bench.path_costs import path_flops
 from ssd_models.bench.path_timing import path_seconds
 from ssd_models.bench.sampling_speed import path_calls
 from ssd_models.cli import main
 from ssd_models.network.flexi_unet import FlexiUNet
+from ssd_models.network.path_costs import path_flops
 from theory import NoiseSchedule, ResolutionSchedule
 
 QUICK = ["--resolution", "16", "--levels", "2", "--base-channels", "16", "--batch", "2"]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ssd_models.bench.path_costs import path_flops, path_parameters
 from ssd_models.network.flexi_unet import PRESETS, FlexiUNet
+from ssd_models.network.path_costs import path_flops, path_parameters
 from theory import InputError
 from theory.schedule.costs import PAPER_MULTIPLIERS
 

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ssd_models.comparison.costs import training_flops
 from ssd_models.data.class_labels import Classes
 from ssd_models.diffusion.process import ScaleSpaceProcess
 from ssd_models.sampling.pipeline import ScaleSpacePipeline
 from ssd_models.training.building import use_bf16
 from ssd_models.training.config import TrainConfig, read_config, write_config
 from ssd_models.training.objective import DenoisingLoss, PathSampler
+from ssd_models.training.outlook import cost_line
 from ssd_models.training.trainer import Trainer
 from theory import InputError, NoiseSchedule, ResolutionSchedule
 
@@ -46,10 +48,26 @@ def test_a_run_says_early_how_long_it_will_take(tmp_path, capsys):
     Trainer(images(), SCHEDULE, tmp_path / "run", config).train(progress=True)
     said = capsys.readouterr().err
     assert re.search(
-        r"^about \d+ min for 4 more steps; the next samples at step 24, the next checkpoint at 22$",
+        r"^about \d+ min for 4 more steps; the next samples at step 24, in 1 min, "
+        r"the next checkpoint at 22$",
         said,
         re.MULTILINE,
     )
+
+
+def test_a_run_says_what_it_will_cost(tmp_path):
+    noise = NoiseSchedule.linear(100)
+    full = ResolutionSchedule.full_resolution(16, noise)
+    config = replace(TINY, steps=1000, accumulate=3, constant_pixels=True)
+    for schedule in (SCHEDULE, full):
+        run = Trainer(images(), schedule, tmp_path / "run", config)
+        line = cost_line(run.learner.plain, run.batches)
+        seen = sum(p.probability * run.batches.size(p) for p in run.paths.paths)
+        flop, whole = (training_flops(each, config, 3) for each in (schedule, full))
+        share = re.escape(f"{flop / whole:.2f}")
+        assert re.match(rf"1,000 steps cost (\S+) FLOP in all, {share} of what", line)
+        assert float(line.split()[3]) == pytest.approx(1000 * seen * flop, rel=0.06)
+    assert "1.00 of" in line
 
 
 def test_paths_share_a_resolution_and_cover_all_steps():

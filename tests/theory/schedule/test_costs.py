@@ -34,8 +34,8 @@ def test_larger_networks(size, gflop):
 
 @pytest.mark.parametrize("path", [(32, 32), (16, 16), (8, 16), (8, 8)])
 def test_counted_on_the_network_itself(path):
-    from ssd_models.bench.path_costs import path_flops
     from ssd_models.network.flexi_unet import FlexiUNet
+    from ssd_models.network.path_costs import path_flops
 
     unet = FlexiUNet.from_preset("paper-32", variant="paper")
     assert path_flops(unet, *path) == pytest.approx(forward_flops(32, *path), rel=0.002)

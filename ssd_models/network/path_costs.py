@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..network.flexi_unet import FlexiUNet
+from .flexi_unet import FlexiUNet
 
 
 def path_flops(
