@@ -4,6 +4,7 @@ from .diffusion.matrix_free import MatrixFreeDegradation as MatrixFreeDegradatio
 from .diffusion.process import ScaleSpaceProcess as ScaleSpaceProcess
 from .network.flexi_unet import FlexiUNet as FlexiUNet
 from .sampling.editing import inpaint as inpaint, super_resolve as super_resolve, vary as vary
+from .sampling.interop import to_diffusers as to_diffusers
 from .sampling.official import load_official as load_official
 from .sampling.pipeline import ScaleSpacePipeline as ScaleSpacePipeline
 from .sampling.samplers import sample_dpmpp_2m as sample_dpmpp_2m, sample_eta as sample_eta
