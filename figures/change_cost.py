@@ -43,7 +43,7 @@ def main(data: str = "photos") -> None:
         ]
     left.set(title=f"photographs, {SIZE} px", ylabel="nats an image", ylim=(1e-4, 1e3))
     left.legend()
-    changes = json.loads(STORED.read_text())["changes"]
+    changes = json.loads(STORED.read_text(encoding="utf-8"))["changes"]
     for name, style, label in (
         ("gaussian", {"marker": "_", "ms": 14}, "Gaussian"),
         ("bound", {"marker": "1", "ms": 9}, "at most, any data"),

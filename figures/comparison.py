@@ -39,8 +39,8 @@ Results = dict[str, Any]
 def main(*paths: str) -> None:
     """Render every file."""
     for path in map(Path, paths or sorted(map(str, RESULTS.glob("faces*.json")))):
-        results = json.loads(path.read_text())
-        path.with_suffix(".md").write_text(tables(results))
+        results = json.loads(path.read_text(encoding="utf-8"))
+        path.with_suffix(".md").write_text(tables(results), encoding="utf-8")
         draw(results, f"comparison_{path.stem}")
         if (strips := path.with_name(f"{path.stem}_samples.png")).is_file():
             draw_samples(results, strips, f"comparison_{path.stem}_samples")

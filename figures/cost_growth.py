@@ -22,7 +22,7 @@ MEASURED = FOLDER.parent / "results" / "bench" / "growth.json"
 def main() -> None:
     """Count, read and draw."""
     rows = measure_growth(GrowthSetting()).tables[0].rows
-    timed = json.loads(MEASURED.read_text())["results"]["timed"]
+    timed = json.loads(MEASURED.read_text(encoding="utf-8"))["results"]["timed"]
     figure = new_figure(PAGE, 2.8)
     left, right = figure.subplots(1, 2)
     most = {row["resolution"]: row for row in rows}  # the last of each has the most levels

@@ -23,8 +23,8 @@ def main() -> None:
         return
     parts = ["# Performance\n\nEach part was measured in one run, with jobs taking turns: "
              "compare within a table. `make bench` measures again."]  # fmt: skip
-    parts += [section(json.loads(path.read_text())) for path in _reports()]
-    (RESULTS / "performance.md").write_text("\n\n".join(parts) + "\n")
+    parts += [section(json.loads(path.read_text(encoding="utf-8"))) for path in _reports()]
+    (RESULTS / "performance.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def section(report: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ def save(figure: Figure, name: str) -> None:
 
 def save_table(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write ``name``.csv: the numbers that the figure draws, to six digits."""
-    with open(FOLDER / f"{name}.csv", "w", newline="") as file:
+    with open(FOLDER / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for row in rows:

@@ -176,7 +176,9 @@ def main() -> None:
         f"steps, DPM-Solver++(2M), {COUNT} samples, seed 0"
     )
     with atomic_path(f"{output}.json") as temporary:
-        temporary.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+        temporary.write_text(
+            json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+        )
     with atomic_path(f"{output}.md") as temporary:
         temporary.write_text(table(setting, rows), encoding="utf-8")
 

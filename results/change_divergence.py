@@ -64,7 +64,7 @@ def main(data: str, output: str, one_level: str, *jumps: str) -> None:
     rows.sort(key=lambda row: row["ratio"])
     content = {"images": len(images), "one_level": Path(one_level).name, "changes": rows}
     with atomic_path(output) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,9 @@ def main(model: str, data: str, output: str) -> None:
             print(f"{name}, t = {steps[0]}, {row['pixels']} px: {shown}", flush=True)
     changes = {str(t): list(sides) for t, sides in schedule.changes.items()}
     setting = {"images": COUNT, "calls": CALLS, "changes": changes, "seed": 0}
-    Path(output).write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+    Path(output).write_text(
+        json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

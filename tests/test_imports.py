@@ -95,3 +95,17 @@ def test_modules_load_without_what_only_unix_has():
     )
     names = [name for name in FILES if not name.endswith("__main__")]
     subprocess.run([sys.executable, "-c", code, *names], check=True)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_text_files_are_utf8_on_every_system(name):
+    """Windows would take an encoding of its own."""
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        given = {keyword.arg for keyword in node.keywords}
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "write_text"):
+            assert "encoding" in given, f"line {node.lineno}"
+        if isinstance(node.func, ast.Name) and node.func.id == "open":
+            mode = ast.literal_eval(node.args[1]) if len(node.args) > 1 else "r"
+            assert "b" in mode or "encoding" in given, f"line {node.lineno}"

@@ -54,7 +54,7 @@ def describe(found: Mapping[str, Any]) -> str:
 def _processor() -> str:
     """Model name of the processor; its architecture where the system does not tell."""
     if os.path.exists(_CPU_INFO):
-        with open(_CPU_INFO) as file:
+        with open(_CPU_INFO, encoding="utf-8") as file:
             for line in file:
                 name, _, value = line.partition(":")
                 if name.strip() == "model name":

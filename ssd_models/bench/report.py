@@ -104,7 +104,9 @@ class Report:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON file, complete or not at all."""
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+            temporary.write_text(
+                json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+            )
 
 
 def check_output(path: str | os.PathLike[str]) -> None:

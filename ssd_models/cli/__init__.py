@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from inspect import cleandoc
+from io import TextIOWrapper
 from typing import Annotated, Any, Union
 
 import tyro
@@ -100,6 +101,9 @@ def _parsed(commands: dict[str, type], prog: str, description: str, arguments: l
 def main(arguments: list[str] | None = None) -> None:
     """Run `ssd`; exits with code 2 and one line on bad input."""
     arguments = [user_argument(a) for a in (sys.argv[1:] if arguments is None else arguments)]
+    for stream in (sys.stdout, sys.stderr):  # that know not every letter, as on Windows
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if arguments[:2] == ["spectrum", "merge"]:
             arguments = [_MERGE, *arguments[2:]]

@@ -94,7 +94,7 @@ class EvaluateCommand:
         from ..metrics.evaluation import table
 
         with atomic_path(output) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n")
+            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(table(result))
         print(f"\n{output}: written")
 

@@ -161,7 +161,7 @@ class Comparison:
         identity = {**self.config.identity(), "data": Path(self.data).name}
         text = yaml.safe_dump(identity, sort_keys=False)
         if path.is_file():
-            if path.read_text() != text:
+            if path.read_text(encoding="utf-8") != text:
                 raise InputError(
                     f"{self.folder}: holds another comparison ({path.name} differs); choose "
                     "another folder"
@@ -170,4 +170,4 @@ class Comparison:
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputError(f"{self.folder}: exists and is not empty; choose another folder")
         with atomic_path(path) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")

@@ -45,7 +45,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     """
     path = comparison.folder / "judged" / f"{stage.name}-calls{calls}.json"
     if path.is_file():
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     schedule, spectrum = comparison.schedules[stage.arm], comparison.spectrum
     ancestral = calls >= schedule.num_steps
     eta, order = (1.0, 1) if ancestral else (0.0, 2)
@@ -116,7 +116,7 @@ def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, An
         pipeline, bf16 = _load(comparison, stage)
         images = comparison.images[np.flatnonzero(_held_out(comparison))]
         write_json(path, change_errors(pipeline, images, bf16=bf16))
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict[str, Any]]:
@@ -138,7 +138,7 @@ def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict
         images = comparison.images[np.flatnonzero(_held_out(comparison))]
         rows = level_errors(pipeline, images, bf16=bf16, steps=list(steps))
         write_json(path, [{"snr": steps[row["step"]], **row} for row in rows])
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _load(comparison: Comparison, stage: Stage) -> tuple[ScaleSpacePipeline, bool]:
@@ -168,4 +168,4 @@ def _held_out(comparison: Comparison) -> np.ndarray:
 def write_json(path: Path, content: Any) -> None:
     """Write what was measured, complete or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -177,4 +177,4 @@ def _named(paths: dict[tuple[int, int], Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -27,6 +27,6 @@ def available_memory() -> int:
 def _of_machine() -> int:
     available: int = psutil.virtual_memory().available
     try:
-        return min(available, int(_CONTAINER_LIMIT.read_text()))
+        return min(available, int(_CONTAINER_LIMIT.read_text(encoding="utf-8")))
     except (OSError, ValueError):  # no container, or one without a limit
         return available

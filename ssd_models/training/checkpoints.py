@@ -89,7 +89,7 @@ class Checkpoints:
         try:
             with replaced_folder(final) as aside:
                 write(aside)
-                (aside / STATE_FILE).write_text(json.dumps(state, indent=1))
+                (aside / STATE_FILE).write_text(json.dumps(state, indent=1), encoding="utf-8")
         except Exception as error:  # each writer has its own for a full disk
             raise InputError(
                 f"{final}: the checkpoint cannot be written ({reason(error)}); "
@@ -107,7 +107,7 @@ class Checkpoints:
             If it is missing or damaged.
         """
         try:
-            state = parse_json((checkpoint / STATE_FILE).read_text())
+            state = parse_json((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
             for name, kind in (("step", int), ("images_seen", int), ("processes", int)):
                 if not isinstance(state[name], kind) or state[name] < 0:
                     raise ValueError(f"{STATE_FILE}: {name} is {state[name]!r}")
@@ -135,7 +135,9 @@ class Checkpoints:
 
     def _validation(self, checkpoint: Path) -> float | None:
         with suppress(OSError, ValueError, AttributeError):
-            return parse_json((checkpoint / STATE_FILE).read_text()).get("validation")
+            return parse_json((checkpoint / STATE_FILE).read_text(encoding="utf-8")).get(
+                "validation"
+            )
         return None
 
     def _prune(self) -> None:

@@ -53,7 +53,9 @@ class RunLog:
         if self._path.exists():
             kept = [entry for entry in entries if entry["step"] <= step]
             with atomic_path(self._path) as temporary:
-                temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+                temporary.write_text(
+                    "".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8"
+                )
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append one entry; it holds ``step``, numbers, and dictionaries of such.
@@ -64,7 +66,7 @@ class RunLog:
             If the file cannot be written.
         """
         try:
-            with open(self._path, "a") as file:
+            with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise InputError(
@@ -98,7 +100,7 @@ class RunLog:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Entries of a ``metrics.jsonl``, without the half line that a killed run may leave."""
-    lines = path.read_text().split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1]]  # a whole line ends in a line break
 
 

@@ -95,7 +95,7 @@ class MeasuredInformation:
         content |= {"format": FORMAT, "count": self.count, "meta": self.meta}
         content["spectrum_sha256"] = self.spectrum.sha256
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content) + "\n")
+            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], spectrum: Spectrum) -> MeasuredInformation:
@@ -108,7 +108,7 @@ class MeasuredInformation:
         """
         path = user_path(path)
         try:
-            content = parse_json(path.read_text())
+            content = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; write it with `ssd information`") from None
         except (OSError, ValueError) as error:

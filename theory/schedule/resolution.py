@@ -481,7 +481,7 @@ class ResolutionSchedule:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``schedule.json`` (complete or not at all)."""
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json()) + "\n")
+            temporary.write_text(json.dumps(self.to_json()) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -494,7 +494,7 @@ class ResolutionSchedule:
         """
         path = user_path(path)
         try:
-            return cls.from_json(parse_json(path.read_text()))
+            return cls.from_json(parse_json(path.read_text(encoding="utf-8")))
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except FileNotFoundError:
