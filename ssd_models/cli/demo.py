@@ -26,7 +26,6 @@ from theory.spectrum import Spectrum
 
 from ..bench.timing import median_seconds
 from ..data.class_labels import Classes, require_classes
-from ..data.glyphs import CHARACTERS
 from ..data.opening import open_images, to_float
 from ..metrics.classifier import ImageClassifier
 from ..pictures import save_animation
@@ -38,14 +37,16 @@ from ..training.trainer import Trainer
 from .demo_pictures import save_power, save_samples
 from .demo_speed import steps_within
 
+WORDS = ("SCALE", "SPACE")  # what the animation writes
+CHARACTERS = "".join(sorted({*"".join(WORDS)}))
+DATA = f"glyphs:{CHARACTERS}"
 RESOLUTION = 16  # pixels: what two cores learn to write in two minutes
 LEVELS = (16, 8, 4)
 IMAGES = 8192
 TEST_IMAGES = 1024  # of another seed, which only the classifier's own accuracy is measured on
-EACH = 8  # samples of each class
+EACH = 50  # samples of each class
 GUIDANCE = 2.0
 CALLS = 30
-TEXT = "THEYGROWFROMTINY"  # what the animation writes, in four rows
 
 
 def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
@@ -56,10 +57,10 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
 
     with _timed("images and spectrum", seconds):
         images, classes = _glyphs(IMAGES, seed)
-        spectrum = _spectrum(images, "glyphs", seed)
+        spectrum = _spectrum(images, DATA, seed)
         spectrum.save(folder / "spectrum.npz")
     with _timed("schedule", seconds):
-        noise = NoiseSchedule.linear()
+        noise = NoiseSchedule.cosine()
         schedule = derive_schedule(spectrum, noise, LEVELS)
         schedule = with_predictions(schedule, spectrum)
         schedule.save(folder / "schedule.json")
@@ -110,7 +111,7 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
         f"Wrote {folder}/: samples.png, growth.gif (the chain), schedule.png, power.png, run/.\n\n"
         "Next, the same on a folder of your own images:\n"
         "  ssd spectrum FOLDER && ssd derive --report schedule.png && ssd train && ssd sample\n"
-        f"or more of these: ssd sample {folder}/run --classes S D --guidance {GUIDANCE:g} -n 16"
+        f"or more of these: ssd sample {folder}/run --classes S C --guidance {GUIDANCE:g} -n 16"
     )
 
 
@@ -123,9 +124,9 @@ def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
 
 
 def _glyphs(count: int, seed: int) -> tuple[np.ndarray, Classes]:
-    source = open_images("glyphs", RESOLUTION, limit=count, seed=seed)
+    source = open_images(DATA, RESOLUTION, limit=count, seed=seed)
     images = source.load(progress=True)
-    return images, require_classes(source.classes(), count, "glyphs")
+    return images, require_classes(source.classes(), count, DATA)
 
 
 def _spectrum(images: np.ndarray, name: str, seed: int) -> Spectrum:
@@ -146,7 +147,6 @@ def _config(seed: int) -> TrainConfig:
         # levels are trained there alone; the usual weight of nearly zero would neglect them.
         snr_floor=4.0,
         snr_clip=25.0,
-        density="mixed",
         bf16=use_bf16("cpu"),
         held_out=0.0,
         validate_every=0,
@@ -168,7 +168,7 @@ def _trained(
     """
 
     def trainer(config: TrainConfig) -> Trainer:
-        return Trainer(images, schedule, folder / "run", config, "glyphs", classes=classes)
+        return Trainer(images, schedule, folder / "run", config, DATA, classes=classes)
 
     steps = steps_within(60 * minutes, trainer(config))
     training = trainer(replace(config, steps=steps, checkpoint_every=steps))
@@ -198,20 +198,21 @@ def _samples(
 
 def _animate(path: Path, pipeline: ScaleSpacePipeline, seed: int) -> None:
     """Write the clean predictions of a chain, step by step, which grow with it."""
+    text = list("".join(WORDS))
     chain = pipeline.trajectory(
-        len(TEXT),
+        len(text),
         CALLS,
         generator=torch.Generator().manual_seed(seed),
-        class_labels=list(TEXT),
+        class_labels=text,
         guidance_scale=GUIDANCE,
         bf16=use_bf16("cpu"),
     )
     frames = [pipeline.as_output(state.x0, "np").images for state in chain]
-    save_animation(frames, path, RESOLUTION)
+    save_animation(frames, path, RESOLUTION, columns=len(WORDS[0]))
 
 
 def _seconds_per_image(
-    schedules: dict[str, ResolutionSchedule], config: TrainConfig, batch: int = 64, calls: int = 20
+    schedules: dict[str, ResolutionSchedule], config: TrainConfig, batch: int = 32, calls: int = 20
 ) -> dict[str, float]:
     """Median seconds per image of a sampler with the demo's network, schedules taking turns.
 
@@ -231,7 +232,7 @@ def _seconds_per_image(
         )
         for name, schedule in schedules.items()
     }
-    return {name: seconds / batch for name, seconds in median_seconds(jobs, 5).items()}
+    return {name: seconds / batch for name, seconds in median_seconds(jobs, 3).items()}
 
 
 def _print_costs(schedules: dict[str, ResolutionSchedule], seconds: dict[str, float]) -> None:
@@ -240,7 +241,7 @@ def _print_costs(schedules: dict[str, ResolutionSchedule], seconds: dict[str, fl
     print(
         "\nCost of a chain over that at full resolution: predicted from the FLOP of the paper's "
         f"network,\nand measured with this one ({torch.get_num_threads()} threads, 20 calls, "
-        "batches of 64)"
+        "batches of 32)"
     )
     for name, schedule in schedules.items():
         print(

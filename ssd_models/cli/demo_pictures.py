@@ -1,4 +1,4 @@
-"""What `ssd demo` draws: samples below a real image of their class, and power over frequency."""
+"""What `ssd demo` draws: samples beside real images of their class, and power over frequency."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from theory.spectrum import Spectrum, band_power
 
 from ..pictures import save_grid
 
-_ROWS = 4  # samples of a class that are shown
-_BANDS = 2  # of columns, one below the other
+_REAL, _SAMPLES = 2, 10  # images of a class that are shown
 _ENLARGED = 4  # times
 _COLOURS = ("#0072B2", "#D55E00")
 
 
 def save_samples(path: Path, samples: np.ndarray, images: np.ndarray, labels: np.ndarray) -> None:
-    """Write a grid of one column a class: a real image in a frame of white, samples below it.
+    """Write a grid of one row a class: real images, a gap, samples.
 
     Parameters
     ----------
@@ -26,16 +25,14 @@ def save_samples(path: Path, samples: np.ndarray, images: np.ndarray, labels: np
     samples : (K M, R, R, C) uint8
         M samples of each of the K classes in turn.
     images, labels : (N, R, R, C) uint8 and (N,) int
-        Real ones.
+        Real ones, two or more of each class.
     """
     count = int(labels.max()) + 1
-    by_class = samples.reshape(count, -1, *samples.shape[1:])[:, :_ROWS]
-    real = np.stack([images[np.flatnonzero(labels == k)[0]] for k in range(count)])
-    columns = np.concatenate([real[:, None], by_class], axis=1)  # (K, 1 + rows, R, R, C)
-    bands = np.array_split(columns, _BANDS)
-    grid = np.concatenate([band.swapaxes(0, 1).reshape(-1, *images.shape[1:]) for band in bands])
-    large = grid.repeat(_ENLARGED, axis=1).repeat(_ENLARGED, axis=2)
-    save_grid(large, path, columns=len(bands[0]))
+    made = samples.reshape(count, -1, *samples.shape[1:])[:, :_SAMPLES]
+    real = np.stack([images[np.flatnonzero(labels == k)[:_REAL]] for k in range(count)])
+    rows = np.concatenate([real, np.full_like(real[:, :1], 255), made], axis=1)
+    large = rows.repeat(_ENLARGED, axis=2).repeat(_ENLARGED, axis=3)
+    save_grid(large.reshape(-1, *large.shape[2:]), path, columns=rows.shape[1])
 
 
 def save_power(path: Path, data: Spectrum, sampled: dict[str, Spectrum]) -> None:

@@ -41,7 +41,7 @@ def test_it_reads_letters():
 
 def test_what_cannot_be_used_is_refused():
     images, labels = _stripes(10, 0)
-    with pytest.raises(InputError, match="a label each, not .* and 9 labels"):
+    with pytest.raises(InputError, match="and 9 labels"):
         ImageClassifier.trained(images, labels[:9])
     with pytest.raises(InputError, match="8 px or more"):
         ImageClassifier.trained(images[:, :4, :4], labels)
