@@ -43,9 +43,9 @@ def open_images(
         letters and digits, labelled, or ``glyphs:ABC``: those characters alone (`Glyphs`; folders
         of those names are ``./photos`` and ``./glyphs``). Or a path: a folder of images, with
         folders in it or none; a ``.zip`` of such, read in place; an ``.npz`` or ``.npy`` of uint8
-        ``(N, R, R, C)``, or of grey ones; a directory written by `preparing.prepare`. Or ``hf:`` and a Hugging Face dataset
-        (`hub_images`). Or ``celeba:``, ``celebahq:`` or ``imagenet:`` and any of these
-        (`known_datasets`).
+        ``(N, R, R, C)``, or of grey ones; a directory written by `preparing.prepare`. Or ``hf:``
+        and a Hugging Face dataset (`hub_images`). Or ``celeba:``, ``celebahq:`` or ``imagenet:``
+        and any of these (`known_datasets`).
     resolution
         Pixels to a side, 1 or more; larger images are cut to their central square and reduced.
         None keeps the images' own size, which must then be square and all the same.
