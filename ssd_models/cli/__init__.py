@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from inspect import cleandoc
 from io import TextIOWrapper
+from math import inf
 from typing import Annotated, Any, Union
 
 import tyro
@@ -32,27 +33,29 @@ from .training import TrainCommand, overlay
 
 @dataclass(frozen=True)
 class DemoCommand:
-    """Run the main job on the built-in photographs, end to end, in a few minutes.
+    """Run the main job on the built-in letters, end to end, in a few minutes.
 
-    Example: ssd demo -o runs/demo
+    Example: ssd demo -o runs/demo --minutes 2
     """
 
     output: Output = "runs/demo"
     """New folder for everything that is written."""
-    steps: int = 1000
-    """Training steps."""
+    minutes: float = 2.0
+    """Of training; all else takes one or two more on two cores."""
     seed: int = 0
-    """Of crops, weights, training and samples."""
+    """Of images, weights, training and samples."""
 
     def run(self) -> None:
         """Run the command."""
         from theory.support.files import check_new_folder
 
         check_seed(self.seed, "--seed")
+        if not 0 < self.minutes < inf:
+            raise InputError(f"--minutes {self.minutes}: must be positive")
         check_new_folder(self.output)  # before torch is imported
         from .demo import demo
 
-        demo(self.output, self.steps, self.seed)
+        demo(self.output, self.minutes, self.seed)
 
 
 _MERGE = "spectrum-merge"  # reached as `spectrum merge`; a folder of that name as ./merge

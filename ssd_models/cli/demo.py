@@ -1,109 +1,214 @@
-"""The main job on the built-in photographs: spectrum, schedule, training, samples, evaluation."""
+"""The main job on the built-in letters: spectrum, schedule, training, guided samples, cost."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from theory.oracle.report import octave_decibels, oracle_report, with_predictions
+from theory.oracle import octave_decibels, with_predictions
 from theory.oracle.steps import select_steps
 from theory.plots.schedule import save_report
 from theory.schedule.costs import chain_costs
 from theory.schedule.derivation import derive_schedule
 from theory.schedule.noise import NoiseSchedule
 from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import Spectrum, band_power
-from theory.support.files import atomic_path, check_new_folder
+from theory.spectrum.spectrum import Spectrum
+from theory.support.files import check_new_folder
 
 from ..bench.timing import median_seconds
+from ..data.class_labels import Classes, require_classes
 from ..data.opening import open_images, to_float
-from ..sampling.pictures import save_grid
+from ..metrics.classifier import ImageClassifier
+from ..sampling.pictures import save_animation
 from ..sampling.pipeline import ScaleSpacePipeline
 from ..training.building import build_unet, use_bf16
 from ..training.config import TrainConfig
 from ..training.stopping import exit_status
 from ..training.trainer import Trainer
+from .demo_pictures import save_power, save_samples
+from .demo_speed import steps_within
 
-RESOLUTION = 32
-LEVELS = (32, 16, 8)
-SAMPLES = 256
-CALLS = 100
+WORDS = ("SCALE", "SPACE")  # what the animation writes
+CHARACTERS = "".join(sorted({*"".join(WORDS)}))
+DATA = f"glyphs:{CHARACTERS}"
+RESOLUTION = 16  # pixels: what two cores learn to write in two minutes
+LEVELS = (16, 8, 4)
+IMAGES = 8192
+TEST_IMAGES = 1024  # of another seed, which only the classifier's own accuracy is measured on
+EACH = 50  # samples of each class
+GUIDANCE = 2.0
+CALLS = 30
 
 
-def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
-    """Run the demo and print its table; writes everything into the new folder ``out``."""
+def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
+    """Run the demo and print what it finds; writes everything into the new folder ``out``."""
     folder = Path(out)
     check_new_folder(folder)
-    began = time.perf_counter()
-    source = open_images("photos", RESOLUTION, seed=seed)
-    images = source.load(progress=True)
-    spectrum = Spectrum.from_images(
-        (to_float(images[i : i + 512]) for i in range(0, len(images), 512)),
-        {"source": "photos", "seed": seed},
-    )
-    spectrum.save(folder / "spectrum.npz")
-    noise = NoiseSchedule.linear()
-    schedules = {
-        "full resolution": ResolutionSchedule.full_resolution(RESOLUTION, noise),
-        "paper, ConvexDecay_0.5": ResolutionSchedule.paper(
-            RESOLUTION, len(LEVELS), "ConvexDecay_0.5", noise
-        ),
-        "derived, matched noise": derive_schedule(spectrum, noise, LEVELS, "snr"),
-    }
-    schedule = with_predictions(schedules["derived, matched noise"], spectrum)
-    schedule.save(folder / "schedule.json")
-    save_report(folder / "schedule.png", schedule, spectrum)
+    seconds: dict[str, float] = {}
 
-    config = TrainConfig(
-        steps=steps,
-        learning_rate=1e-3,
+    with _timed("images and spectrum", seconds):
+        images, classes = _glyphs(IMAGES, seed)
+        spectrum = _spectrum(images, DATA, seed)
+        spectrum.save(folder / "spectrum.npz")
+    with _timed("schedule", seconds):
+        noise = NoiseSchedule.cosine()
+        schedule = derive_schedule(spectrum, noise, LEVELS)
+        schedule = with_predictions(schedule, spectrum)
+        schedule.save(folder / "schedule.json")
+        save_report(folder / "schedule.png", schedule, spectrum)
+    changes = ", ".join(f"{a} -> {b} at t = {t}" for t, (a, b) in schedule.changes.items())
+    print(f"\n{IMAGES} images of {RESOLUTION} px; the resolution changes {changes or 'never'}\n")
+
+    with _timed("training", seconds):
+        config = _config(seed)
+        pipeline = _trained(folder, images, classes, schedule, config, minutes)
+    with _timed("samples", seconds):
+        labels = np.repeat(np.arange(len(CHARACTERS)), EACH)
+        guided = _samples(pipeline, labels, GUIDANCE, seed)
+        plain = _samples(pipeline, labels, 1.0, seed)
+        save_samples(folder / "samples.png", guided, images, classes.labels)
+        _animate(folder / "growth.gif", pipeline, seed)
+    with _timed("classifier", seconds):
+        classifier = ImageClassifier.trained(images, classes.labels, seed=seed)
+        test, test_classes = _glyphs(TEST_IMAGES, seed + 1)
+        own = classifier.accuracy(test, test_classes.labels)
+        found = classifier.accuracy(guided, labels), classifier.accuracy(plain, labels)
+    with _timed("power and cost", seconds):
+        sampled = {
+            f"guided by {GUIDANCE:g}": _spectrum(guided, "samples", seed),
+            "without guidance": _spectrum(plain, "samples", seed),
+        }
+        save_power(folder / "power.png", spectrum, sampled)
+        schedules = {
+            "full resolution": ResolutionSchedule.full_resolution(RESOLUTION, noise),
+            "derived, lossless": schedule,
+        }
+        measured = _seconds_per_image(schedules, config)
+
+    print(
+        f"\nA classifier that never saw a sample names the right one of {len(CHARACTERS)} classes "
+        f"for\n  {own:4.0%} of {TEST_IMAGES} real images that it was not trained on,\n"
+        f"  {found[0]:4.0%} of {len(labels)} samples guided by {GUIDANCE:g},\n"
+        f"  {found[1]:4.0%} of as many samples without guidance."
+    )
+    print("\nPower of samples over the data's, dB per octave, lowest first")
+    for name, each in sampled.items():
+        decibels = octave_decibels(each.power, spectrum.power)
+        print(f"  {name:17s}" + "  ".join(f"{value:+5.2f}" for value in decibels))
+    _print_costs(schedules, measured)
+    took = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    print(f"\nTook {sum(seconds.values()):.0f} s: {took}.")
+    print(
+        f"Wrote {folder}/: samples.png, growth.gif (the chain), schedule.png, power.png, run/.\n\n"
+        "Next, the same on a folder of your own images:\n"
+        "  ssd spectrum FOLDER && ssd derive --report schedule.png && ssd train && ssd sample\n"
+        f"or more of these: ssd sample {folder}/run --classes S C --guidance {GUIDANCE:g} -n 16"
+    )
+
+
+@contextmanager
+def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    """Keep the seconds that a stage takes."""
+    began = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - began
+
+
+def _glyphs(count: int, seed: int) -> tuple[np.ndarray, Classes]:
+    source = open_images(DATA, RESOLUTION, limit=count, seed=seed)
+    images = source.load(progress=True)
+    return images, require_classes(source.classes(), count, DATA)
+
+
+def _spectrum(images: np.ndarray, name: str, seed: int) -> Spectrum:
+    parts = (to_float(images[i : i + 1024]) for i in range(0, len(images), 1024))
+    return Spectrum.from_images(parts, {"source": name, "seed": seed})
+
+
+def _config(seed: int) -> TrainConfig:
+    """A narrow network, and options that suit so short a training."""
+    return TrainConfig(
+        base_channels=16,
+        class_conditional=True,
+        change_fraction=0.0,  # lossless changes need no network call
+        learning_rate=2e-3,
         cosine_decay=True,
         ema_decay=0.995,
-        # The usual clip of 5 leaves so short a training 5 dB short of power in the highest octave,
-        # which is decided where snr is 10 to 100; with 50 it is within 3 dB.
-        snr_clip=50.0,
+        # Where there is much noise the class decides most of what can be predicted, and small
+        # levels are trained there alone; the usual weight of nearly zero would neglect them.
+        snr_floor=4.0,
+        snr_clip=25.0,
         bf16=use_bf16("cpu"),
-        checkpoint_every=steps,
+        held_out=0.0,
+        validate_every=0,
         seed=seed,
     )
-    seconds = _seconds_per_image(schedules, config)
-    _print_table(schedules, spectrum, seconds)
-    changes = ", ".join(f"{a} -> {b} at t = {t}" for t, (a, b) in schedule.changes.items())
-    print(f"\nderived changes: {changes or 'none'}\n")
 
-    trainer = Trainer(images, schedule, folder / "run", config, data="photos")
-    reason = trainer.train()
+
+def _trained(
+    folder: Path,
+    images: np.ndarray,
+    classes: Classes,
+    schedule: ResolutionSchedule,
+    config: TrainConfig,
+    minutes: float,
+) -> ScaleSpacePipeline:
+    """The model after as many steps as fit into the minutes.
+
+    Should the machine become slower, it stops after 1.5 times the minutes with what there is.
+    """
+
+    def trainer(config: TrainConfig) -> Trainer:
+        return Trainer(images, schedule, folder / "run", config, DATA, classes=classes)
+
+    steps = steps_within(60 * minutes, trainer(config))
+    training = trainer(replace(config, steps=steps, checkpoint_every=steps))
+    reason = training.train(max_minutes=1.5 * minutes)
     if reason is not None:
-        print(f"{folder}: stopped at step {trainer.step} ({reason}); what there is stays")
-        sys.exit(exit_status(reason))
-    pipeline = ScaleSpacePipeline.from_pretrained(folder / "run" / "model")
-    generator = torch.Generator().manual_seed(seed)
-    samples = pipeline(
-        SAMPLES,
+        print(f"{folder}: stopped at step {training.step} ({reason}); what there is stays")
+        if status := exit_status(reason):
+            sys.exit(status)
+    return ScaleSpacePipeline.from_pretrained(folder / "run" / "model")
+
+
+def _samples(
+    pipeline: ScaleSpacePipeline, labels: np.ndarray, guidance: float, seed: int
+) -> np.ndarray:
+    """Samples of classes, (N, R, R, 3) uint8."""
+    return pipeline(
+        len(labels),
         CALLS,
-        generator=generator,
+        generator=torch.Generator().manual_seed(seed),
         output_type="np",
-        bf16=trainer.learner.bf16,
+        class_labels=labels,
+        guidance_scale=guidance,
+        bf16=use_bf16("cpu"),
         progress=True,
-        sampler="dpmpp_2m",  # whose errors the oracle knows
     ).images
-    sampled = Spectrum.from_images(to_float(samples), {"source": "samples"})
-    _write_pictures(folder, images, samples, spectrum, sampled)
-    predicted = oracle_report(
-        schedule, spectrum, pipeline.scheduler.timesteps.tolist(), eta=0.0, order=2
+
+
+def _animate(path: Path, pipeline: ScaleSpacePipeline, seed: int) -> None:
+    """Write the clean predictions of a chain, step by step, which grow with it."""
+    text = list("".join(WORDS))
+    chain = pipeline.trajectory(
+        len(text),
+        CALLS,
+        generator=torch.Generator().manual_seed(seed),
+        class_labels=text,
+        guidance_scale=GUIDANCE,
+        bf16=use_bf16("cpu"),
     )
-    measured = octave_decibels(sampled.power, spectrum.power)
-    print(f"\npower of {SAMPLES} samples over the data's, dB per octave, lowest first")
-    print(f"  measured                  {_decibels(measured)}")
-    print(f"  oracle, perfect denoiser  {_decibels(predicted.octave_db)}")
-    print(f"\nwrote {folder}/ (spectrum.npz, schedule.json, .png, run/, samples.png, power.png)")
-    print(f"took {time.perf_counter() - began:.0f} s")
+    frames = [pipeline.as_output(state.x0, "np").images for state in chain]
+    save_animation(frames, path, RESOLUTION, columns=len(WORDS[0]))
 
 
 def _seconds_per_image(
@@ -111,10 +216,10 @@ def _seconds_per_image(
 ) -> dict[str, float]:
     """Median seconds per image of a sampler with the demo's network, schedules taking turns.
 
-    Time does not depend on the weights, so the untrained network serves. Steps are uniform in t,
-    as in the chain whose cost is predicted, so that the mix of resolutions is the chain's.
+    Time does not depend on the weights, so an untrained network serves. Steps are uniform in t, as
+    in the chain whose cost is predicted, so that the mix of resolutions is the chain's.
     """
-    unet = build_unet(config, schedules["derived, matched noise"], 3)
+    unet = build_unet(config, schedules["derived, lossless"], 3, len(CHARACTERS))
     jobs = {
         name: partial(
             ScaleSpacePipeline(unet, schedule),
@@ -122,6 +227,7 @@ def _seconds_per_image(
             None,
             timesteps=select_steps(schedule, calls, "uniform"),
             output_type="pt",
+            class_labels=0,
             bf16=bool(config.bf16),
         )
         for name, schedule in schedules.items()
@@ -129,46 +235,16 @@ def _seconds_per_image(
     return {name: seconds / batch for name, seconds in median_seconds(jobs, 3).items()}
 
 
-def _print_table(
-    schedules: dict[str, ResolutionSchedule], spectrum: Spectrum, seconds: dict[str, float]
-) -> None:
+def _print_costs(schedules: dict[str, ResolutionSchedule], seconds: dict[str, float]) -> None:
     table = chain_costs(LEVELS)[1]
     full = seconds["full resolution"]
-    precision = "bf16" if use_bf16("cpu") else "fp32"
     print(
-        f"\n{RESOLUTION} px, T = 1000. Cost: mean call of the paper's network over its "
-        "full-resolution call.\nError: relative W2² of all 1000 ancestral steps with a perfect "
-        f"Gaussian denoiser.\nTime: s/image for 20 calls uniform in t, this network, "
-        f"{torch.get_num_threads()} threads, {precision}, batch 32.\n"
+        "\nCost of a chain over that at full resolution: predicted from the FLOP of the paper's "
+        f"network,\nand measured with this one ({torch.get_num_threads()} threads, 20 calls, "
+        "batches of 32)"
     )
-    print(f"{'schedule':24s} {'cost':>6s} {'error':>9s} {'s/image':>8s} {'ratio':>6s}")
     for name, schedule in schedules.items():
-        cost = schedule.chain_cost(table)
-        error = oracle_report(schedule, spectrum).relative_w2
         print(
-            f"{name:24s} {cost:6.3f} {error:9.2e} {seconds[name]:8.4f} {seconds[name] / full:6.2f}"
+            f"  {name:17s}  predicted {schedule.chain_cost(table):.2f}  measured "
+            f"{seconds[name] / full:.2f}  ({1000 * seconds[name]:.1f} ms an image)"
         )
-
-
-def _write_pictures(
-    folder: Path, images: np.ndarray, samples: np.ndarray, spectrum: Spectrum, sampled: Spectrum
-) -> None:
-    from matplotlib.figure import Figure
-
-    rows = [np.concatenate([samples[i : i + 8], images[i : i + 8]]) for i in range(0, 64, 8)]
-    grid = np.concatenate(rows)  # a row: eight samples, eight real crops
-    big = grid.repeat(2, axis=1).repeat(2, axis=2)
-    save_grid(big, folder / "samples.png", columns=16)
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axes = figure.subplots()
-    index = np.arange(1, RESOLUTION)
-    axes.loglog(index, band_power(spectrum.power)[1:], color="#666666", lw=3, label="data")
-    axes.loglog(index, band_power(sampled.power)[1:], color="#0072B2", label="samples")
-    axes.set(xlabel="frequency max(k1, k2), DCT index", ylabel="power per coefficient")
-    axes.legend()
-    with atomic_path(folder / "power.png") as temporary:
-        figure.savefig(temporary, dpi=150)
-
-
-def _decibels(values: np.ndarray) -> str:
-    return "  ".join(f"{value:+5.2f}" for value in values)

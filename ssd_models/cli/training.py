@@ -167,10 +167,10 @@ def _refuse_other_size(source: ImageSource, schedule: str) -> None:
 
     Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
     """
-    from ..data.built_in import BUILT_IN
+    from ..data.built_in import built_in
     from ..data.decoding import Unusable
 
-    if source.name in BUILT_IN:
+    if built_in(source.name):
         return
     try:
         width, height = source.first_size()

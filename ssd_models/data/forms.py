@@ -3,8 +3,9 @@
 HUB_PREFIX = "hf:"  # of a name that is sought on the Hugging Face hub
 
 DATA_FORMS = (
-    "`photos` or `glyphs` (built in), a folder or .zip of images, an .npz or .npy of uint8 "
-    "(N, R, R, C) or grey (N, R, R), a directory written by `ssd prepare`, "
+    "`photos` or `glyphs` (built in; `glyphs:ABC` for some characters), a folder or .zip of "
+    "images, an .npz or .npy of uint8 (N, R, R, C) or grey (N, R, R), a directory written by "
+    "`ssd prepare`, "
     "hf:NAME[:SPLIT[:COLUMN[:LABELS]]] (Hugging Face datasets), or celeba:WHERE, celebahq:WHERE, "
     "imagenet:WHERE"
 )

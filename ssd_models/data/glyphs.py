@@ -44,21 +44,35 @@ class Glyphs:
 
     Fonts are read from the installed matplotlib; nothing is downloaded.
 
+    Parameters
+    ----------
+    resolution : int
+        Pixels to a side, 8 or more.
+    count : int
+        Number of pictures.
+    seed : int
+    characters : str
+        The classes, some of `CHARACTERS`; all by default.
+
     Raises
     ------
     InputError
-        If ``resolution`` is below 8 pixels, or the fonts are not installed.
+        If ``resolution`` is below 8 pixels, a character is none of those, or the fonts are not
+        installed.
     """
 
     usual_resolution = 32  # pixels; they have no size of their own
 
-    def __init__(self, resolution: int, count: int, seed: int):
+    def __init__(self, resolution: int, count: int, seed: int, characters: str = CHARACTERS):
         if resolution < SMALLEST:
             raise InputError(
                 f"glyphs: resolution {resolution} is too small to tell characters apart; give "
                 f"{SMALLEST} or more"
             )
+        if not characters or not set(characters) <= set(CHARACTERS):
+            raise InputError(f"glyphs: characters {characters!r}: choose from {CHARACTERS}")
         self.resolution, self.count, self.seed = resolution, count, seed
+        self.characters = "".join(sorted(set(characters), key=CHARACTERS.index))
         self.fonts = [_font_file(name) for name in FONTS]
 
     def __len__(self) -> int:
@@ -70,8 +84,8 @@ class Glyphs:
     def classes(self) -> Classes:
         """The character of each picture."""
         first = [self._uniform(i, 1)[0] for i in range(self.count)]
-        labels = np.floor(np.array(first) * len(CHARACTERS)).astype(np.int64)
-        return Classes(labels, tuple(CHARACTERS))
+        labels = np.floor(np.array(first) * len(self.characters)).astype(np.int64)
+        return Classes(labels, tuple(self.characters))
 
     def short_sides(self, indices: Sequence[int]) -> list[int | None]:
         """The resolution, of each."""
@@ -92,7 +106,7 @@ class Glyphs:
         drawn = self._uniform(index, _NUMBERS + texture_size)
         character, font, height, x, y, slant, tilt, sign, contrast, *hue = drawn[:_NUMBERS]
         mask = self._mask(
-            CHARACTERS[int(character * len(CHARACTERS))],
+            self.characters[int(character * len(self.characters))],
             self.fonts[int(font * len(self.fonts))],
             0.6 + 0.3 * height,
             (0.3 * (x - 0.5) * (1 - height / 2), 0.3 * (y - 0.5) * (1 - height / 2)),

@@ -15,7 +15,7 @@ from theory.support.paths import user_path
 from theory.support.seeds import check_seed
 
 from .arrays import ArrayImages
-from .built_in import BUILT_IN, DEFAULT_COUNT
+from .built_in import DEFAULT_COUNT, built_in
 from .class_labels import Classes
 from .decoding import Unusable
 from .forms import DATA_FORMS, HUB_PREFIX
@@ -40,12 +40,12 @@ def open_images(
     ----------
     data
         The string ``photos``: random crops of built-in photographs (`PhotoCrops`), or ``glyphs``:
-        letters and digits, labelled (`Glyphs`; folders of those names are ``./photos`` and
-        ``./glyphs``). Or a path: a folder of images, with folders in it or none; a
-        ``.zip`` of such, read in place; an ``.npz`` or ``.npy`` of uint8 ``(N, R, R, C)``, or of
-        grey ones; a directory written by `preparing.prepare`. Or ``hf:`` and a Hugging Face dataset
-        (`hub_images`). Or ``celeba:``, ``celebahq:`` or ``imagenet:`` and any of these
-        (`known_datasets`).
+        letters and digits, labelled, or ``glyphs:ABC``: those characters alone (`Glyphs`; folders
+        of those names are ``./photos`` and ``./glyphs``). Or a path: a folder of images, with
+        folders in it or none; a ``.zip`` of such, read in place; an ``.npz`` or ``.npy`` of uint8
+        ``(N, R, R, C)``, or of grey ones; a directory written by `preparing.prepare`. Or ``hf:``
+        and a Hugging Face dataset (`hub_images`). Or ``celeba:``, ``celebahq:`` or ``imagenet:``
+        and any of these (`known_datasets`).
     resolution
         Pixels to a side, 1 or more; larger images are cut to their central square and reduced.
         None keeps the images' own size, which must then be square and all the same.
@@ -68,10 +68,10 @@ def open_images(
             raise InputError(f"{what} {number}: give 1 or more")
     check_seed(seed)
     name = os.fsdecode(data)
-    if isinstance(data, str) and data in BUILT_IN:
+    if make := built_in(data):
         if resolution is None:
             raise InputError(f"{data}: its images have no size of their own; give a resolution")
-        made = BUILT_IN[data](resolution, limit or DEFAULT_COUNT, seed)
+        made = make(resolution, limit or DEFAULT_COUNT, seed)
         return ImageSource(name, resolution, _images=made, _indices=range(len(made)))
     images, indices, classes = choose_images(data, resolution, limit, seed)
     return ImageSource(

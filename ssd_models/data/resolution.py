@@ -10,7 +10,7 @@ import numpy as np
 from theory.schedule.costs import network_size
 from theory.support.errors import InputError
 
-from .built_in import BUILT_IN
+from .built_in import BUILT_IN, built_in
 from .opening import choose_images
 
 LARGEST = 256  # pixels: above, networks of pixels are rarely trained
@@ -49,8 +49,9 @@ def choose_resolution(
     InputError
         If the data cannot be used, or none of the images.
     """
-    if isinstance(data, str) and data in BUILT_IN:
-        return Choice(BUILT_IN[data].usual_resolution, "built-in images have no size of their own")
+    if isinstance(data, str) and built_in(data):
+        usual = BUILT_IN[data.partition(":")[0]].usual_resolution
+        return Choice(usual, "built-in images have no size of their own")
     images, indices, _ = choose_images(data, None, limit, seed)
     places = np.unique(np.linspace(0, len(indices) - 1, _LOOKED_AT).astype(int))
     looked_at = [indices[place] for place in places]

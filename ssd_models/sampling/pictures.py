@@ -101,7 +101,10 @@ def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | N
 
 
 def save_animation(
-    frames: Sequence[np.ndarray], path: str | os.PathLike[str], resolution: int
+    frames: Sequence[np.ndarray],
+    path: str | os.PathLike[str],
+    resolution: int,
+    columns: int | None = None,
 ) -> None:
     """Write grids of images, one a frame, as an animated .gif or .webp.
 
@@ -114,6 +117,8 @@ def save_animation(
         Its ending chooses the format.
     resolution : int
         Shorter side of the images in pixels.
+    columns : int, optional
+        As in `image_grid`.
     """
     side = max(1, 128 // resolution) * resolution  # small images are shown larger
     grids = []
@@ -124,7 +129,7 @@ def save_animation(
             size = (round(scale * picture.width), round(scale * picture.height))
             pixels = np.asarray(picture.resize(size, Image.Resampling.NEAREST))
             large.append(pixels if pixels.ndim == 3 else pixels[:, :, None])
-        grids.append(Image.fromarray(image_grid(np.stack(large))))
+        grids.append(Image.fromarray(image_grid(np.stack(large), columns)))
     milliseconds = [max(20, round(1000 * _SECONDS / len(grids)))] * len(grids)
     milliseconds[-1] += round(1000 * _HOLD)
     with atomic_path(path) as temporary:

@@ -68,3 +68,14 @@ def test_bad_resolutions_are_refused(monkeypatch):
     monkeypatch.setattr("ssd_models.data.glyphs.FONTS", (*FONTS, "none.ttf"))
     with pytest.raises(InputError, match=r"none.ttf is missing; reinstall matplotlib"):
         Glyphs(32, 1, 0)
+
+
+def test_some_characters_make_a_dataset_of_their_own():
+    source = open_images("glyphs:CAB", 16, limit=300)
+    classes = source.classes()
+    assert classes.names == ("A", "B", "C")
+    assert min(classes.counts.values()) > 70
+    assert choose_resolution("glyphs:CAB").resolution == 32
+    for wrong in ("glyphs:", "glyphs:A0", "glyphs:a"):
+        with pytest.raises(InputError, match="choose from ABC"):
+            open_images(wrong, 16)
