@@ -213,11 +213,7 @@ def schedule_information(schedule: ResolutionSchedule, spectrum: Spectrum) -> np
     InputError
         If the resolutions differ, or blurred states mix DCT coefficients.
     """
-    if spectrum.resolution != schedule.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule has "
-            f"{schedule.resolution}"
-        )
+    schedule.check_spectrum(spectrum)
     if schedule.attenuation is None and not schedule.blurs:
         return state_information(spectrum, schedule.snr, schedule.resolutions)
     bits = np.empty(len(schedule))

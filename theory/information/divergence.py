@@ -59,18 +59,13 @@ def change_divergence(schedule: ResolutionSchedule, spectrum: Spectrum) -> list[
     InputError
         If the resolutions differ or the operator mixes DCT coefficients.
     """
-    if spectrum.resolution != schedule.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule has "
-            f"{schedule.resolution}"
-        )
+    schedule.check_spectrum(spectrum)
     if schedule.mixes_frequencies:
         raise InputError(
             f"operator {schedule.operator!r}: mixes DCT coefficients, so that no band of its own "
             "opens; use operator 'dct'"
         )
-    # Signal over noise of a coefficient that both states have, by the base chain's, up to a factor.
-    kept = schedule.snr * schedule.resolutions**2 / schedule.base_snr
+    kept = schedule.kept_band_snr / schedule.base_snr  # falls where a change adds noise
     found = []
     for t, (before, after) in schedule.changes.items():
         gaussian = bound = 0.0
@@ -131,13 +126,8 @@ def measured_divergence(
     InputError
         If the schedule is another kind, resolutions differ or shapes do not fit.
     """
-    size = schedule.resolution
-    if measured.spectrum.resolution != size:
-        raise InputError(
-            f"measured information: has resolution {measured.spectrum.resolution}, the schedule "
-            f"{size}"
-        )
-    kept = schedule.snr * (schedule.resolutions / size) ** 2
+    schedule.check_spectrum(measured.spectrum)
+    kept = schedule.kept_band_snr
     matched = np.allclose(kept, schedule.base_snr)
     if schedule.attenuation is not None or schedule.mixes_frequencies or not matched:
         raise InputError(

@@ -24,7 +24,7 @@ from ..spectrum.spectrum import Spectrum, octave_edges
 from ..support.errors import InputError
 from ..support.files import atomic_path
 from ..support.paths import user_path
-from ..support.reading import parse_json
+from ..support.reading import check_fields, read_json
 from .bounds import channel_bits, check_snr, shell_information, sum_by_shell
 from .discarded import discarded_information
 
@@ -107,12 +107,7 @@ class MeasuredInformation:
             If the file is missing, is none of these, or belongs to another spectrum.
         """
         path = user_path(path)
-        try:
-            content = parse_json(path.read_text())
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file; write it with `ssd information`") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+        content = read_json(path, "write it with `ssd information`")
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(
                 f"{path}: is not measured information; write it with `ssd information`"
@@ -120,12 +115,11 @@ class MeasuredInformation:
         if content.get("spectrum_sha256") != spectrum.sha256:
             raise InputError(f"{path}: was measured against another spectrum; measure it again")
         try:
+            check_fields(content, {"count": int, "meta": dict})
             arrays = {name: np.array(content[name], np.float64) for name in _ARRAYS}
             arrays |= {name: arrays[name].astype(int) for name in ("steps", "resolutions")}
-            if not isinstance(content["count"], int) or not isinstance(content["meta"], dict):
-                raise ValueError("count is no number, or meta no object")
             return cls(**arrays, spectrum=spectrum, count=content["count"], meta=content["meta"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: is damaged ({error}); measure it again") from None
 
 
@@ -169,13 +163,10 @@ def measured_information(
     """
     if schedule.blurs:
         raise InputError("schedule: blurs its states; their information is not computed here")
-    if schedule.resolution != spectrum.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule {schedule.resolution}"
-        )
+    schedule.check_spectrum(spectrum)
     size = schedule.resolution
     sides = schedule.resolutions[list(steps)]
-    equivalent = schedule.snr[list(steps)] * (sides / size) ** 2
+    equivalent = schedule.kept_band_snr[list(steps)]
     order = np.argsort(equivalent)
     count = len(errors[0]) if len(errors) else 0
     levels = {

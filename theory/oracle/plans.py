@@ -19,8 +19,9 @@ import numpy as np
 from ..schedule.budget import binned_powers
 from ..schedule.costs import chain_costs
 from ..schedule.derivation import derivation
-from ..schedule.noise import NoiseSchedule
-from ..schedule.resolution import ResolutionSchedule, check_levels
+from ..schedule.levels import check_first_level, check_levels
+from ..schedule.noise import NoiseSchedule, matched_amplitudes
+from ..schedule.resolution import ResolutionSchedule
 from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from .dense import LARGEST
@@ -156,11 +157,7 @@ class _Planner:
         changes: str,
     ):
         self.levels = check_levels(levels)
-        if self.levels[0] != spectrum.resolution:
-            raise InputError(
-                f"levels {list(levels)}: must begin with the spectrum's resolution, "
-                f"{spectrum.resolution}"
-            )
+        check_first_level(self.levels, spectrum.resolution)
         self.sampler = Sampler(order=order, changes=changes)
         if operator != "dct" and self.levels[0] > LARGEST:
             raise InputError(
@@ -346,14 +343,9 @@ class _Planner:
         steps = np.array([[t for t, _ in path] for path in paths]).T
         level = np.array([[lv for _, lv in path] for path in paths]).T
         resolution = np.array(self.levels)[level]
-        noise = (resolution / self.levels[0]) ** 2 / self.noise.snr[steps]  # matched σ²/a²
-        chains = Chains(
-            resolution,
-            np.sqrt(1 / (1 + noise)),
-            np.sqrt(noise / (1 + noise)),
-            self.noise.snr[steps],
-            self.levels[0],
-        )
+        snr = self.noise.snr[steps]
+        alpha, sigma = matched_amplitudes(snr, (resolution / self.levels[0]) ** 2)
+        chains = Chains(resolution, alpha, sigma, snr, self.levels[0])
         delta = propagate(chains, self.power, self.shell, self.sampler)[0]
         return amplitude_error(delta) ** 2 @ (self.count * self.power) / self.total
 

@@ -16,7 +16,6 @@ from scipy.interpolate import CubicSpline
 
 from ..information.divergence import change_divergence
 from ..schedule.costs import chain_costs
-from ..schedule.noise import NoiseSchedule
 from ..schedule.resolution import ResolutionSchedule
 from ..spectrum.spectrum import Spectrum, octave_power, shell_index, squared_radius
 from ..support.errors import InputError
@@ -259,11 +258,7 @@ def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:
 
 def _check(schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
     """Raise `InputError` if no chain of a schedule can be evaluated on a spectrum."""
-    if spectrum.resolution != schedule.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule has "
-            f"{schedule.resolution}; measure the spectrum at the schedule's resolution"
-        )
+    schedule.check_spectrum(spectrum)
     if not (spectrum.power > 0).any():
         raise InputError("spectrum: all power is zero; there is nothing to generate")
 
@@ -318,9 +313,9 @@ def has_exact_error(schedule: ResolutionSchedule) -> bool:
 
 def full_resolution_twin(schedule: ResolutionSchedule) -> ResolutionSchedule:
     """The full-resolution schedule over the same base noise."""
-    snr = schedule.base_snr
-    base = NoiseSchedule(snr / (1 + snr), str(schedule.derivation.get("base", "custom")))
-    return ResolutionSchedule.full_resolution(schedule.resolution, base, schedule.operator)
+    return ResolutionSchedule.full_resolution(
+        schedule.resolution, schedule.base_noise, schedule.operator
+    )
 
 
 def _kl(power: np.ndarray, data: np.ndarray) -> float:

@@ -13,13 +13,13 @@ data (mathematics §8).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..support.errors import InputError
+from ..support.reading import check_fields
 
 if TYPE_CHECKING:
     from ..spectrum.spectrum import Spectrum
@@ -126,18 +126,9 @@ class Attenuation:
     @classmethod
     def from_json(cls, content: Any) -> Attenuation:
         """Attenuation from what `to_json` gave, checked."""
-        names = ("tolerance", "smoothness", "squared_radius", "power")
-        if not isinstance(content, Mapping) or set(content) != set(names):
-            raise InputError(f"attenuation: must be an object of {', '.join(names)}")
-        for name in names[:2]:
-            if isinstance(content[name], bool) or not isinstance(content[name], int | float):
-                raise InputError(f"attenuation: {name} must be a number, not {content[name]!r}")
-        for name in names[2:]:
-            values = content[name]
-            if not isinstance(values, list) or not all(
-                isinstance(v, int | float) and not isinstance(v, bool) for v in values
-            ):
-                raise InputError(f"attenuation: {name} must be a list of numbers")
+        numbers, lists = ("tolerance", "smoothness"), ("squared_radius", "power")
+        kinds = dict.fromkeys(numbers, float) | dict.fromkeys(lists, list[float])
+        check_fields(content, kinds, "attenuation")
         return cls(
             float(content["tolerance"]),
             float(content["smoothness"]),

@@ -13,8 +13,9 @@ from ..spectrum.spectrum import Spectrum, check_power, shell_index
 from ..support.errors import InputError
 from .attenuation import Attenuation, check_attenuation
 from .budget import budget_resolutions
+from .levels import check_first_level, choose_levels
 from .noise import NoiseSchedule
-from .resolution import ResolutionSchedule, choose_levels
+from .resolution import ResolutionSchedule
 
 # What a state of r pixels would lack at each snr, for r = 1 … R: (R, T), never rising with r.
 _Lack = Callable[[Spectrum, np.ndarray], np.ndarray]
@@ -170,11 +171,7 @@ def derive_schedule(
     if tolerance is None:
         tolerance = default_tolerance(criterion)
     _check_criterion(criterion, tolerance)
-    if levels[0] != spectrum.resolution:
-        raise InputError(
-            f"levels {list(levels)}: must begin with the spectrum's resolution, "
-            f"{spectrum.resolution}"
-        )
+    check_first_level(levels, spectrum.resolution)
     used: float | None = float(tolerance)
     notes: dict[str, object] = {}
     attenuation = None

@@ -13,6 +13,8 @@ from ..support.errors import InputError
 if TYPE_CHECKING:
     from ..spectrum.spectrum import Spectrum
 
+NOISE_MODES = ("matched", "paper")
+"""How a change of resolution treats the noise, see `ResolutionSchedule`."""
 _EIGHT_BIT = (2 / 255) ** 2 / 12  # variance of rounding images in [-1, 1] to 8 bits
 
 
@@ -129,6 +131,36 @@ class NoiseSchedule:
     def snr(self) -> np.ndarray:
         """Per-pixel signal-to-noise ratio of the amplitudes, ``a_t²/σ_t²``, (T,)."""
         return self.alpha_bar / (1 - self.alpha_bar)
+
+
+def matched_amplitudes(snr: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Signal and noise amplitude after changes of resolution (mathematics §3).
+
+    ``σ²/a² = gain / snr`` with ``a² + σ² = 1``.
+
+    Parameters
+    ----------
+    snr : array
+        ``a²/σ²`` of the full-resolution chain.
+    gain : array or float
+        With matched noise the product of ``λ_max(M_i M_iᵀ)`` over all changes so far, which is
+        ``(r/R)²`` for `dct`; 1 where changes keep the noise. Broadcasts with ``snr``.
+
+    Returns
+    -------
+    (a, σ)
+    """
+    noise_to_signal = 1 / snr * gain
+    return np.sqrt(1 / (1 + noise_to_signal)), np.sqrt(noise_to_signal / (1 + noise_to_signal))
+
+
+def check_noise_mode(noise_mode: str) -> str:
+    """Return ``noise_mode`` if it is known; raise `InputError` otherwise."""
+    if noise_mode not in NOISE_MODES:
+        raise InputError(
+            f"noise mode {noise_mode!r}: unknown; choose from {', '.join(NOISE_MODES)}"
+        )
+    return noise_mode
 
 
 _NAMED: dict[str, Callable[[int], NoiseSchedule]] = {
