@@ -27,10 +27,7 @@ FORMATS = tuple(_FORMATS)
 
 
 def thumbnail_bits(
-    images: np.ndarray,
-    resolutions: Sequence[int],
-    file_format: str = "png",
-    operator: str = "box",
+    images: np.ndarray, resolutions: Sequence[int], file_format: str = "png"
 ) -> np.ndarray:
     """Lossless file size of reduced images, in bits.
 
@@ -41,8 +38,6 @@ def thumbnail_bits(
         From 1 to R.
     file_format : {"png", "webp"}
         With the encoder's strongest settings. Headers count: they are some hundred bits.
-    operator : {"box", "dct", "bilinear", "lanczos"}
-        How images are reduced; values are rounded to 8 bits.
 
     Returns
     -------
@@ -70,7 +65,7 @@ def thumbnail_bits(
     bits = np.empty((len(images), len(resolutions)))
     with ThreadPoolExecutor(available_cores()) as pool:  # encoders run outside Python's lock
         for column, resolution in enumerate(resolutions):
-            axis = resize_matrix(operator, size, resolution)
+            axis = resize_matrix("box", size, resolution)
             small = np.einsum("ij,njkc,lk->nilc", axis, images.astype(float), axis, optimize=True)
             pixels = np.clip(np.rint(small), 0, 255).astype(np.uint8)
             bits[:, column] = list(pool.map(lambda image: _file_bits(image, file_format), pixels))

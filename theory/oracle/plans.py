@@ -8,7 +8,7 @@ a given number of calls and cost. The path is then refined on the oracle's error
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -58,7 +58,6 @@ def plan_sampling(
     cost: float | None = None,
     order: int = 2,
     operator: str = "dct",
-    costs: Mapping[tuple[int, int], float] | None = None,
     changes: str = "network",
 ) -> SamplingPlan:
     """Resolutions and steps with the least oracle error in so many calls at so much cost.
@@ -80,8 +79,6 @@ def plan_sampling(
     operator : str
         How a change downsamples. Plans are those for `dct`; with another operator, up to 32 pixels,
         the error that is reported is its own.
-    costs : mapping, optional
-        ``{(resolution in, resolution out): cost}``; by default `theory.schedule.costs.chain_costs`.
     changes : {"network", "free"}
         Whether the network is called across each change, on both of whose sides a step then lies,
         or changes cost nothing (`theory.oracle_report`).
@@ -97,7 +94,7 @@ def plan_sampling(
         If the calls or the cost are too few for any chain, or the operator has no exact error at
         this size.
     """
-    planner = _Planner(spectrum, noise, levels, order, operator, costs, changes)
+    planner = _Planner(spectrum, noise, levels, order, operator, changes)
     if not 1 <= calls <= len(noise):
         raise InputError(f"calls {calls}: must lie between 1 and the chain's {len(noise)} steps")
     return planner.best(calls, cost)
@@ -110,7 +107,6 @@ def pareto_front(
     calls: Iterable[int],
     costs_per_call: Iterable[float],
     order: int = 2,
-    operator: str = "dct",
     changes: str = "network",
 ) -> list[SamplingPlan]:
     """Plans that no other one beats in both total cost and error, cheapest first.
@@ -121,10 +117,10 @@ def pareto_front(
         Numbers of calls to try.
     costs_per_call : iterable of float
         Mean costs of a call to try with each; those that no chain meets are left out.
-    spectrum, noise, levels, order, operator, changes
+    spectrum, noise, levels, order, changes
         As in `plan_sampling`.
     """
-    planner = _Planner(spectrum, noise, levels, order, operator, None, changes)
+    planner = _Planner(spectrum, noise, levels, order, "dct", changes)
     plans = []
     costs = tuple(costs_per_call)
     for number in calls:
@@ -153,7 +149,6 @@ class _Planner:
         levels: Sequence[int],
         order: int,
         operator: str,
-        costs: Mapping[tuple[int, int], float] | None,
         changes: str,
     ):
         self.levels = check_levels(levels)
@@ -165,9 +160,7 @@ class _Planner:
             )
         self.free = self.sampler.free
         self.spectrum, self.noise, self.operator = spectrum, noise, operator
-        table = dict(chain_costs(self.levels)[1] if costs is None else costs)
-        full = table[self.levels[0], self.levels[0]]
-        self.table = {pair: value / full for pair, value in table.items()}
+        self.table = chain_costs(self.levels)[1]
         self.power, self.shell, self.count, _ = binned_powers(spectrum, self.levels)
         self.total = float(spectrum.power.sum())
         self.logsnr = np.log(noise.snr)

@@ -39,10 +39,9 @@ class OracleReport:
     octave_db: np.ndarray  # (octaves,): generated over data power, decibel, lowest octave first
     num_calls: int  # network calls
     sources: dict[str, float]  # empty where the operator mixes coefficients
-    """Relative W2² if only one source of error acted: the variance that the chain ``start``s with;
-    finite ``steps`` at one resolution; the ``changes`` of resolution; the ``end`` on the clean
-    prediction, which lacks the variance that the last state leaves open. Signed errors of several
-    sources may add up or cancel, so these need not sum to ``relative_w2``."""
+    """Relative W2² if only one source of error acted: finite ``steps`` at one resolution; the
+    ``changes`` of resolution; the ``end`` on the clean prediction, which lacks the variance that
+    the last state leaves open. Errors have signs, so these need not sum to ``relative_w2``."""
 
     def __str__(self) -> str:
         bands = " ".join(f"{value:+.2f}" for value in self.octave_db)
@@ -57,7 +56,6 @@ def oracle_report(
     spectrum: Spectrum,
     steps: Sequence[int] | None = None,
     eta: float = 1.0,
-    start: str = "marginal",
     order: int = 1,
     spectral_variance: bool = False,
     changes: str | None = None,
@@ -75,7 +73,7 @@ def oracle_report(
     steps : sequence of int, optional
         Steps that the sampler visits, in any order; all of them by default. The sampler starts at
         the noisiest and ends on the clean prediction from the least noisy.
-    eta, start, order, spectral_variance, changes
+    eta, order, spectral_variance, changes
         Of the sampler, see `theory.oracle.sampler.Sampler`; ancestral by default.
 
     Raises
@@ -85,7 +83,7 @@ def oracle_report(
         option is out of range, or the operator mixes coefficients and the schedule is larger than
         32 pixels (`ResolutionSchedule.with_operator` has a twin that can be evaluated).
     """
-    sampler = Sampler(eta, order, changes, spectral_variance, start).on(schedule)
+    sampler = Sampler(eta, order, changes, spectral_variance).on(schedule)
     _check(schedule, spectrum)
     if schedule.mixes_frequencies:
         return dense_oracle_report(schedule, spectrum, steps, sampler)

@@ -71,9 +71,7 @@ def _bins(values: np.ndarray, number: int) -> np.ndarray:
     return bins
 
 
-def opening_errors(
-    spectrum: Spectrum, noise: NoiseSchedule, levels: Sequence[int], eta: float = 1.0
-) -> np.ndarray:
+def opening_errors(spectrum: Spectrum, noise: NoiseSchedule, levels: Sequence[int]) -> np.ndarray:
     """Relative W2² of each band by the step at which the ancestral chain opens it.
 
     Parameters
@@ -83,7 +81,6 @@ def opening_errors(
         T steps, all visited.
     levels : sequence of L int
         Falling; the spectrum's resolution first.
-    eta : float
 
     Returns
     -------
@@ -95,7 +92,7 @@ def opening_errors(
     a, sigma = noise.alpha[:, None], noise.sigma[:, None]
     marginal = a**2 * power + sigma**2  # (T, K)
     wiener = a * power / marginal
-    gain, fresh = reverse_gains((a[1:], sigma[1:]), (a[:-1], sigma[:-1]), 1.0, eta)
+    gain, fresh = reverse_gains((a[1:], sigma[1:]), (a[:-1], sigma[:-1]), 1.0, 1.0)
     factor = a[:-1] * wiener[1:] + gain * (1 - a[1:] * wiener[1:])
     growth = factor**2 * marginal[1:] / marginal[:-1]  # of δ from t + 1 to t
     local = growth - 1 + fresh / marginal[:-1]
@@ -122,8 +119,6 @@ def budget_resolutions(
     noise: NoiseSchedule,
     levels: Sequence[int],
     budget: float,
-    eta: float = 1.0,
-    costs: Mapping[tuple[int, int], float] | None = None,
 ) -> np.ndarray:
     """Resolutions of all T steps with the least oracle error at a mean cost of at most ``budget``.
 
@@ -135,10 +130,6 @@ def budget_resolutions(
         Falling; the spectrum's resolution first.
     budget : float
         Mean cost of a call, in units of a full-resolution call.
-    eta : float
-        Of the sampler, which visits all steps.
-    costs : mapping, optional
-        ``{(resolution in, resolution out): cost}``; by default `theory.schedule.costs.chain_costs`.
 
     Returns
     -------
@@ -149,8 +140,8 @@ def budget_resolutions(
     InputError
         If no chain over the levels is that cheap.
     """
-    table = dict(chain_costs(levels)[1] if costs is None else costs)
-    errors = opening_errors(spectrum, noise, levels, eta)
+    table = chain_costs(levels)[1]
+    errors = opening_errors(spectrum, noise, levels)
     need = (1 - budget / table[levels[0], levels[0]]) * _UNITS
     for extra in range(3 * len(levels)):  # a skipped level's change may cost a little more
         openings = _least_error(errors, _savings(levels, len(noise), table), need + extra)
