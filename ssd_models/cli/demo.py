@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from theory.oracle.report import octave_decibels, oracle_report, with_predictions
+from theory.oracle.predictions import with_predictions
+from theory.oracle.report import octave_decibels, oracle_report
 from theory.oracle.steps import select_steps
 from theory.plots.schedule import save_report
 from theory.schedule.costs import chain_costs

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from ..information.divergence import change_divergence
-from ..schedule.costs import chain_costs
 from ..schedule.resolution import ResolutionSchedule
 from ..spectrum.spectrum import Spectrum, octave_power, shell_index, squared_radius
 from ..support.errors import InputError
@@ -277,43 +275,6 @@ def octave_decibels(power: np.ndarray, data: np.ndarray) -> np.ndarray:
     """Ratio of two spectra (R, R, C) in decibel per octave, lowest octave first."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return 10 * np.log10(octave_power(power) / octave_power(data))
-
-
-def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> ResolutionSchedule:
-    """Copy of a schedule with its predicted cost and error filled in.
-
-    Cost: the mean call of the full ancestral chain over a full-resolution call, counted as
-    `theory.schedule.costs.chain_costs` does. Errors: relative W2² of the full ancestral chain, left
-    out where the operator and size allow no exact one, and of the same base noise at full
-    resolution. Changes, of the operator `dct`: what all of them cost Gaussian data and, at most,
-    any data (`theory.information.divergence.change_divergence`).
-    """
-    model, table = chain_costs(schedule.levels)
-    predicted = {
-        name: value for name, value in schedule.predicted.items() if name != "oracle_error"
-    }
-    predicted |= {"chain_cost_ratio": schedule.chain_cost(table), "cost_model": model}
-    if has_exact_error(schedule):
-        predicted["oracle_error"] = oracle_report(schedule, spectrum).relative_w2
-    if schedule.changes and not schedule.mixes_frequencies:
-        costs = change_divergence(schedule, spectrum)
-        sums = [sum(cost.gaussian for cost in costs), sum(cost.bound for cost in costs)]
-        predicted["change_divergence_nats"] = sums
-    full = oracle_report(full_resolution_twin(schedule), spectrum)
-    predicted["oracle_error_full_resolution"] = full.relative_w2
-    return replace(schedule, predicted=predicted)
-
-
-def has_exact_error(schedule: ResolutionSchedule) -> bool:
-    """Whether `oracle_report` can evaluate a schedule, its operator and size allowing it."""
-    return not schedule.mixes_frequencies or schedule.resolution <= LARGEST
-
-
-def full_resolution_twin(schedule: ResolutionSchedule) -> ResolutionSchedule:
-    """The full-resolution schedule over the same base noise."""
-    return ResolutionSchedule.full_resolution(
-        schedule.resolution, schedule.base_noise, schedule.operator
-    )
 
 
 def _kl(power: np.ndarray, data: np.ndarray) -> float:

@@ -11,7 +11,8 @@ from theory import (
     derive_schedule,
     oracle_report as report,
 )
-from theory.oracle.report import SOURCES, dense_oracle_report, oracle_errors, with_predictions
+from theory.oracle.predictions import with_predictions
+from theory.oracle.report import SOURCES, dense_oracle_report, oracle_errors
 from theory.oracle.sampler import Sampler
 
 NOISE = NoiseSchedule.linear(1000)
