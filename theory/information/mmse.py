@@ -1,4 +1,4 @@
-"""I-MMSE: information as the integral of the least denoising error (Guo, Shamai & Verdú 2005).
+"""I-MMSE: information as an integral of the minimum mean squared error (Guo, Shamai & Verdú 2005).
 
 For ``y = √snr x0 + ε`` with white standard normal ε, ``dI/dsnr = ½ mmse(snr)`` in nats, where
 ``mmse(snr) = E‖x0 − E[x0|y]‖²`` is summed over all pixels. A diffusion state is such a channel, so
@@ -18,10 +18,10 @@ _HERMITE = np.polynomial.hermite_e.hermegauss(200)  # nodes, weights of e^{−z�
 
 
 def gaussian_mmse(spectrum: Spectrum, snr: float | np.ndarray) -> float | np.ndarray:
-    """Least error of denoising Gaussian data, ``Σ S_k / (1 + snr S_k)`` per image.
+    """Minimum mean squared error of denoising Gaussian data, ``Σ S_k / (1 + snr S_k)`` per image.
 
-    It is the error of the best *linear* denoiser for any data with this spectrum, so an upper bound
-    on the mmse.
+    For other data with this spectrum it is the error of the best linear denoiser, an upper bound on
+    the minimum (mathematics §4).
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ def gaussian_mmse(spectrum: Spectrum, snr: float | np.ndarray) -> float | np.nda
 
 
 def binary_mmse(snr: float | np.ndarray) -> float | np.ndarray:
-    """Least error of denoising an input of ±1: ``1 − E tanh(snr + √snr Z)``."""
+    """Minimum mean squared error for an input of ±1: ``1 − E tanh(snr + √snr Z)``, Z ~ N(0, 1)."""
     return _binary(snr, lambda u, value: 1 - np.tanh(u))
 
 
 def binary_information(snr: float | np.ndarray) -> float | np.ndarray:
     """Information of a noisy ±1, in bits: ``(snr − E ln cosh(snr + √snr Z)) / ln 2``.
 
-    It is below ``½ log2(1 + snr)``, the Gaussian input's, and tends to 1 bit. By Gauss-Hermite
-    quadrature with 200 nodes; accurate to 1e-6 for ``snr`` up to 100.
+    It is below that of a Gaussian input, ``½ log2(1 + snr)``, and tends to 1 bit. Computed by
+    Gauss-Hermite quadrature with 200 nodes, accurate to 1e-6 for ``snr`` up to 100.
     """
     return _binary(snr, lambda u, value: (value - np.logaddexp(u, -u) + np.log(2)) / np.log(2))
 
