@@ -1,8 +1,8 @@
-"""The resolutions that cost at most so much and err least, by dynamic programming.
+"""Criterion "budget": the resolutions with the least oracle error within a cost.
 
-With matched noise and ideal bands a coefficient's reverse chain does not depend on the resolution
-that carries it, only on the step at which its band opens. The oracle's error is then a sum over
-bands of functions of their opening steps, and so is the cost: a small dynamic program is exact.
+With matched noise and operator `dct` a coefficient's reverse chain does not depend on the state's
+resolution, only on the step at which its band opens. The oracle's error is then a sum over bands of
+functions of their opening steps, and so is the cost, so that a dynamic program is exact.
 """
 
 from __future__ import annotations
@@ -27,16 +27,23 @@ _BINS = 48  # powers that stand for all coefficients of a band
 def binned_powers(
     spectrum: Spectrum, levels: Sequence[int], attenuation: Attenuation | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Coefficients that stand for a spectrum in sums over all.
+    """Group the coefficients of a spectrum, for fast approximate sums over all of them.
 
-    The coefficients of each band between levels are grouped by power, in up to 48 groups; with an
-    attenuation those of similar power by envelope as well.
+    The coefficients of each band between levels are grouped by power into up to 48 groups, even in
+    the logarithm. With an attenuation each group is divided in the same way by envelope.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    levels : sequence of int
+        Edges of the bands, in pixels.
+    attenuation : Attenuation, optional
 
     Returns
     -------
     power, shell, count, squared_radius : (K,) arrays, sorted by shell
-        Mean power of a group; a shell ``max(k1, k2)`` of its band; number of coefficients; mean
-        ``k1² + k2²``.
+        For each group its mean power; the smallest shell ``max(k1, k2)`` of its band; the number of
+        its coefficients; their mean ``k1² + k2²``.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def _bins(values: np.ndarray, number: int) -> np.ndarray:
 
 
 def opening_errors(spectrum: Spectrum, noise: NoiseSchedule, levels: Sequence[int]) -> np.ndarray:
-    """Relative W2² of each band by the step at which the ancestral chain opens it.
+    """Relative W2² of each band as a function of the step at which the ancestral chain opens it.
 
     Parameters
     ----------
@@ -120,7 +127,9 @@ def budget_resolutions(
     levels: Sequence[int],
     budget: float,
 ) -> np.ndarray:
-    """Resolutions of all T steps with the least oracle error at a mean cost of at most ``budget``.
+    """Resolutions of all T steps with the least oracle error within a mean cost.
+
+    The error is that of the ancestral chain of all steps.
 
     Parameters
     ----------
@@ -129,7 +138,7 @@ def budget_resolutions(
     levels : sequence of int
         Falling; the spectrum's resolution first.
     budget : float
-        Mean cost of a call, in units of a full-resolution call.
+        Largest mean cost of a call, in full-resolution calls (`theory.schedule.costs.chain_costs`).
 
     Returns
     -------
@@ -163,7 +172,7 @@ def budget_resolutions(
 def _savings(
     levels: Sequence[int], steps: int, table: Mapping[tuple[int, int], float]
 ) -> np.ndarray:
-    """Cost saved by running steps from ``t`` on one level lower, in units: (L − 1, T + 1)."""
+    """Cost saved by one level lower from step ``t`` on, in units of `_UNITS`: (L − 1, T + 1)."""
     t = np.arange(steps + 1)
     rows = []
     for high, low in pairwise(levels):

@@ -78,9 +78,10 @@ class NoiseSchedule:
     def from_spectrum(cls, spectrum: Spectrum, num_steps: int = 1000) -> NoiseSchedule:
         """Steps even in log-snr over the range in which the data can be told from noise.
 
-        From the snr at which the strongest coefficient has the power of the noise, where all
-        attenuations of water-filling at tolerance 1 are zero and a chain begins with exactly white
-        noise, to that at which the noise is the rounding of 8-bit images, ``(2/255)²/12``.
+        At the smallest snr the strongest coefficient has the power of the noise, so that
+        water-filling at tolerance 1 attenuates all coefficients to zero and a chain begins with
+        exactly white noise. At the largest snr the noise has the variance of rounding to 8 bits,
+        ``(2/255)²/12``.
 
         Parameters
         ----------
@@ -104,13 +105,13 @@ class NoiseSchedule:
     def named(
         cls, name: str, num_steps: int = 1000, spectrum: Spectrum | None = None
     ) -> NoiseSchedule:
-        """Return the schedule called "linear", "cosine" or, of a ``spectrum``, "spectrum"."""
+        """Return the schedule of a name: "linear", "cosine", or "spectrum" if one is given."""
         if name == "spectrum" and spectrum is not None:
             return cls.from_spectrum(spectrum, num_steps)
         if name not in _NAMED:
             known = ", ".join([*_NAMED, "spectrum"])
             raise InputError(
-                f"noise schedule {name!r}: choose from {known} (of data that are given)"
+                f"noise schedule {name!r}: choose from {known} (needs the data's spectrum)"
             )
         return _NAMED[name](num_steps)
 
