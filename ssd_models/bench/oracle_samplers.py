@@ -12,8 +12,9 @@ from theory.oracle.sampler import Sampler
 from theory.oracle.steps import select_steps
 from theory.schedule.costs import chain_costs
 from theory.schedule.derivation import derive_schedule
+from theory.schedule.levels import halved_levels
 from theory.schedule.noise import NoiseSchedule
-from theory.schedule.resolution import ResolutionSchedule, halved_levels
+from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 

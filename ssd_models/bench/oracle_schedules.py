@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from theory.oracle.plans import pareto_front
 from theory.oracle.side_by_side import ComparedSchedule, compare_schedules, transfer_errors
+from theory.schedule.levels import halved_levels
 from theory.schedule.noise import NoiseSchedule
-from theory.schedule.resolution import halved_levels
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from theory.oracle.side_by_side import PAPER
 from theory.schedule.derivation import derive_schedule
+from theory.schedule.levels import halved_levels
 from theory.schedule.noise import NoiseSchedule
-from theory.schedule.resolution import ResolutionSchedule, halved_levels
+from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from theory.oracle import octave_decibels, with_predictions
+from theory.oracle.predictions import with_predictions
+from theory.oracle.report import octave_decibels
 from theory.oracle.steps import select_steps
 from theory.plots.schedule import save_report
 from theory.schedule.costs import chain_costs

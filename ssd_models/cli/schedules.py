@@ -77,11 +77,11 @@ class DeriveCommand:
     def run(self) -> None:
         """Run the command."""
         from theory.oracle.plans import plan_sampling
-        from theory.oracle.report import with_predictions
+        from theory.oracle.predictions import with_predictions
         from theory.plots.schedule import check_picture_name, save_report
         from theory.schedule.derivation import default_tolerance, derive_schedule
+        from theory.schedule.levels import choose_levels
         from theory.schedule.noise import NoiseSchedule
-        from theory.schedule.resolution import choose_levels
         from theory.support.files import check_writable
 
         spectrum, measured = self._sources()

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from theory.oracle.report import with_predictions
+from theory.oracle.predictions import with_predictions
 from theory.schedule.derivation import CRITERIA, derive_schedule
 from theory.schedule.noise import NoiseSchedule
 from theory.schedule.resolution import ResolutionSchedule

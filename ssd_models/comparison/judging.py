@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from theory.information.measured import MeasuredInformation
-from theory.oracle.report import has_exact_error, oracle_report
+from theory.oracle.predictions import has_exact_error
+from theory.oracle.report import oracle_report
 from theory.oracle.sampler import Sampler
 from theory.spectrum.spectrum import Spectrum
 from theory.support.files import atomic_path

@@ -1,9 +1,9 @@
-"""The linear map between two states of a chain, on one image axis: resizes and Gaussian blurs.
+"""Degradations between two states of a chain, as one-axis matrices: resizes and Gaussian blurs.
 
 Every degradation of a schedule is separable, ``M x = A x Aᵀ``, with ``A`` a product of resizes and
-blurs (mathematics §2). Blur is the heat equation of the continuous image, as inverse heat
-dissipation and blurring diffusion use it: diagonal in the DCT, and of the same effect on the
-same frequency at every resolution.
+blurs (mathematics §2). Blur solves the heat equation of the continuous image, as in inverse heat
+dissipation and blurring diffusion: it is diagonal in the DCT, and a blur of given variance in
+full-resolution pixels has the same gain on a frequency at every resolution.
 """
 
 from __future__ import annotations
@@ -21,16 +21,22 @@ from .scale_space import heat_transfer
 
 @dataclass(frozen=True)
 class DegradationPath:
-    """Resolutions that a state passes, and the blur at each before the next resize.
+    """Sequence of blurs and resizes that makes up one degradation ``M``.
 
     Parameters
     ----------
     operator : str
-        Of the resizes, see `theory.resize_matrix`.
+        Resize operator, see `theory.resize_matrix`.
     resolutions : tuple of int
-        From the input's side to the output's, in pixels, without repeats.
+        Sides in pixels from the input's to the output's, without repeats.
     blurs : tuple of float
-        Variance of the Gaussian blur at each resolution, in squared pixels of that resolution.
+        Variance of the Gaussian blur at each resolution, applied before the next resize, in squared
+        pixels of that resolution. By default none.
+
+    Raises
+    ------
+    InputError
+        If there is no resolution, or not one blur for each.
     """
 
     operator: str
@@ -52,15 +58,22 @@ class DegradationPath:
         return [scaled(r, *scale) for r in self.resolutions]
 
     def matrix(self, nominal: int | None = None, length: int | None = None) -> np.ndarray:
-        """One-axis matrix ``A``, (n_out, n_in) float64.
+        """One-axis matrix ``A``.
 
-        By default for an axis of ``resolutions[0]`` pixels. Other sides of a rectangular image are
-        ``length`` pixels where the schedule speaks of ``nominal`` ones.
+        Parameters
+        ----------
+        nominal, length : int, optional
+            For a side of a rectangular image: its ``length`` in pixels where the schedule's full
+            resolution is ``nominal``. By default the sides are ``resolutions``.
+
+        Returns
+        -------
+        (n_out, n_in) float64
 
         Raises
         ------
         InputError
-            If such a side would not have whole numbers of pixels.
+            If such a side has no whole number of pixels at one of the resolutions.
         """
         sides = self._sides(nominal, length)
         matrix = _blur(sides[0], self.blurs[0])
@@ -73,8 +86,8 @@ class DegradationPath:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Singular value decomposition ``A = U diag(s) Vᵀ``: (m, k), (k,), (n, k) float64.
 
-        Blurs and `dct` resizes are factored in closed form, however small ``s``; of other paths
-        what is below 1e-10 of the largest singular value counts as zero and is left out.
+        Blurs and `dct` resizes are factored in closed form, so that small singular values are
+        exact. For other operators those below 1e-10 of the largest are left out.
         """
         sides = self._sides(nominal, length)
         if self.operator == "dct" or len(sides) == 1:
@@ -89,7 +102,10 @@ class DegradationPath:
 
 
 def scaled(resolution: int, length: int, nominal: int) -> int:
-    """Pixels of an axis that is ``length`` at the resolution ``nominal``, at ``resolution``."""
+    """Pixels at ``resolution`` of an axis that has ``length`` pixels at resolution ``nominal``.
+
+    Raises `InputError` if that is not a whole number.
+    """
     if resolution * length % nominal:
         raise InputError(
             f"image side {length}: has no whole number of pixels at resolution {resolution} of "
@@ -100,10 +116,18 @@ def scaled(resolution: int, length: int, nominal: int) -> int:
 
 @lru_cache(maxsize=256)
 def lambda_max(operator: str, before: int, after: int, blur: float = 0.0) -> float:
-    """Largest eigenvalue of ``M Mᵀ``: a blur of variance ``blur`` in squared pixels, then a resize.
+    """Largest eigenvalue of ``M Mᵀ``, of a blur followed by a resize of both axes.
 
-    The largest factor by which the two-axis map scales the variance of white noise. Halvings by
-    `box` and `dct` give ¼ in every direction (``M Mᵀ = I/4``).
+    It is the largest factor by which ``M`` scales the variance of white noise (mathematics §3).
+    Halvings by `box` and `dct` give ¼ in every direction (``M Mᵀ = I/4``).
+
+    Parameters
+    ----------
+    operator : str
+    before, after : int
+        Sides in pixels.
+    blur : float
+        Variance in squared pixels of the side before.
     """
     matrix = resize_matrix(operator, before, after) @ _blur(before, blur)
     return float(np.linalg.norm(matrix, 2) ** 4)

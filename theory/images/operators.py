@@ -1,7 +1,7 @@
 """Separable resizes: one-axis matrices for any factor.
 
-A resize acts on both image axes with the same one-axis matrix: ``M x = A x Aᵀ``. Everything that
-the diffusion process needs from ``M`` follows from the small matrix ``A``.
+A resize acts on both image axes with the same one-axis matrix: ``M x = A x Aᵀ``. The singular value
+decomposition of ``M``, which the diffusion process needs, follows from that of ``A``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..support.errors import InputError
 
 
 def dct_basis(size: int) -> np.ndarray:
-    """Orthonormal DCT-II analysis matrix, (size, size): coefficients are ``B @ signal``."""
+    """Orthonormal DCT-II matrix ``B``, (size, size) float64: coefficients are ``B @ signal``."""
     return idct(np.eye(size), norm="ortho", axis=0).T
 
 
 def _box(n_in: int, n_out: int) -> np.ndarray:
-    """Area average: the share of each input cell that falls into each output cell."""
+    """Area average: each output pixel is the mean of the input over its cell."""
     edges = np.arange(n_out + 1) * (n_in / n_out)  # (n_out + 1,) output cells in input pixels
     cells = np.arange(n_in)
     overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
@@ -29,7 +29,7 @@ def _box(n_in: int, n_out: int) -> np.ndarray:
 
 
 def _dct(n_in: int, n_out: int) -> np.ndarray:
-    """Keep the lowest DCT-II coefficients (or pad with zeros), scaled so that constants survive."""
+    """Keep the lowest DCT-II coefficients (or pad with zeros), scaled to preserve constants."""
     n = min(n_in, n_out)
     return np.sqrt(n_out / n_in) * dct_basis(n_out)[:n].T @ dct_basis(n_in)[:n]
 
@@ -55,9 +55,18 @@ def _filtered(kernel: Callable[[np.ndarray], np.ndarray], n_in: int, n_out: int)
 
 
 def interpolation_matrix(n_in: int, n_out: int) -> np.ndarray:
-    """One-axis linear interpolation at the output pixels' centres, without antialiasing.
+    """One-axis matrix of linear interpolation at the output pixels' centres.
 
-    Returns (n_out, n_in) float64. For signals that are smooth already, as in a pyramid.
+    Without antialiasing, for signals that are smooth already, as in a pyramid.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Samples before and after, at least 1.
+
+    Returns
+    -------
+    (n_out, n_in) float64
     """
     centres = (np.arange(n_out)[:, None] + 0.5) * (n_in / n_out)
     weights = _triangle(np.arange(n_in) + 0.5 - centres)
@@ -98,9 +107,10 @@ def resize_matrix(operator: str, n_in: int, n_out: int) -> np.ndarray:
     Parameters
     ----------
     operator : {"box", "dct", "bilinear", "lanczos"}
-        Area average; ideal low pass in the orthonormal DCT-II; triangle filter with antialiasing,
-        as torch's ``interpolate(mode="bilinear", antialias=True, align_corners=False)``; Lanczos
-        with three lobes, antialiased in the same way.
+        Area average; ideal low-pass filter in the orthonormal DCT-II; triangle filter with
+        antialiasing, as torch's
+        ``interpolate(mode="bilinear", antialias=True, align_corners=False)``; Lanczos filter with
+        three lobes, antialiased in the same way.
     n_in, n_out : int
         Number of samples before and after, at least 1. The factor need not be an integer.
         ``n_out > n_in`` interpolates.

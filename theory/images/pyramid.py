@@ -13,7 +13,7 @@ from .operators import interpolation_matrix
 
 
 def _interpolate(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Linear interpolation of (H, W, ...) on the first two axes."""
+    """Resize the first two axes of (H, W, ...) to ``shape`` by linear interpolation."""
     for axis, n_out in enumerate(shape):
         matrix = interpolation_matrix(image.shape[axis], n_out)
         image = np.moveaxis(np.tensordot(matrix, image, axes=(1, axis)), 0, axis)
@@ -37,7 +37,11 @@ def reduce(image: np.ndarray, sigma: float | None = None, factor: float = 2) -> 
     sigma : float, optional
         Standard deviation of the Gaussian in pixels; by default ``factor / 3``, scikit-image's.
     factor : float
-        Above 1; need not be an integer.
+        Ratio of the sides before and after, above 1; need not be an integer.
+
+    Returns
+    -------
+    (⌈H / factor⌉, ⌈W / factor⌉) or (…, C) float64
     """
     image = _smooth(np.asarray(image, dtype=np.float64), _sigma(sigma, factor))
     return _interpolate(image, _reduced(image.shape, factor))
@@ -46,11 +50,23 @@ def reduce(image: np.ndarray, sigma: float | None = None, factor: float = 2) -> 
 def expand(
     image: np.ndarray, shape: tuple[int, int], sigma: float | None = None, factor: float = 2
 ) -> np.ndarray:
-    """Interpolate (H, W) or (H, W, C) linearly up to ``shape``, then smooth with a Gaussian.
+    """Interpolate an image linearly to a larger size, then smooth it with a Gaussian.
 
-    Equals `skimage.transform.pyramid_expand` but for a border of a few pixels: beyond the
-    outermost pixels' centres scikit-image mirrors the image about those centres, here it goes on
-    constant, which is the half-sample reflection that the smoothing uses in both.
+    Equals `skimage.transform.pyramid_expand` except in a border of a few pixels: beyond the
+    outermost pixels' centres scikit-image mirrors the image about those centres, whereas here it is
+    extended by constants, consistent with the half-sample reflection that the smoothing uses.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) array
+    shape : (int, int)
+        Height and width of the result.
+    sigma, factor : float
+        As in `reduce`.
+
+    Returns
+    -------
+    (*shape) or (*shape, C) float64
     """
     larger = _interpolate(np.asarray(image, dtype=np.float64), shape)
     return _smooth(larger, _sigma(sigma, factor))
@@ -70,12 +86,12 @@ def gaussian_pyramid(
     sigma : float, optional
         Smoothing before each reduction, in pixels of the larger image; by default ``factor / 3``.
     factor : float
-        By which each level is smaller, above 1; need not be an integer.
+        Ratio of the sides of consecutive levels, above 1; need not be an integer.
 
     Returns
     -------
     list of ``levels`` arrays
-        The axes of each level are those of the one before over ``factor``, rounded up.
+        The sides of each level are those of the one before divided by ``factor``, rounded up.
 
     Raises
     ------
@@ -101,12 +117,14 @@ def gaussian_pyramid(
 def laplacian_pyramid(
     image: np.ndarray, levels: int, sigma: float | None = None, factor: float = 2
 ) -> list[np.ndarray]:
-    """Laplacian pyramid: what each reduction loses, and the smallest image (Burt & Adelson 1983).
+    """Laplacian pyramid (Burt & Adelson 1983).
 
-    Takes the parameters of `gaussian_pyramid` and returns as many arrays of the same shapes. The
-    last one is the smallest Gaussian level. `reconstruct` gives the image back up to rounding.
-    `skimage.transform.pyramid_laplacian` is something else: each level less its own smoothing,
-    which does not reconstruct.
+    Each level is a Gaussian level minus the next one expanded to its size; the last one is the
+    smallest Gaussian level. `reconstruct` inverts it up to rounding. It differs from
+    `skimage.transform.pyramid_laplacian`, whose levels are Gaussian levels minus their own
+    smoothing and do not sum to the image.
+
+    Parameters, exceptions and the shapes returned are those of `gaussian_pyramid`.
     """
     gaussian = gaussian_pyramid(image, levels, sigma, factor)
     bands = [
@@ -118,7 +136,7 @@ def laplacian_pyramid(
 def reconstruct(
     laplacian: list[np.ndarray], sigma: float | None = None, factor: float = 2
 ) -> np.ndarray:
-    """Image of a Laplacian pyramid made with the same ``sigma`` and ``factor``."""
+    """Invert `laplacian_pyramid`, given the same ``sigma`` and ``factor``."""
     image = laplacian[-1]
     for band in reversed(laplacian[:-1]):
         image = band + expand(image, band.shape[:2], sigma, factor)

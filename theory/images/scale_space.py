@@ -1,9 +1,9 @@
-"""Scale space of images: one parameter from fine to coarse, without a change of resolution.
+"""Scale space: an image smoothed to a range of scales, at constant resolution.
 
-Smoothing by the discrete Gaussian is the solution of the heat equation on the pixel grid, so it is
-diagonal in the DCT: with half-sample reflection at the borders, frequency ``k`` of an axis of ``n``
-pixels is multiplied by ``exp(−t (1 − cos(πk/n)))``. Everything here works on the first two axes of
-(H, W) or (H, W, C) arrays, rectangular ones too.
+Smoothing by the discrete Gaussian solves the heat equation on the pixel grid, so it is diagonal in
+the DCT: with half-sample reflection at the borders, frequency ``k`` of an axis of ``n`` pixels is
+multiplied by ``exp(−t (1 − cos(πk/n)))``. All functions work on the first two axes of (H, W) or
+(H, W, C) arrays, which need not be square.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ def discrete_gaussian(variance: float, tail: float = 1e-12) -> np.ndarray:
     variance : float
         ``t`` in pixels², not negative.
     tail : float
-        Mass that truncation may leave out on each side, at least 1e-15.
+        Sum of the weights cut off on each side, at most; from 1e-15 to 1.
 
     Returns
     -------
     (2 N + 1,) float64
         Symmetric; sums to 1 up to twice ``tail``.
+
+    Raises
+    ------
+    InputError
+        If ``variance`` or ``tail`` is out of range.
     """
     _check_variance(variance)
     if not 1e-15 <= tail < 1:
@@ -49,7 +54,7 @@ def discrete_gaussian(variance: float, tail: float = 1e-12) -> np.ndarray:
 
 
 def heat_transfer(size: int, variance: float | np.ndarray, kind: str = "discrete") -> np.ndarray:
-    """Factor of each DCT-II frequency of one axis under smoothing by ``variance``.
+    """Gain of smoothing on each DCT-II frequency of one axis.
 
     Parameters
     ----------
@@ -65,6 +70,11 @@ def heat_transfer(size: int, variance: float | np.ndarray, kind: str = "discrete
     Returns
     -------
     (..., size) float64
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range or the kind unknown.
     """
     variance = np.asarray(variance, np.float64)
     _check_variance(variance)
@@ -78,10 +88,10 @@ def heat_transfer(size: int, variance: float | np.ndarray, kind: str = "discrete
 def gaussian_scale_space(
     image: np.ndarray, variances: Sequence[float], kind: str = "discrete"
 ) -> np.ndarray:
-    """Image smoothed to each of several scales: the solution of ``∂L/∂t = ½ ∇²L``.
+    """Smooth an image to several scales: the solution ``L(t)`` of ``∂L/∂t = ½ ∇²L``.
 
-    The mean is kept, scales add (smoothing by ``s`` then ``t`` is smoothing by ``s + t``), and a
-    one-dimensional signal never gains extrema.
+    Smoothing keeps the mean; by ``s`` and then ``t`` it equals smoothing by ``s + t``; and it adds
+    no extrema to a one-dimensional signal.
 
     Parameters
     ----------
@@ -106,19 +116,19 @@ def gaussian_scale_space(
 
 
 def smooth(image: np.ndarray, variance: float, kind: str = "discrete") -> np.ndarray:
-    """Image smoothed to one scale; see `gaussian_scale_space`."""
+    """Smooth an image to one scale; see `gaussian_scale_space`."""
     return gaussian_scale_space(image, [variance], kind)[0]
 
 
 def laplacian_scale_space(
     image: np.ndarray, variances: Sequence[float], kind: str = "discrete"
 ) -> np.ndarray:
-    """Scale-normalized Laplacian ``t ∇²L(t)``: blobs of variance ``t`` respond most at scale ``t``.
+    """Scale-normalized Laplacian ``t ∇²L(t)`` (Lindeberg 1998).
 
-    Negative at the centre of a bright blob (Lindeberg 1998). ``∇²`` is the five-point Laplacian of
-    the grid, or the continuous one.
+    It responds most strongly to blobs of variance ``t``, with a negative value at the centre of a
+    bright one. ``∇²`` is the five-point Laplacian of the grid for kind "discrete".
 
-    Parameters and result are those of `gaussian_scale_space`.
+    Parameters, exceptions and the shape returned are those of `gaussian_scale_space`.
     """
     coefficients, transfer, laplacian = _spectral(image, variances, kind)
     scale = np.asarray(variances, np.float64).reshape(-1, *[1] * (coefficients.ndim))
@@ -128,9 +138,9 @@ def laplacian_scale_space(
 def difference_of_gaussians(
     image: np.ndarray, variances: Sequence[float], kind: str = "discrete"
 ) -> np.ndarray:
-    """Differences ``L(t_i) − L(t_{i+1})`` of consecutive scales: a band each.
+    """Differences ``L(t_i) − L(t_{i+1})`` of consecutive scales: band-pass images.
 
-    They and the coarsest scale sum to the finest. For close scales they approach
+    Together with the coarsest scale they sum to the finest. For close scales they approach
     ``−½ (t_{i+1} − t_i) ∇²L``.
 
     Parameters
@@ -143,6 +153,11 @@ def difference_of_gaussians(
     Returns
     -------
     (S − 1, H, W) or (S − 1, H, W, C) float64
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two variances or they do not rise, or as `gaussian_scale_space`.
     """
     if len(variances) < 2 or not (np.diff(variances) > 0).all():
         raise InputError(
@@ -155,19 +170,24 @@ def difference_of_gaussians(
 def resized_stack(
     image: np.ndarray, sizes: Sequence[tuple[int, int]], operator: str = "dct"
 ) -> list[np.ndarray]:
-    """Image at arbitrary sizes, each made from the full image: factors need not be integers.
+    """Resize an image to several sizes, each from the full image.
 
     Parameters
     ----------
     image : (H, W) or (H, W, C) array
     sizes : sequence of (height, width)
-        In pixels, at most the image's.
+        In pixels, at most the image's; factors need not be integers.
     operator : {"dct", "box", "bilinear", "lanczos"}
-        Antialiased reduction, see `theory.resize_matrix`.
+        See `theory.resize_matrix`.
 
     Returns
     -------
     list of (h, w) or (h, w, C) float64
+
+    Raises
+    ------
+    InputError
+        If a size is out of range or the image has another shape.
     """
     image = _check_image(image)
     height, width = image.shape[:2]
@@ -181,7 +201,7 @@ def resized_stack(
 
 
 def _axis_laplacian(size: int, kind: str) -> np.ndarray:
-    """Eigenvalues of the second difference (or derivative) of one axis in the DCT-II, ≤ 0."""
+    """Eigenvalues in the DCT-II of the second difference (or derivative) of one axis, ≤ 0."""
     frequency = np.pi * np.arange(size) / size
     return -(frequency**2) if kind == "continuous" else -2 * (1 - np.cos(frequency))
 
@@ -189,7 +209,7 @@ def _axis_laplacian(size: int, kind: str) -> np.ndarray:
 def _spectral(
     image: np.ndarray, variances: Sequence[float], kind: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coefficients of the image, transfer of each scale, and the Laplacian's eigenvalues."""
+    """DCT coefficients of the image, gains of each scale, and the Laplacian's eigenvalues."""
     image = _check_image(image)
     t = np.asarray(variances, np.float64)
     if t.ndim != 1 or t.size == 0:

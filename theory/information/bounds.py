@@ -2,10 +2,10 @@
 
 All results are in bits. ``snr`` is the per-pixel ratio of squared amplitudes ``a²/σ²``.
 
-Two readings of "no more information" stay apart. *Total*: the noisy state holds at most so many
-bits in all (`gaussian_information`), which may be no more than a small image's file
-(`theory.information.thumbnails`). *Sufficiency*: a smaller state keeps all but so many bits of what
-the noisy state holds (`theory.information.discarded`,
+"A smaller image holds no less information" has two readings, which are kept apart (mathematics §4).
+*Total*: the information of the noisy state (`gaussian_information`), compared with the size of a
+small image's file (`theory.information.thumbnails`). *Sufficiency*: the part of the noisy state's
+information that a smaller state lacks (`theory.information.discarded`,
 `theory.schedule.derivation.matched_resolution`).
 """
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:  # schedules are derived from information
 
 
 def band_mask(size: int, resolution: int) -> np.ndarray:
-    """(size, size) bool: the DCT coefficients that an image of ``resolution`` pixels keeps."""
+    """Mask of the DCT coefficients that an image of ``resolution`` pixels keeps: (size, size)."""
     return shell_index(size) < resolution
 
 
 def channel_bits(power: np.ndarray, snr: float | np.ndarray) -> float | np.ndarray:
-    """Bits of parallel Gaussian channels, ``½ Σ log2(1 + snr S)`` over all ``S``, for each snr."""
+    """Capacity of parallel Gaussian channels, ``½ Σ_S log2(1 + snr S)`` bits, for each snr."""
     flat = power[power > 0]
     snr = check_snr(snr)
     bits = np.array([0.5 / np.log(2) * np.log1p(value * flat).sum() for value in snr.ravel()])
@@ -40,11 +40,12 @@ def channel_bits(power: np.ndarray, snr: float | np.ndarray) -> float | np.ndarr
 
 
 def gaussian_information(spectrum: Spectrum, snr: float | np.ndarray) -> float | np.ndarray:
-    """Information of a noisy image about the clean one, if the data were Gaussian: an upper bound.
+    """Upper bound on the information of a noisy image about the clean one (mathematics §4).
 
-    ``I_G = ½ Σ log2(1 + snr S_k)`` bits per image. The Gaussian maximizes the output's entropy, so
-    no image distribution with this covariance has more; taking the DCT coefficients as independent
-    only raises the bound (Hadamard's inequality), by what `hadamard_gap` says.
+    ``I_G = ½ Σ log2(1 + snr S_k)``, the information if the DCT coefficients were Gaussian and
+    independent. No distribution of the same covariance has more, as the Gaussian maximizes the
+    entropy of the noisy image, and correlations only lower the bound (Hadamard's inequality), by
+    `hadamard_gap`.
 
     Parameters
     ----------
@@ -55,29 +56,35 @@ def gaussian_information(spectrum: Spectrum, snr: float | np.ndarray) -> float |
     Returns
     -------
     float or array of the shape of ``snr``
-        Bits per image, all pixels and colours together.
+        Bits per image, summed over pixels and colours.
+
+    Raises
+    ------
+    InputError
+        If ``snr`` is negative or NaN.
     """
     return channel_bits(spectrum.power, snr)
 
 
 def covariance_information(covariance: np.ndarray, snr: float | np.ndarray) -> float | np.ndarray:
-    """``½ log2 det(I + snr Σ)``: the Gaussian bound with every correlation, in bits per image.
+    """Gaussian bound with all correlations, ``½ log2 det(I + snr Σ)`` bits (mathematics §4).
 
     Parameters
     ----------
     covariance : (D, D) array
-        Of whole images, symmetric, no negative eigenvalue. ``D = R² C`` limits it to small images.
+        Covariance of whole images, ``D = R² C`` values each; symmetric, no negative eigenvalue.
     snr : float or array
         ``a²/σ²``, not negative.
 
     Returns
     -------
     float or array of the shape of ``snr``
+        Bits per image.
 
     Raises
     ------
     InputError
-        If the matrix is not a covariance.
+        If the matrix is not a covariance, or ``snr`` is negative or NaN.
     """
     covariance = np.asarray(covariance, np.float64)
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1]:
@@ -91,14 +98,15 @@ def covariance_information(covariance: np.ndarray, snr: float | np.ndarray) -> f
 
 
 def hadamard_gap(images: np.ndarray, snr: float | np.ndarray) -> float | np.ndarray:
-    """Bits by which the diagonal Gaussian bound exceeds the exact one, on the same images.
+    """Bits by which `gaussian_information` exceeds `covariance_information`, on the same images.
 
     Parameters
     ----------
     images : (N, R, R, C) float array in [-1, 1]
-        Small: the exact bound needs the covariance of ``R² C`` values, and many more images than
-        that, as the sample covariance of few images makes the gap too large.
+        ``N`` must be much larger than ``R² C``: the sample covariance of few images makes the gap
+        too large.
     snr : float or array
+        ``a²/σ²``, not negative.
 
     Returns
     -------
@@ -112,9 +120,9 @@ def hadamard_gap(images: np.ndarray, snr: float | np.ndarray) -> float | np.ndar
 
 
 def shell_information(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
-    """`gaussian_information` split over the frequency index ``max(k1, k2)``: (T,) to (T, R) bits.
+    """`gaussian_information` of each frequency index ``max(k1, k2)``: (T,) snr to (T, R) bits.
 
-    The sum from index ``r`` on is `theory.discarded_information` of an ideal downsampling to ``r``.
+    The sum from index ``r`` on is `theory.discarded_information` of downsampling by `dct` to ``r``.
     """
     return sum_by_shell(spectrum, snr, lambda value, power: np.log1p(value * power)) * (
         0.5 / np.log(2)
@@ -126,9 +134,19 @@ def sum_by_shell(
     snr: np.ndarray,
     function: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Sum ``function(snr, S_k)`` over coefficients with each index ``max(k1, k2)``: (T,) to (T, R).
+    """Sum ``function(snr, S_k)`` over the coefficients and colours of each index ``max(k1, k2)``.
 
-    Colours are summed as well.
+    Parameters
+    ----------
+    spectrum : Spectrum
+    snr : (T,) array
+        Not negative.
+    function : callable
+        Of arrays of snr and ``S_k`` that broadcast.
+
+    Returns
+    -------
+    (T, R) float64
     """
     size = spectrum.resolution
     snr = check_snr(snr)
@@ -144,16 +162,16 @@ def sum_by_shell(
 
 
 def band_information(spectrum: Spectrum, snr: float | np.ndarray) -> np.ndarray:
-    """`gaussian_information` split over octaves and colour components.
+    """`gaussian_information` of each octave and colour component.
 
-    Entry ``(i, c)`` is what octave ``i`` of colour ``c`` adds once the lower octaves and the
-    stronger colours are known: for independent coefficients the terms of the chain rule are the
-    bands' own, and they sum to ``I_G``.
+    As the coefficients are taken as independent, the entries sum to ``I_G``, and each is also what
+    its band adds once the other bands are known.
 
     Parameters
     ----------
     spectrum : Spectrum
     snr : float or array of shape (...)
+        ``a²/σ²``, not negative.
 
     Returns
     -------
@@ -170,9 +188,9 @@ def band_information(spectrum: Spectrum, snr: float | np.ndarray) -> np.ndarray:
 
 
 def state_information(spectrum: Spectrum, snr: np.ndarray, resolutions: np.ndarray) -> np.ndarray:
-    """``I_G`` of states at their own resolution and noise, such as a schedule makes them.
+    """`gaussian_information` of states of given resolutions and signal-to-noise ratios.
 
-    The state keeps the lowest ``r × r`` coefficients, scaled by ``r/R`` (an ideal downsampling).
+    A state has the lowest ``r × r`` coefficients, scaled by ``r/R`` (downsampling by `dct`).
 
     Parameters
     ----------
@@ -195,12 +213,12 @@ def state_information(spectrum: Spectrum, snr: np.ndarray, resolutions: np.ndarr
 
 
 def schedule_information(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
-    """``I_G`` of a schedule's states, with their own noise: ``½ Σ log2(1 + m_k² S_k / σ²)``.
+    """`gaussian_information` of a schedule's states, ``½ Σ log2(1 + m_k² S_k / σ²)``.
 
     Parameters
     ----------
     schedule : ResolutionSchedule
-        States of operators other than `dct` are taken as ideal bands.
+        Other operators than `dct` are treated as `dct`.
     spectrum : Spectrum
         Of the data, at the schedule's full resolution.
 
@@ -213,11 +231,7 @@ def schedule_information(schedule: ResolutionSchedule, spectrum: Spectrum) -> np
     InputError
         If the resolutions differ, or blurred states mix DCT coefficients.
     """
-    if spectrum.resolution != schedule.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule has "
-            f"{schedule.resolution}"
-        )
+    schedule.check_spectrum(spectrum)
     if schedule.attenuation is None and not schedule.blurs:
         return state_information(spectrum, schedule.snr, schedule.resolutions)
     bits = np.empty(len(schedule))
@@ -230,7 +244,7 @@ def schedule_information(schedule: ResolutionSchedule, spectrum: Spectrum) -> np
 def signal_dominated_fraction(
     data: Spectrum | np.ndarray, snr: float | np.ndarray, kind: str = "pixels"
 ) -> float | np.ndarray:
-    """Share of pixels (or coefficients) in which the signal outweighs the noise.
+    """Share of pixels or coefficients in which the signal is larger than the noise.
 
     Parameters
     ----------
@@ -247,6 +261,11 @@ def signal_dominated_fraction(
     Returns
     -------
     float or array of the shape of ``snr``, in [0, 1]
+
+    Raises
+    ------
+    InputError
+        If the kind is unknown or does not fit the data, or ``snr`` is negative or NaN.
     """
     snr = check_snr(snr)
     root = np.sqrt(snr)

@@ -1,6 +1,6 @@
-"""What a downsampling of a noisy image loses at most: the *sufficiency* reading, in bits.
+"""Bounds on the information that downsampling a noisy image discards, in bits (mathematics §4).
 
-Beyond step t a state of r pixels is enough where what it lacks of ``I(x0; x_t)`` is small enough.
+At step t a state of r pixels is sufficient if the part of ``I(x0; x_t)`` that it lacks is small.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DENSE_LIMIT = 1024  # coefficients per colour; up to here log-determinants are c
 
 @dataclass(frozen=True)
 class DiscardedBound:
-    """What a downsampling discards at most, and how that was computed."""
+    """Bound on the information that a downsampling discards, and the method that computed it."""
 
     bits: float | np.ndarray  # per image, of the shape of snr
     method: str  # "dense" (log-determinant) or "diagonal" (a larger bound)
@@ -29,10 +29,9 @@ class DiscardedBound:
 def discarded_information(
     spectrum: Spectrum, snr: float | np.ndarray, resolution: int, operator: str = "dct"
 ) -> float | np.ndarray:
-    """Bound on the information that is lost by keeping only ``resolution`` pixels of a noisy image.
+    """Bound on ``I(x0; x_t) − I(x0; M x_t)`` for a downsampling ``M`` to ``resolution`` pixels.
 
-    The sufficiency reading: ``I(x0; x_t) − I(x0; M x_t)`` is at most this. See `discarded_bound`,
-    which also says how it was computed.
+    See `discarded_bound` for the formula, and for the method that was used.
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ def discarded_information(
     resolution : int
         Side of the kept image in pixels, from 1 to the spectrum's resolution.
     operator : {"dct", "box", "bilinear", "lanczos"}
-        How it is made.
+        How the image is downsampled.
 
     Returns
     -------
@@ -75,8 +74,7 @@ def discarded_bound(
     * diagonal: ``½ Σ_i log2(1 + snr (Vᵀ Σ V)_ii)``, larger, and cheap at every size.
 
     For ``dct`` both are ``½ Σ_{k discarded} log2(1 + snr S_k)``, a bound for all data with this
-    spectrum. For the others the dense form takes the DCT coefficients as uncorrelated, which the
-    diagonal form of ``dct`` need not.
+    spectrum. For the other operators the DCT coefficients are assumed to be uncorrelated.
 
     Parameters
     ----------
@@ -88,6 +86,11 @@ def discarded_bound(
     Returns
     -------
     DiscardedBound
+
+    Raises
+    ------
+    InputError
+        If ``resolution`` is out of range, ``snr`` is negative, or a name is unknown.
     """
     if not 1 <= resolution <= spectrum.resolution:
         raise InputError(
@@ -119,18 +122,17 @@ def discarded_bound(
 def dense_discarded_information(
     covariance: np.ndarray, matrix: np.ndarray, snr: float | np.ndarray
 ) -> float | np.ndarray:
-    """Bound on ``I(x0; x_t) − I(x0; M x_t)`` for any linear ``M`` and all data of this covariance.
+    """Bound on ``I(x0; x_t) − I(x0; M x_t)`` for any linear ``M`` (mathematics §4).
 
     ``½ log2 det(I + snr Σ) − ½ log2 det(I + snr Uᵀ Σ U)`` with U the row space of M, attained by
-    Gaussian data. An invertible ``M``, a blur say, loses nothing.
+    Gaussian data. It is zero for an invertible ``M`` such as a blur.
 
     Parameters
     ----------
     covariance : (D, D) array
-        Of whole images, as in `theory.information.bounds.covariance_information`.
+        Covariance of whole images, see `theory.information.bounds.covariance_information`.
     matrix : (m, D) array
-        ``M``: a downsampling, a mask, any composition. Directions in which it is below 1e-10 of its
-        largest gain count as lost.
+        ``M``. Singular directions below 1e-10 of the largest singular value count as lost.
     snr : float or array
         ``a²/σ²``, not negative.
 
@@ -142,17 +144,16 @@ def dense_discarded_information(
     Raises
     ------
     InputError
-        If the covariance is none, or ``matrix`` does not fit it, is zero or not finite.
+        If ``covariance`` is not one, or ``matrix`` does not fit it, is zero or not finite.
     """
     matrix = np.asarray(matrix, np.float64)
     total = covariance_information(covariance, snr)
     if matrix.ndim != 2 or matrix.shape[1] != len(covariance):
         raise InputError(
-            f"operator: needs shape (m, {len(covariance)}) to fit the covariance, got "
-            f"{matrix.shape}"
+            f"matrix: needs shape (m, {len(covariance)}) to fit the covariance, got {matrix.shape}"
         )
     if not (matrix.any() and np.isfinite(matrix).all()):
-        raise InputError("operator: is zero, or has values that are not finite")
+        raise InputError("matrix: is zero, or has values that are not finite")
     _, gains, rows = np.linalg.svd(matrix, full_matrices=False)
     kept = rows[gains > 1e-10 * gains[0]]
     return total - covariance_information(kept @ covariance @ kept.T, snr)
@@ -161,8 +162,8 @@ def dense_discarded_information(
 def _row_space(operator: str, spectrum: Spectrum, resolution: int) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal bases of what one axis keeps and loses, in DCT coefficients: (R, r), (R, R − r).
 
-    Each is rotated to be uncorrelated for the spectrum's mean over the other axis, which tightens
-    the diagonal bound.
+    Each basis diagonalizes the power averaged over the other axis, which tightens the diagonal
+    bound.
     """
     size = spectrum.resolution
     axis = resize_matrix(operator, size, resolution) @ dct_basis(size).T

@@ -1,7 +1,7 @@
-"""What changes of resolution cost: divergence of the sampler's state from the truth, in nats.
+"""Divergence of a sampler's state from the true one at changes of resolution, in nats.
 
-At a change from a smaller state to a larger one a sampler puts white noise where the truth is
-signal and noise. For any data that costs
+At a change from a smaller state to a larger one a sampler fills the new band with white noise,
+where the true state has signal and noise. For any data the divergence is
 
     D = ½ (m²/σ²) E‖x_H − E[x_H | y_L]‖² − I(x_H; y_H | y_L)
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:  # schedules are derived from information
 
 @dataclass(frozen=True)
 class ChangeDivergence:
-    """What one change of resolution costs, nats an image."""
+    """Divergence at one change of resolution, in nats per image."""
 
     step: int  # t, the first at the lower resolution
     before: int  # pixels a side, of the state at t − 1
     after: int  # of that at t
     gaussian: float  # KL(truth ‖ sampler's state) of Gaussian data with the spectrum
-    bound: float  # the most that it can be for any data with the spectrum
+    bound: float  # upper bound for all data with the spectrum
 
 
 def change_divergence(schedule: ResolutionSchedule, spectrum: Spectrum) -> list[ChangeDivergence]:
-    """What each change of a schedule's resolution costs Gaussian data, and any data at most.
+    """Divergence at each change of resolution: for Gaussian data, and a bound for all data.
 
-    Of the state on the less noisy side of the change. Exactly zero with an attenuation: the band
-    that opens then begins with no signal. With the paper's noise a change takes information from
-    the band that it keeps as well, as if a share of its signal opened; that is counted too.
+    It is that of the state on the less noisy side of the change (mathematics §8), and exactly zero
+    with an attenuation, as the new band then has no signal. With the paper's noise a change also
+    takes information from the band that it keeps; that is counted as well.
 
     Parameters
     ----------
@@ -59,18 +59,13 @@ def change_divergence(schedule: ResolutionSchedule, spectrum: Spectrum) -> list[
     InputError
         If the resolutions differ or the operator mixes DCT coefficients.
     """
-    if spectrum.resolution != schedule.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule has "
-            f"{schedule.resolution}"
-        )
+    schedule.check_spectrum(spectrum)
     if schedule.mixes_frequencies:
         raise InputError(
             f"operator {schedule.operator!r}: mixes DCT coefficients, so that no band of its own "
             "opens; use operator 'dct'"
         )
-    # Signal over noise of a coefficient that both states have, by the base chain's, up to a factor.
-    kept = schedule.snr * schedule.resolutions**2 / schedule.base_snr
+    kept = schedule.kept_band_snr / schedule.base_snr  # falls where a change adds noise
     found = []
     for t, (before, after) in schedule.changes.items():
         gaussian = bound = 0.0
@@ -88,26 +83,25 @@ def change_divergence(schedule: ResolutionSchedule, spectrum: Spectrum) -> list[
 
 @dataclass(frozen=True)
 class MeasuredDivergence:
-    """What one change of resolution costs real images by trained networks, nats an image."""
+    """Divergence at one change of resolution for real images, estimated with trained networks."""
 
     step: int  # t, the first at the lower resolution
     before: int  # pixels a side, of the state at t − 1
     after: int  # of that at t
-    nats: float
-    standard_error: float  # from image to image
+    nats: float  # per image
+    standard_error: float  # of the mean over images
 
 
 def measured_divergence(
     schedule: ResolutionSchedule, measured: MeasuredInformation, across: Sequence[np.ndarray]
 ) -> list[MeasuredDivergence]:
-    """What each change costs the images that networks were measured on, estimated.
+    """Estimate of the divergence ``D`` at each change for real images (mathematics §8).
 
-    ``½ snr E‖x_H − x̂_H(y_L)‖² − I_H``. The first term takes the squared error of a network that
-    predicts the band that opens from the smaller state; it is too large by what the network does
-    not see there. ``I_H = ½ ∫ E‖x_H − x̂_H(y)‖² d snr`` takes the errors of a network of full
-    resolution in that band, down the chain to noise (`MeasuredInformation`). Given less than the
-    whole small state those are larger than what D asks for, so the second term is too large as
-    well. Neither is a bound on D; their difference is an estimate of it.
+    ``½ snr E‖x_H − x̂_H(y_L)‖² − I_H`` with ``I_H = ½ ∫ E‖x_H − x̂_H(y)‖² d snr``. In the first term
+    a network predicts the new band from the smaller state; its error is above the least possible
+    one, so the term is too large. In the second a network of full resolution predicts the same band
+    from noisier states (`MeasuredInformation`); its errors are too large as well. The difference is
+    therefore an estimate of ``D``, not a bound.
 
     Parameters
     ----------
@@ -123,21 +117,17 @@ def measured_divergence(
     Returns
     -------
     list of MeasuredDivergence, by rising step
-        The standard error adds the squares of that of ``across`` and that of all of the measured
-        bits at this snr.
+        The standard error combines that of ``across`` with that of the measured bits of all
+        frequencies at this snr, as if they were independent.
 
     Raises
     ------
     InputError
-        If the schedule is another kind, resolutions differ or shapes do not fit.
+        If the schedule has other noise, operator or attenuation, resolutions differ, or shapes do
+        not fit.
     """
-    size = schedule.resolution
-    if measured.spectrum.resolution != size:
-        raise InputError(
-            f"measured information: has resolution {measured.spectrum.resolution}, the schedule "
-            f"{size}"
-        )
-    kept = schedule.snr * (schedule.resolutions / size) ** 2
+    schedule.check_spectrum(measured.spectrum)
+    kept = schedule.kept_band_snr
     matched = np.allclose(kept, schedule.base_snr)
     if schedule.attenuation is not None or schedule.mixes_frequencies or not matched:
         raise InputError(
@@ -161,7 +151,7 @@ def measured_divergence(
 
 
 def described_divergence(gaussian: float, bound: float) -> str:
-    """What all changes of a schedule cost, in words."""
+    """One sentence about the divergence of all changes of a schedule, in nats per image."""
     if bound == 0:
         return "changes of resolution lose nothing, whatever the data"
     return (

@@ -1,13 +1,11 @@
-"""The information that a denoiser finds: I-MMSE on its measured error, frequency by frequency.
+"""Information of noisy states, measured by a denoiser's error at each frequency (I-MMSE).
 
-A network's squared error at a step is at least the mmse there, so the integral of the errors along
-a chain is, up to quadrature and chance, at least the information that the states hold, and equals
-it for an ideal denoiser (`theory.information.mmse`). Gaussian data would give the bound
-`gaussian_information`; what a network finds below it is structure that second-order statistics do
-not see.
+A network's squared error at a step is at least the minimum (mmse), so its integral over snr is, up
+to quadrature and sampling errors, at least the information that the states hold; an ideal denoiser
+attains it (`theory.information.mmse`). For Gaussian data it is `gaussian_information`. By as much
+as a network's value is lower, images have structure beyond second-order statistics.
 
-States of all levels are put on one axis, the full resolution's snr with the same noise in the kept
-band: ``u = snr_t (r_t / R)²``, which is the base chain's where noise is matched.
+States of all levels are compared at ``u = snr_t (r_t / R)²``, `ResolutionSchedule.kept_band_snr`.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from ..spectrum.spectrum import Spectrum, octave_edges
 from ..support.errors import InputError
 from ..support.files import atomic_path
 from ..support.paths import user_path
-from ..support.reading import parse_json
+from ..support.reading import check_fields, read_json
 from .bounds import channel_bits, check_snr, shell_information, sum_by_shell
 from .discarded import discarded_information
 
@@ -37,7 +35,7 @@ _ARRAYS = ("steps", "resolutions", "snr", "bits", "bound", "standard_error")
 
 @dataclass(frozen=True, eq=False)
 class MeasuredInformation:
-    """Information that a denoiser finds at measured steps, noisiest first.
+    """Information measured by a denoiser at several steps, noisiest first.
 
     Raises
     ------
@@ -47,12 +45,12 @@ class MeasuredInformation:
 
     steps: np.ndarray  # (S,) t
     resolutions: np.ndarray  # (S,) of the states, pixels
-    snr: np.ndarray  # (S,) u, rising
-    bits: np.ndarray  # (S, R) per image and frequency max(k1, k2); zero where a state has none
-    bound: np.ndarray  # (S, R) the same of Gaussian data with the spectrum: the bound
-    standard_error: np.ndarray  # (S,) of the sum of ``bits``, from image to image
-    spectrum: Spectrum  # of the data, which the bound is of
-    count: int  # images
+    snr: np.ndarray  # (S,) ``u``, rising
+    bits: np.ndarray  # (S, R) per image and frequency max(k1, k2); 0 beyond the state's resolution
+    bound: np.ndarray  # (S, R) the same for Gaussian data with the spectrum
+    standard_error: np.ndarray  # (S,) of the sum of ``bits``, from the spread over images
+    spectrum: Spectrum  # of the data
+    count: int  # number of images
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,18 +59,19 @@ class MeasuredInformation:
         for name in _ARRAYS:
             array = np.asarray(getattr(self, name))
             if array.shape != (len(self.steps), *shapes.get(name, ())):
-                raise InputError(f"{name}: has shape {array.shape}")
+                needed = (len(self.steps), *shapes.get(name, ()))
+                raise InputError(f"{name}: has shape {array.shape}, needs {needed}")
             if not np.isfinite(array).all():
-                raise InputError(f"{name}: is not finite")
+                raise InputError(f"{name}: has values that are not finite")
             object.__setattr__(self, name, array)
         if len(self.steps) < 2 or not (np.diff(self.snr) > 0).all() or self.snr[0] <= 0:
             raise InputError("snr: needs at least two rising positive numbers")
 
     def shell_bits(self, snr: np.ndarray) -> np.ndarray:
-        """Bits at each frequency at any snr of the full resolution: (T,) to (T, R).
+        """Bits at each frequency for any snr of the full resolution: (T,) snr to (T, R) bits.
 
-        The Gaussian's bits times the share of them that was found, interpolated in log-snr; beyond
-        the measured steps the share stays, and it is 1 where a frequency was never measured.
+        The Gaussian's bits times the ratio of measured to Gaussian bits, which is interpolated in
+        log-snr, constant beyond the measured steps, and 1 at frequencies that were not measured.
         """
         snr = check_snr(snr)
         found = np.empty((len(snr), self.spectrum.resolution))
@@ -90,7 +89,7 @@ class MeasuredInformation:
         return np.add.reduceat(self.bits, first, axis=1), np.add.reduceat(self.bound, first, axis=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file (complete or not at all); the spectrum goes by its digest."""
+        """Write a JSON file (complete or not at all); of the spectrum it holds the digest only."""
         content: dict[str, Any] = {name: getattr(self, name).tolist() for name in _ARRAYS}
         content |= {"format": FORMAT, "count": self.count, "meta": self.meta}
         content["spectrum_sha256"] = self.spectrum.sha256
@@ -99,20 +98,15 @@ class MeasuredInformation:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], spectrum: Spectrum) -> MeasuredInformation:
-        """Read what `save` wrote; ``spectrum`` must be the same.
+        """Read a file written by `save`; ``spectrum`` must be the one it was measured against.
 
         Raises
         ------
         InputError
-            If the file is missing, is none of these, or belongs to another spectrum.
+            If the file is missing, is damaged or of another kind, or belongs to another spectrum.
         """
         path = user_path(path)
-        try:
-            content = parse_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file; write it with `ssd information`") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+        content = read_json(path, "write it with `ssd information`")
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(
                 f"{path}: is not measured information; write it with `ssd information`"
@@ -120,12 +114,11 @@ class MeasuredInformation:
         if content.get("spectrum_sha256") != spectrum.sha256:
             raise InputError(f"{path}: was measured against another spectrum; measure it again")
         try:
+            check_fields(content, {"count": int, "meta": dict})
             arrays = {name: np.array(content[name], np.float64) for name in _ARRAYS}
             arrays |= {name: arrays[name].astype(int) for name in ("steps", "resolutions")}
-            if not isinstance(content["count"], int) or not isinstance(content["meta"], dict):
-                raise ValueError("count is no number, or meta no object")
             return cls(**arrays, spectrum=spectrum, count=content["count"], meta=content["meta"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: is damaged ({error}); measure it again") from None
 
 
@@ -139,10 +132,11 @@ def measured_information(
 ) -> MeasuredInformation:
     """Integrate the squared errors of a denoiser along the chain of a schedule.
 
-    In each level the error's difference to the linear denoiser's is integrated by the trapezoidal
-    rule in log-snr, and added to the Gaussian's information of the state, which is known. A
-    frequency joins where the chain, becoming less noisy, first measures it; what was below it is
-    taken as the Gaussian's. Exact for Gaussian data with an ideal denoiser.
+    The difference of the error to the best linear denoiser's is integrated by the trapezoidal rule
+    in log-snr and added to the information that the state has for Gaussian data, which is known in
+    closed form (mathematics §4). For a frequency that the noisiest states lack the integral begins
+    at the first state that has it, with the Gaussian's information. Exact for Gaussian data with an
+    ideal denoiser.
 
     Parameters
     ----------
@@ -156,9 +150,9 @@ def measured_information(
         Squared error of the prediction of ``M_{1:t} x0`` from ``x_t``, summed over colours and over
         the DCT coefficients of each frequency ``max(k1, k2)``, one row an image.
     linear : sequence of S arrays (N, r_t), optional
-        The same of the best linear denoiser (`ssd_models.diffusion.gaussian.GaussianDenoiser`) on
-        the same states: most of the chance in ``errors`` is in these too and drops out of the
-        difference. By default its expectation.
+        Errors of the best linear denoiser (`ssd_models.diffusion.gaussian.GaussianDenoiser`) on the
+        same states. Most of their sampling error is the same as that of ``errors`` and cancels in
+        the difference. By default their expectation.
     meta : dict, optional
         What a reader should know.
 
@@ -169,13 +163,10 @@ def measured_information(
     """
     if schedule.blurs:
         raise InputError("schedule: blurs its states; their information is not computed here")
-    if schedule.resolution != spectrum.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule {schedule.resolution}"
-        )
+    schedule.check_spectrum(spectrum)
     size = schedule.resolution
     sides = schedule.resolutions[list(steps)]
-    equivalent = schedule.snr[list(steps)] * (sides / size) ** 2
+    equivalent = schedule.kept_band_snr[list(steps)]
     order = np.argsort(equivalent)
     count = len(errors[0]) if len(errors) else 0
     levels = {
@@ -216,24 +207,33 @@ def measured_information(
 
 @dataclass(frozen=True)
 class ChangeLoss:
-    """Bits per image that a change of resolution costs a state, at the same base noise."""
+    """Information that one change of resolution discards at constant base noise, bits per image."""
 
     step: int  # t, the first at the lower resolution
-    before: int  # pixels a side
-    after: int
-    gaussian: float  # of Gaussian data; a bound for all data where noise is matched
-    found: float  # by the denoiser
+    before: int  # side in pixels, of the state at t − 1
+    after: int  # of that at t
+    gaussian: float  # for Gaussian data; a bound for all data where noise is matched
+    found: float  # measured by the denoiser
 
 
 def losses_at_changes(
     schedule: ResolutionSchedule, measured: MeasuredInformation
 ) -> list[ChangeLoss]:
-    """What each change of a schedule discards, by second-order statistics and as measured.
+    """Information that each change of a schedule discards: for Gaussian data and as measured.
 
-    With the paper's noise that is the discarded band, and what the kept band loses to the noise
-    that is added. Measured on a network of full resolution, the band is one that it has seen;
-    measured on a network of the schedule itself, nothing is known of it below the change, and it
-    counts as the Gaussian's.
+    It is that of the discarded band and, with the paper's noise, what the kept band loses to the
+    added noise. ``measured`` should come from a network of full resolution: one trained on the
+    schedule itself has no errors in the band beyond the change, which then counts as Gaussian.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    measured : MeasuredInformation
+        At the schedule's full resolution.
+
+    Returns
+    -------
+    list of ChangeLoss, by rising step
     """
     spectrum, size = measured.spectrum, schedule.resolution
     losses = []

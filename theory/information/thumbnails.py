@@ -1,8 +1,8 @@
-"""How many bits small images take as files: the *total* reading of "no more information".
+"""Lossless file sizes of small images, compared with the information of noisy states.
 
-The lossless size of the r x r image bounds the entropy of its pixels from above. Drawn over
-`theory.information.bounds.gaussian_information` it answers: which thumbnail holds as many bits as
-this noisy state can hold at most?
+The size of a lossless file of the r x r image estimates the entropy of its pixels from above. A
+state is matched with the thumbnail whose file has as many bits as the state's information at most
+(`theory.information.bounds.gaussian_information`): the *total* reading of mathematics §4.
 """
 
 from __future__ import annotations
@@ -27,12 +27,9 @@ FORMATS = tuple(_FORMATS)
 
 
 def thumbnail_bits(
-    images: np.ndarray,
-    resolutions: Sequence[int],
-    file_format: str = "png",
-    operator: str = "box",
+    images: np.ndarray, resolutions: Sequence[int], file_format: str = "png"
 ) -> np.ndarray:
-    """Lossless file size of reduced images, in bits.
+    """Lossless file sizes of images reduced by `box` and rounded to 8 bits.
 
     Parameters
     ----------
@@ -40,9 +37,7 @@ def thumbnail_bits(
     resolutions : sequence of K int
         From 1 to R.
     file_format : {"png", "webp"}
-        With the encoder's strongest settings. Headers count: they are some hundred bits.
-    operator : {"box", "dct", "bilinear", "lanczos"}
-        How images are reduced; values are rounded to 8 bits.
+        Encoded with the strongest settings. File headers, some hundred bits, are included.
 
     Returns
     -------
@@ -70,7 +65,7 @@ def thumbnail_bits(
     bits = np.empty((len(images), len(resolutions)))
     with ThreadPoolExecutor(available_cores()) as pool:  # encoders run outside Python's lock
         for column, resolution in enumerate(resolutions):
-            axis = resize_matrix(operator, size, resolution)
+            axis = resize_matrix("box", size, resolution)
             small = np.einsum("ij,njkc,lk->nilc", axis, images.astype(float), axis, optimize=True)
             pixels = np.clip(np.rint(small), 0, 255).astype(np.uint8)
             bits[:, column] = list(pool.map(lambda image: _file_bits(image, file_format), pixels))
@@ -87,7 +82,7 @@ def _file_bits(pixels: np.ndarray, file_format: str) -> int:
 def matching_thumbnail(
     information: np.ndarray, resolutions: Sequence[int], bits: np.ndarray
 ) -> np.ndarray:
-    """Resolution of the thumbnail whose file has as many bits as each state holds at most.
+    """Resolution of the thumbnail whose file has as many bits as each state's information.
 
     Parameters
     ----------
@@ -100,7 +95,13 @@ def matching_thumbnail(
     Returns
     -------
     (T,) float64
-        Interpolated in the logarithm of both; clipped to the resolutions given.
+        Pixels a side, interpolated in the logarithms of bits and resolutions; clipped to the range
+        of ``resolutions``.
+
+    Raises
+    ------
+    InputError
+        If ``bits`` do not rise or do not fit the resolutions.
     """
     if len(resolutions) != len(bits) or not (np.diff(bits) > 0).all():
         raise InputError("thumbnails: resolutions and their bits must fit, and both rise")

@@ -70,9 +70,7 @@ class _Chain:
     def run(self, visited: list[int]) -> np.ndarray:
         """Covariance of the last clean prediction's DCT coefficients, (R², R²)."""
         t = visited[0]
-        noise = np.full(len(self.level(t).variance), self.schedule.sigma[t] ** 2)
-        white = self.options.start == "white"
-        self.covariance = np.diag(noise if white else self.marginal(t))
+        self.covariance = np.diag(self.marginal(t))
         for s in visited[1:]:
             if self._is_diagonal(t, s):
                 self._plain_step(t, s)

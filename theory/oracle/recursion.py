@@ -21,7 +21,7 @@ from ..schedule.resolution import ResolutionSchedule
 from ..schedule.reverse_step import reverse_gains
 from .sampler import Sampler
 
-SOURCES = ("start", "steps", "changes", "end")
+SOURCES = ("steps", "changes", "end")
 """What can make a sampler's output differ from the data, see `theory.OracleReport`."""
 
 
@@ -149,8 +149,6 @@ def propagate(
     n = active[0]
     transfer = transfers(0, n)
     r, scale, sigma, marginal = state(0, transfer, n)
-    if each[0].start == "white":
-        delta[index["start"], :, :n] = sigma**2 / marginal - 1
     for i in range(1, steps):
         m = active[i]
         transfer_s = transfers(i, m)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from ..information.divergence import change_divergence
-from ..schedule.costs import chain_costs
-from ..schedule.noise import NoiseSchedule
 from ..schedule.resolution import ResolutionSchedule
 from ..spectrum.spectrum import Spectrum, octave_power, shell_index, squared_radius
 from ..support.errors import InputError
@@ -40,10 +37,9 @@ class OracleReport:
     octave_db: np.ndarray  # (octaves,): generated over data power, decibel, lowest octave first
     num_calls: int  # network calls
     sources: dict[str, float]  # empty where the operator mixes coefficients
-    """Relative W2² if only one source of error acted: the variance that the chain ``start``s with;
-    finite ``steps`` at one resolution; the ``changes`` of resolution; the ``end`` on the clean
-    prediction, which lacks the variance that the last state leaves open. Signed errors of several
-    sources may add up or cancel, so these need not sum to ``relative_w2``."""
+    """Relative W2² if only one source of error acted: finite ``steps`` at one resolution; the
+    ``changes`` of resolution; the ``end`` on the clean prediction, which lacks the variance that
+    the last state leaves open. Errors have signs, so these need not sum to ``relative_w2``."""
 
     def __str__(self) -> str:
         bands = " ".join(f"{value:+.2f}" for value in self.octave_db)
@@ -58,7 +54,6 @@ def oracle_report(
     spectrum: Spectrum,
     steps: Sequence[int] | None = None,
     eta: float = 1.0,
-    start: str = "marginal",
     order: int = 1,
     spectral_variance: bool = False,
     changes: str | None = None,
@@ -76,7 +71,7 @@ def oracle_report(
     steps : sequence of int, optional
         Steps that the sampler visits, in any order; all of them by default. The sampler starts at
         the noisiest and ends on the clean prediction from the least noisy.
-    eta, start, order, spectral_variance, changes
+    eta, order, spectral_variance, changes
         Of the sampler, see `theory.oracle.sampler.Sampler`; ancestral by default.
 
     Raises
@@ -86,7 +81,7 @@ def oracle_report(
         option is out of range, or the operator mixes coefficients and the schedule is larger than
         32 pixels (`ResolutionSchedule.with_operator` has a twin that can be evaluated).
     """
-    sampler = Sampler(eta, order, changes, spectral_variance, start).on(schedule)
+    sampler = Sampler(eta, order, changes, spectral_variance).on(schedule)
     _check(schedule, spectrum)
     if schedule.mixes_frequencies:
         return dense_oracle_report(schedule, spectrum, steps, sampler)
@@ -259,11 +254,7 @@ def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:
 
 def _check(schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
     """Raise `InputError` if no chain of a schedule can be evaluated on a spectrum."""
-    if spectrum.resolution != schedule.resolution:
-        raise InputError(
-            f"spectrum: has resolution {spectrum.resolution}, the schedule has "
-            f"{schedule.resolution}; measure the spectrum at the schedule's resolution"
-        )
+    schedule.check_spectrum(spectrum)
     if not (spectrum.power > 0).any():
         raise InputError("spectrum: all power is zero; there is nothing to generate")
 
@@ -284,43 +275,6 @@ def octave_decibels(power: np.ndarray, data: np.ndarray) -> np.ndarray:
     """Ratio of two spectra (R, R, C) in decibel per octave, lowest octave first."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return 10 * np.log10(octave_power(power) / octave_power(data))
-
-
-def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> ResolutionSchedule:
-    """Copy of a schedule with its predicted cost and error filled in.
-
-    Cost: the mean call of the full ancestral chain over a full-resolution call, counted as
-    `theory.schedule.costs.chain_costs` does. Errors: relative W2² of the full ancestral chain, left
-    out where the operator and size allow no exact one, and of the same base noise at full
-    resolution. Changes, of the operator `dct`: what all of them cost Gaussian data and, at most,
-    any data (`theory.information.divergence.change_divergence`).
-    """
-    model, table = chain_costs(schedule.levels)
-    predicted = {
-        name: value for name, value in schedule.predicted.items() if name != "oracle_error"
-    }
-    predicted |= {"chain_cost_ratio": schedule.chain_cost(table), "cost_model": model}
-    if has_exact_error(schedule):
-        predicted["oracle_error"] = oracle_report(schedule, spectrum).relative_w2
-    if schedule.changes and not schedule.mixes_frequencies:
-        costs = change_divergence(schedule, spectrum)
-        sums = [sum(cost.gaussian for cost in costs), sum(cost.bound for cost in costs)]
-        predicted["change_divergence_nats"] = sums
-    full = oracle_report(full_resolution_twin(schedule), spectrum)
-    predicted["oracle_error_full_resolution"] = full.relative_w2
-    return replace(schedule, predicted=predicted)
-
-
-def has_exact_error(schedule: ResolutionSchedule) -> bool:
-    """Whether `oracle_report` can evaluate a schedule, its operator and size allowing it."""
-    return not schedule.mixes_frequencies or schedule.resolution <= LARGEST
-
-
-def full_resolution_twin(schedule: ResolutionSchedule) -> ResolutionSchedule:
-    """The full-resolution schedule over the same base noise."""
-    snr = schedule.base_snr
-    base = NoiseSchedule(snr / (1 + snr), str(schedule.derivation.get("base", "custom")))
-    return ResolutionSchedule.full_resolution(schedule.resolution, base, schedule.operator)
 
 
 def _kl(power: np.ndarray, data: np.ndarray) -> float:

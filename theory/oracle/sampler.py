@@ -46,8 +46,6 @@ class Sampler:
         the state, up to what keeps the marginal; directions that a change opens get signal and
         noise, and the last step draws from that variance too instead of ending on the mean. With
         it every step is exact for Gaussian data, however long, for any ``eta``.
-    start : {"marginal", "white"}
-        Variance at the first step: the forward marginal's, or white noise ``σ²``.
 
     Raises
     ------
@@ -59,7 +57,6 @@ class Sampler:
     order: int = 1
     changes: str | None = None
     spectral_variance: bool = False
-    start: str = "marginal"
 
     def __post_init__(self) -> None:
         check_eta(self.eta)
@@ -75,8 +72,6 @@ class Sampler:
             raise InputError(
                 "changes 'corrected': have no spectral variance; give 'network' or 'free'"
             )
-        if self.start not in ("marginal", "white"):
-            raise InputError(f"start {self.start!r}: must be 'marginal' or 'white'")
 
     def on(self, schedule: ResolutionSchedule) -> Sampler:
         """Sampler for a schedule, with ``changes`` chosen.

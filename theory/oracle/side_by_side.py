@@ -9,8 +9,9 @@ import numpy as np
 
 from ..schedule.costs import chain_costs
 from ..schedule.derivation import derive_schedule
+from ..schedule.levels import halved_levels
 from ..schedule.noise import NoiseSchedule
-from ..schedule.resolution import ResolutionSchedule, halved_levels
+from ..schedule.resolution import ResolutionSchedule
 from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from .plans import plan_sampling

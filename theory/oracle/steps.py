@@ -132,8 +132,7 @@ def mean_alpha(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
         If the schedule blurs, or the resolutions differ.
     """
     power, shell, count, radius = _grouped(schedule, spectrum, "spacing 'alpha'")
-    kept = schedule.snr * (schedule.resolutions / schedule.resolution) ** 2
-    ratio = kept[:, None] * power * (shell < schedule.resolutions[:, None])
+    ratio = schedule.kept_band_snr[:, None] * power * (shell < schedule.resolutions[:, None])
     if schedule.attenuation is not None:
         envelope = schedule.attenuation.envelope(radius)
         ratio *= schedule.attenuation.gain(schedule.base_snr[:, None], envelope) ** 2
@@ -207,9 +206,10 @@ def plan_steps(
 def _grouped(
     schedule: ResolutionSchedule, spectrum: Spectrum, who: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`binned_powers` of a schedule's bands; `InputError` naming ``who`` if the two do not fit."""
-    if schedule.blurs or spectrum.resolution != schedule.resolution:
-        raise InputError(f"{who}: needs a schedule without blur, and a spectrum of its resolution")
+    """`binned_powers` of a schedule's bands, or `InputError` naming ``who`` if they do not fit."""
+    schedule.check_spectrum(spectrum)
+    if schedule.blurs:
+        raise InputError(f"{who}: needs a schedule without blur")
     return binned_powers(spectrum, schedule.levels, schedule.attenuation)
 
 

@@ -30,11 +30,7 @@ def save_report(
     """
     from matplotlib.figure import Figure
 
-    if schedule.resolution != spectrum.resolution:
-        raise InputError(
-            f"report: the schedule has resolution {schedule.resolution}, the spectrum "
-            f"{spectrum.resolution}"
-        )
+    schedule.check_spectrum(spectrum)
     check_picture_name(path)
     figure = Figure(figsize=(13, 3.9), layout="constrained")
     left, middle, right = figure.subplots(1, 3)

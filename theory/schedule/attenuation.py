@@ -1,30 +1,30 @@
 """Attenuation along the rate-distortion curve: frequencies fade out before noise drowns them.
 
-Shannon's description of a Gaussian source at distortion θ spends no bits on components of power
-below θ (reverse water-filling; Cover & Thomas, section 10.3.3). The process here does the same:
+The optimal code for a Gaussian source at distortion θ spends no bits on components of power below θ
+(reverse water-filling; Cover & Thomas, section 10.3.3). The forward process here does likewise:
 besides adding noise it scales each DCT coefficient by
 
     λ_k(t) = max(0, 1 − τ / (snr_t P_k))^{p/2}
 
 which is exactly zero where the water level ``θ_t = τ / snr_t`` lies above the envelope ``P_k`` of
-the data's power. A change of resolution that leaves out such coefficients loses nothing, for any
-data (mathematics §8).
+the data's power. A change of resolution that leaves out only such coefficients loses no
+information, whatever the data (mathematics §8).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..support.errors import InputError
+from ..support.reading import check_fields
 
 if TYPE_CHECKING:
     from ..spectrum.spectrum import Spectrum
 
-_ROUNDING = 1e-12  # relative: what amplitudes in a file leave of the ratio that they were made of
+_ROUNDING = 1e-12  # relative error of a ratio computed from amplitudes read from a file
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ class Attenuation:
     tolerance : float
         ``τ`` in (0, 1]: the signal-to-noise ratio ``snr_t P_k`` at which a coefficient vanishes.
     smoothness : float
-        ``p`` at least 1: how slowly it comes in; at 1 the gain has a square-root onset.
+        ``p`` at least 1: the larger, the more gradually a coefficient's gain rises from zero; at 1
+        it rises like a square root.
     squared_radius : (n,) float64
-        Rising ``k1² + k2²`` of the DCT indices at which the envelope falls.
+        Radii ``k1² + k2²`` of DCT indices after which the envelope falls, rising.
     power : (n,) float64
-        Envelope up to and including each radius, strictly falling; zero beyond the last.
+        Envelope ``P_k`` up to and including each radius, strictly falling; zero beyond the last.
 
     Raises
     ------
@@ -79,7 +80,11 @@ class Attenuation:
 
     @classmethod
     def of(cls, spectrum: Spectrum, tolerance: float, smoothness: float) -> Attenuation:
-        """With the smallest envelope that never rises with ``|k|`` and covers every component."""
+        """Attenuation with the smallest envelope of a spectrum that never rises with ``|k|``.
+
+        The envelope is at least the power of every colour component. Raises `InputError` if the
+        spectrum has no power.
+        """
         size = spectrum.resolution
         index = np.arange(size)
         squared = (index[:, None] ** 2 + index**2).ravel()
@@ -92,30 +97,31 @@ class Attenuation:
         return cls(float(tolerance), float(smoothness), falls, beyond[falls])
 
     def envelope(self, squared_radius: np.ndarray | float) -> np.ndarray:
-        """``P_k`` at any ``k1² + k2²``, of that shape; zero beyond the data's last frequency."""
+        """Envelope ``P_k`` at each ``k1² + k2²``; zero beyond the data's last frequency."""
         place = np.searchsorted(self.squared_radius, squared_radius, side="left")
         return np.append(self.power, 0.0)[place]
 
     def grid(self, height: int, width: int, scale: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-        """``P_k`` of the lowest ``(height, width)`` DCT coefficients.
+        """Envelope ``P_k`` of the lowest ``(height, width)`` DCT coefficients, of that shape.
 
-        ``scale`` is what an index of each axis counts in indices of a square of the full
-        resolution: ``R / H`` and ``R / W`` for an image of H by W pixels.
+        For a rectangular image of H by W pixels ``scale`` is ``(R / H, R / W)``, which converts
+        its indices to those of an R by R image.
         """
         rows, columns = np.arange(height) * scale[0], np.arange(width) * scale[1]
         return self.envelope(rows[:, None] ** 2 + columns**2)
 
     def gain(self, snr: Any, envelope: Any) -> Any:
-        """``λ`` for snr of the full resolution and ``P_k``, which broadcast; numpy arrays.
+        """Gain ``λ_k`` (mathematics §8), for arrays of snr and ``P_k`` that broadcast.
 
-        Exactly zero up to the water level, to within rounding of 1e-12.
+        ``snr`` is that of the full resolution. The gain is exactly zero where
+        ``snr P_k ≤ τ (1 + 1e-12)``.
         """
         with np.errstate(divide="ignore"):
             above = 1 - self.tolerance / (np.asarray(snr) * envelope)
         return np.where(above > _ROUNDING, above, 0.0) ** (self.smoothness / 2)
 
     def to_json(self) -> dict[str, Any]:
-        """What a schedule's file keeps; `from_json` rebuilds exactly this object."""
+        """Content of the entry ``attenuation`` of ``schedule.json``."""
         return {
             "tolerance": self.tolerance,
             "smoothness": self.smoothness,
@@ -125,19 +131,10 @@ class Attenuation:
 
     @classmethod
     def from_json(cls, content: Any) -> Attenuation:
-        """Attenuation from what `to_json` gave, checked."""
-        names = ("tolerance", "smoothness", "squared_radius", "power")
-        if not isinstance(content, Mapping) or set(content) != set(names):
-            raise InputError(f"attenuation: must be an object of {', '.join(names)}")
-        for name in names[:2]:
-            if isinstance(content[name], bool) or not isinstance(content[name], int | float):
-                raise InputError(f"attenuation: {name} must be a number, not {content[name]!r}")
-        for name in names[2:]:
-            values = content[name]
-            if not isinstance(values, list) or not all(
-                isinstance(v, int | float) and not isinstance(v, bool) for v in values
-            ):
-                raise InputError(f"attenuation: {name} must be a list of numbers")
+        """Attenuation from the entry of a file; `InputError` if it is not valid."""
+        numbers, lists = ("tolerance", "smoothness"), ("squared_radius", "power")
+        kinds = dict.fromkeys(numbers, float) | dict.fromkeys(lists, list[float])
+        check_fields(content, kinds, "attenuation")
         return cls(
             float(content["tolerance"]),
             float(content["smoothness"]),

@@ -1,8 +1,8 @@
-"""The resolutions that cost at most so much and err least, by dynamic programming.
+"""Criterion "budget": the resolutions with the least oracle error within a cost.
 
-With matched noise and ideal bands a coefficient's reverse chain does not depend on the resolution
-that carries it, only on the step at which its band opens. The oracle's error is then a sum over
-bands of functions of their opening steps, and so is the cost: a small dynamic program is exact.
+With matched noise and operator `dct` a coefficient's reverse chain does not depend on the state's
+resolution, only on the step at which its band opens. The oracle's error is then a sum over bands of
+functions of their opening steps, and so is the cost, so that a dynamic program is exact.
 """
 
 from __future__ import annotations
@@ -27,16 +27,23 @@ _BINS = 48  # powers that stand for all coefficients of a band
 def binned_powers(
     spectrum: Spectrum, levels: Sequence[int], attenuation: Attenuation | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Coefficients that stand for a spectrum in sums over all.
+    """Group the coefficients of a spectrum, for fast approximate sums over all of them.
 
-    The coefficients of each band between levels are grouped by power, in up to 48 groups; with an
-    attenuation those of similar power by envelope as well.
+    The coefficients of each band between levels are grouped by power into up to 48 groups, even in
+    the logarithm. With an attenuation each group is divided in the same way by envelope.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    levels : sequence of int
+        Edges of the bands, in pixels.
+    attenuation : Attenuation, optional
 
     Returns
     -------
     power, shell, count, squared_radius : (K,) arrays, sorted by shell
-        Mean power of a group; a shell ``max(k1, k2)`` of its band; number of coefficients; mean
-        ``k1² + k2²``.
+        For each group its mean power; the smallest shell ``max(k1, k2)`` of its band; the number of
+        its coefficients; their mean ``k1² + k2²``.
 
     Raises
     ------
@@ -71,10 +78,8 @@ def _bins(values: np.ndarray, number: int) -> np.ndarray:
     return bins
 
 
-def opening_errors(
-    spectrum: Spectrum, noise: NoiseSchedule, levels: Sequence[int], eta: float = 1.0
-) -> np.ndarray:
-    """Relative W2² of each band by the step at which the ancestral chain opens it.
+def opening_errors(spectrum: Spectrum, noise: NoiseSchedule, levels: Sequence[int]) -> np.ndarray:
+    """Relative W2² of each band as a function of the step at which the ancestral chain opens it.
 
     Parameters
     ----------
@@ -83,7 +88,6 @@ def opening_errors(
         T steps, all visited.
     levels : sequence of L int
         Falling; the spectrum's resolution first.
-    eta : float
 
     Returns
     -------
@@ -95,7 +99,7 @@ def opening_errors(
     a, sigma = noise.alpha[:, None], noise.sigma[:, None]
     marginal = a**2 * power + sigma**2  # (T, K)
     wiener = a * power / marginal
-    gain, fresh = reverse_gains((a[1:], sigma[1:]), (a[:-1], sigma[:-1]), 1.0, eta)
+    gain, fresh = reverse_gains((a[1:], sigma[1:]), (a[:-1], sigma[:-1]), 1.0, 1.0)
     factor = a[:-1] * wiener[1:] + gain * (1 - a[1:] * wiener[1:])
     growth = factor**2 * marginal[1:] / marginal[:-1]  # of δ from t + 1 to t
     local = growth - 1 + fresh / marginal[:-1]
@@ -122,10 +126,10 @@ def budget_resolutions(
     noise: NoiseSchedule,
     levels: Sequence[int],
     budget: float,
-    eta: float = 1.0,
-    costs: Mapping[tuple[int, int], float] | None = None,
 ) -> np.ndarray:
-    """Resolutions of all T steps with the least oracle error at a mean cost of at most ``budget``.
+    """Resolutions of all T steps with the least oracle error within a mean cost.
+
+    The error is that of the ancestral chain of all steps.
 
     Parameters
     ----------
@@ -134,11 +138,7 @@ def budget_resolutions(
     levels : sequence of int
         Falling; the spectrum's resolution first.
     budget : float
-        Mean cost of a call, in units of a full-resolution call.
-    eta : float
-        Of the sampler, which visits all steps.
-    costs : mapping, optional
-        ``{(resolution in, resolution out): cost}``; by default `theory.schedule.costs.chain_costs`.
+        Largest mean cost of a call, in full-resolution calls (`theory.schedule.costs.chain_costs`).
 
     Returns
     -------
@@ -149,8 +149,8 @@ def budget_resolutions(
     InputError
         If no chain over the levels is that cheap.
     """
-    table = dict(chain_costs(levels)[1] if costs is None else costs)
-    errors = opening_errors(spectrum, noise, levels, eta)
+    table = chain_costs(levels)[1]
+    errors = opening_errors(spectrum, noise, levels)
     need = (1 - budget / table[levels[0], levels[0]]) * _UNITS
     for extra in range(3 * len(levels)):  # a skipped level's change may cost a little more
         openings = _least_error(errors, _savings(levels, len(noise), table), need + extra)
@@ -172,7 +172,7 @@ def budget_resolutions(
 def _savings(
     levels: Sequence[int], steps: int, table: Mapping[tuple[int, int], float]
 ) -> np.ndarray:
-    """Cost saved by running steps from ``t`` on one level lower, in units: (L − 1, T + 1)."""
+    """Cost saved by one level lower from step ``t`` on, in units of `_UNITS`: (L − 1, T + 1)."""
     t = np.arange(steps + 1)
     rows = []
     for high, low in pairwise(levels):

@@ -1,4 +1,4 @@
-"""What a call of the paper's Flexi-UNet costs, counted layer by layer on the path that it takes.
+"""Cost of a call of the paper's Flexi-UNet, counted over the layers that the call runs.
 
 The network is that of Mukhopadhyay et al., Scale Space Diffusion (CVPR 2026): 128 base channels,
 two residual blocks a level, attention at two levels. Counted are convolutions, linear layers and
@@ -30,15 +30,22 @@ def paper_architecture(image_size: int) -> tuple[tuple[float, ...], tuple[int, .
     (below 32: that of 32), with attention at the same levels, less the levels to which the size
     cannot be halved.
 
-    Args:
-        image_size: full resolution in pixels, at least 1.
+    Parameters
+    ----------
+    image_size : int
+        Full resolution in pixels, at least 1.
 
-    Returns:
-        The multiplier of each level from full resolution down, and the resolutions (pixels) of the
-        levels with attention.
+    Returns
+    -------
+    multipliers : tuple of float
+        Channel multiplier of each level, from full resolution down.
+    attention : tuple of int
+        Resolutions of the levels with attention, in pixels.
 
-    Raises:
-        InputError: if ``image_size`` is not positive.
+    Raises
+    ------
+    InputError
+        If ``image_size`` is not positive.
     """
     if image_size < 1:
         raise InputError(f"image_size is {image_size}; give a positive number of pixels.")
@@ -55,15 +62,12 @@ def paper_architecture(image_size: int) -> tuple[tuple[float, ...], tuple[int, .
 
 
 def network_levels(image_size: int) -> int:
-    """Number of resolutions R, R/2, … that the network for an image size reads and writes.
-
-    That of `paper_architecture`, whatever its width.
-    """
+    """Number of resolutions R, R/2, … that the network for an image size reads and writes."""
     return len(paper_architecture(image_size)[0])
 
 
 def network_size(side: int) -> int:
-    """Largest image size up to ``side`` that can be halved as often as the network would.
+    """Largest image size up to ``side`` that can be halved once per level of its network.
 
     A multiple of 4 from 4 pixels, of 8 from 64, of 16 from 128, of 32 from 256; 96 for 100.
     """
@@ -82,40 +86,54 @@ def forward_flops(image_size: int, resolution_in: int, resolution_out: int) -> f
     input resized up, and the last decoder block of the output level is never run. Levels below the
     network's deepest are counted as more levels of its deepest width, without attention.
 
-    Args:
-        image_size: full resolution in pixels; see :func:`paper_architecture` for the network.
-        resolution_in: resolution of the state, ``image_size / 2^i`` pixels.
-        resolution_out: resolution of the prediction, ``image_size / 2^j`` with ``j <= i``.
+    Parameters
+    ----------
+    image_size : int
+        Full resolution in pixels; see `paper_architecture` for the network.
+    resolution_in : int
+        Resolution of the state, ``image_size / 2^i`` pixels.
+    resolution_out : int
+        Resolution of the prediction, ``image_size / 2^j`` pixels with ``j ≤ i``.
 
-    Returns:
+    Returns
+    -------
+    float
         FLOP per image, 2 per multiply-add.
 
-    Raises:
-        InputError: if a resolution is not reached by halving ``image_size``, or the output is
-            smaller than the input.
+    Raises
+    ------
+    InputError
+        If a resolution is not reached by halving ``image_size``, or the output is smaller than the
+        input.
     """
-    return _path_flops(image_size, resolution_in, resolution_out, _depth(image_size, resolution_in))
+    return _call_flops(image_size, resolution_in, resolution_out, _depth(image_size, resolution_in))
 
 
 def cost_table(levels: Sequence[int]) -> dict[tuple[int, int], float]:
     """Cost of every call that a schedule over ``levels`` can make, in FLOP per image.
 
-    Args:
-        levels: resolutions in pixels; the first is the image size, the others are halvings of it.
+    Parameters
+    ----------
+    levels : sequence of int
+        Resolutions in pixels; the first is the image size, the others are halvings of it.
 
-    Returns:
-        ``{(resolution_in, resolution_out): FLOP}`` for all pairs of levels with
-        ``resolution_in <= resolution_out``, counted on one network, see :func:`forward_flops`.
+    Returns
+    -------
+    dict
+        ``{(resolution in, resolution out): FLOP}`` for all pairs of levels in which the output is
+        not smaller than the input, counted on one network (`forward_flops`).
 
-    Raises:
-        InputError: if there are no levels, or one is not a halving of the first.
+    Raises
+    ------
+    InputError
+        If there are no levels, or one is not a halving of the first.
     """
     if len(levels) == 0:
         raise InputError("no levels were given; list resolutions from full down, such as 64, 32.")
     full = int(levels[0])
     depth = max(_depth(full, int(level)) for level in levels)
     return {
-        (int(small), int(large)): _path_flops(full, int(small), int(large), depth)
+        (int(small), int(large)): _call_flops(full, int(small), int(large), depth)
         for small in levels
         for large in levels
         if small <= large
@@ -125,13 +143,18 @@ def cost_table(levels: Sequence[int]) -> dict[tuple[int, int], float]:
 def chain_costs(levels: Sequence[int]) -> tuple[str, dict[tuple[int, int], float]]:
     """Relative cost of every call that a schedule over ``levels`` can make, and what was counted.
 
-    Args:
-        levels: resolutions in pixels, from full resolution down.
+    Parameters
+    ----------
+    levels : sequence of int
+        Resolutions in pixels, from full resolution down.
 
-    Returns:
+    Returns
+    -------
+    model : str
         "FLOP of the paper's network" where the levels are halvings, else "pixels" (of the
-        prediction); and ``{(resolution_in, resolution_out): cost}`` in units of a call at full
-        resolution.
+        prediction).
+    table : dict
+        ``{(resolution in, resolution out): cost}``, in full-resolution calls.
     """
     if all(is_halving(levels[0], level) for level in levels):
         model, table = "FLOP of the paper's network", cost_table(levels)
@@ -166,7 +189,7 @@ def _level(image_size: int, resolution: int) -> int:
     return _halvings(image_size, resolution)
 
 
-def _path_flops(image_size: int, resolution_in: int, resolution_out: int, depth: int) -> float:
+def _call_flops(image_size: int, resolution_in: int, resolution_out: int, depth: int) -> float:
     if resolution_in > resolution_out:
         raise InputError(
             f"resolution_out {resolution_out} is below resolution_in {resolution_in}; "

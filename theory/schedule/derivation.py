@@ -1,4 +1,4 @@
-"""Deriving a resolution schedule from a spectrum: when is a smaller state enough?"""
+"""Deriving a resolution schedule from a spectrum by a criterion (mathematics §5)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from ..spectrum.spectrum import Spectrum, check_power, shell_index
 from ..support.errors import InputError
 from .attenuation import Attenuation, check_attenuation
 from .budget import budget_resolutions
+from .levels import check_first_level, choose_levels
 from .noise import NoiseSchedule
-from .resolution import ResolutionSchedule, choose_levels
+from .resolution import ResolutionSchedule
 
-# What a state of r pixels would lack at each snr, for r = 1 … R: (R, T), never rising with r.
+# What a state of r pixels lacks at each snr, for r = 1 … R, in the criterion's unit: (R, T), never
+# rising with r.
 _Lack = Callable[[Spectrum, np.ndarray], np.ndarray]
 
 
@@ -36,17 +38,17 @@ def _discarded_snr(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
 
 
 def _discarded_bits(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
-    """Discarded information in bits per pixel of the full image, all colours together."""
+    """Discarded information in bits per pixel of the full image, summed over colours."""
     return _beyond(shell_information(spectrum, snr))
 
 
 def _discarded_share(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
-    """Discarded information as a share of all that the state holds."""
+    """Discarded information as a share of the state's information."""
     return _share_beyond(shell_information(spectrum, snr))
 
 
 def _beyond(shells: np.ndarray) -> np.ndarray:
-    """Bits per pixel beyond r = 1 … R, from the bits of each frequency: (T, R) to (R, T)."""
+    """Bits per pixel at frequencies from r = 1 … R on, from bits by frequency: (T, R) to (R, T)."""
     discarded = np.cumsum(shells.T[::-1], axis=0)[::-1]
     return np.vstack([discarded[1:], np.zeros(len(shells))]) / shells.shape[1] ** 2
 
@@ -58,7 +60,7 @@ def _share_beyond(shells: np.ndarray) -> np.ndarray:
 
 
 def _divergence_bound(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
-    """Nats an image that leaving out the band may cost any data: ``½ Σ snr S_k`` (lossless §1)."""
+    """Bound on the divergence of leaving out the band, ``½ Σ snr S_k`` nats (mathematics §8)."""
     shell = shell_index(spectrum.resolution)
     power = np.bincount(shell.ravel(), spectrum.power.sum(axis=-1).ravel())
     beyond = np.append(np.cumsum(power[::-1])[::-1][1:], 0.0)
@@ -66,7 +68,7 @@ def _divergence_bound(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
 
 
 def _dominated_over_area(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
-    """Share of signal-dominated coefficients, less the level's share of area."""
+    """Share of signal-dominated coefficients, minus the share of pixels ``(r/R)²``."""
     share = np.asarray(signal_dominated_fraction(spectrum, snr, "coefficients"))
     area = (np.arange(1, spectrum.resolution + 1) / spectrum.resolution) ** 2
     return share - area[:, None]
@@ -106,27 +108,28 @@ def derive_schedule(
     operator: str = "dct",
     measured: MeasuredInformation | None = None,
 ) -> ResolutionSchedule:
-    """Smallest resolutions that a criterion allows, step by step (mathematics §5).
+    """Schedule of the smallest resolutions that a criterion allows (mathematics §5).
 
-    A level ``r`` is enough at step ``t`` of the full-resolution chain when what a state of ``r``
-    pixels would lack is at most ``tolerance``. Smaller levels are only entered for good: a level is
-    in use from the first step after which it stays enough. The criteria count the ideal band of
-    each level, whatever the operator; how much more another operator discards is what
-    `theory.information.discarded.discarded_bound` says.
+    A level ``r`` is sufficient at step ``t`` of the full-resolution chain if what a state of ``r``
+    pixels lacks is at most ``tolerance``. A level is used from the first step from which on it is
+    sufficient at every step, so resolutions never grow with ``t``. The criteria treat every
+    operator as `dct`; `theory.information.discarded.discarded_bound` gives what another operator
+    discards.
 
     Parameters
     ----------
     spectrum : Spectrum
         Of the dataset, at full resolution.
     noise : NoiseSchedule
-        The base chain.
+        Of the full-resolution chain.
     levels : int or sequence of int, optional
         Allowed resolutions in pixels, falling from the spectrum's; or their number, each half of
         the one before. By default as many as the networks of `ssd_models` read and write.
     criterion : str
-        What a state of r pixels may lack; see the table below.
+        See the table below.
     tolerance : float, optional
-        At least 0, in the criterion's unit; by default 1 for "water-filling", else 0.1.
+        Limit of the quantity in the table, in its unit, at least 0; for criterion "budget" this is
+        the mean cost of a call, not an error. By default 1 for "water-filling", else 0.1.
     smoothness : float
         ``p`` of `theory.schedule.attenuation.Attenuation`, at least 1; for "water-filling".
     noise_mode : {"matched", "paper"}
@@ -134,7 +137,7 @@ def derive_schedule(
     operator : {"dct", "box", "bilinear", "lanczos"}
         How a change downsamples; "water-filling" needs "dct".
     measured : MeasuredInformation, optional
-        What a trained denoiser found at each frequency, in place of the Gaussian's information; for
+        Information measured with a trained denoiser, used in place of the Gaussian's; for
         "information" and "bits".
 
     Returns
@@ -144,37 +147,35 @@ def derive_schedule(
     Notes
     -----
     ================  ==========================================================================
-    criterion         at most ``tolerance`` of
+    criterion         what is at most ``tolerance``
     ================  ==========================================================================
     water-filling     ``snr_t P_k`` outside the level, from 0 (full resolution) to 1. States are
-                      attenuated to zero there, so changes lose nothing, for any data
+                      attenuated to zero there, so changes lose nothing, whatever the data
                       (`theory.schedule.attenuation`)
     snr               the largest ``snr_t S_k`` of the discarded band
-    divergence        nats an image that the change may cost any data, ``½ Σ snr_t S_k``
+    divergence        the bound on a change's divergence for any data, ``½ Σ snr_t S_k`` over
+                      the discarded band, nats per image
     bits              the discarded band's information, bits per pixel of the full image
     information       the discarded band's information, as a share of ``I_G(t)``
     signal-fraction   no tolerance: the share of coefficients with ``snr_t S_k > 1`` is at most
                       the level's share of area
-    budget            mean cost of a call, in full-resolution calls; the least oracle error of
-                      the ancestral chain at that cost (`theory.schedule.budget`)
+    budget            the mean cost of a call, in full-resolution calls; of the schedules within
+                      it the one with the least oracle error (`theory.schedule.budget`)
     ================  ==========================================================================
 
     Raises
     ------
     InputError
         For an unknown criterion, a negative tolerance, a budget below the cheapest chain, levels
-        that do not begin with the spectrum's resolution, or a spectrum without power.
+        that do not begin with the spectrum's resolution, options that do not go together, or a
+        spectrum without power.
     """
     check_power(spectrum)
     levels = choose_levels(spectrum.resolution, levels)
     if tolerance is None:
         tolerance = default_tolerance(criterion)
     _check_criterion(criterion, tolerance)
-    if levels[0] != spectrum.resolution:
-        raise InputError(
-            f"levels {list(levels)}: must begin with the spectrum's resolution, "
-            f"{spectrum.resolution}"
-        )
+    check_first_level(levels, spectrum.resolution)
     used: float | None = float(tolerance)
     notes: dict[str, object] = {}
     attenuation = None
@@ -182,8 +183,8 @@ def derive_schedule(
         check_attenuation(tolerance, smoothness)
         if noise_mode != "matched" or operator != "dct":
             raise InputError(
-                "criterion 'water-filling': needs matched noise and operator 'dct'; other "
-                "criteria take others"
+                "criterion 'water-filling': needs matched noise and operator 'dct'; choose "
+                "another criterion, such as 'snr'"
             )
         attenuation = Attenuation.of(spectrum, tolerance, smoothness)
         notes["smoothness"] = float(smoothness)
@@ -218,14 +219,14 @@ def derive_schedule(
 
 
 def default_tolerance(criterion: str) -> float:
-    """Tolerance of a criterion where none is given."""
+    """Tolerance of a criterion if none is given."""
     return 1.0 if criterion == "water-filling" else 0.1
 
 
 def derivation(
     spectrum: Spectrum, noise: NoiseSchedule, criterion: str, tolerance: float | None
 ) -> dict[str, object]:
-    """What a schedule's file says about where it comes from."""
+    """Entry ``derivation`` of a schedule's file: where it comes from."""
     return {
         "criterion": criterion,
         "tolerance": tolerance,
@@ -241,26 +242,35 @@ def matched_resolution(
     criterion: str = "snr",
     tolerance: float = 0.1,
 ) -> np.ndarray:
-    """Resolution ``r*`` at which a criterion is just met, as a continuous curve over snr.
+    """Smallest sufficient resolution ``r*`` without levels, as a continuous curve over snr.
 
-    The sufficiency reading of "no more information" without levels: between whole resolutions what
-    is lacking is interpolated linearly.
+    Between whole resolutions the criterion's quantity is interpolated linearly (mathematics §5).
 
     Parameters
     ----------
     spectrum : Spectrum
     snr : (T,) array
         ``a²/σ²`` of the full-resolution chain.
-    criterion : {"snr", "information", "bits", "signal-fraction"}
+    criterion : str
+        As in `derive_schedule`; not "budget".
     tolerance : float
+        As in `derive_schedule`.
 
     Returns
     -------
-    (T,) float64, from 1 to the spectrum's resolution
+    (T,) float64
+        Pixels, from 1 to the spectrum's resolution.
+
+    Raises
+    ------
+    InputError
+        For an unknown criterion or "budget", a negative tolerance or a negative snr.
     """
     _check_criterion(criterion, tolerance)
     if criterion == "budget":
-        raise InputError("criterion 'budget': has no resolution of a single step")
+        raise InputError(
+            "criterion 'budget': concerns the whole chain, not single steps; choose another"
+        )
     known = _CRITERIA[criterion]
     allowed = tolerance if known.takes_tolerance else 0.0
     lack = known.lack(spectrum, np.atleast_1d(check_snr(snr)))
@@ -275,12 +285,12 @@ def matched_resolution(
 
 
 def _staircase(lacking: np.ndarray, levels: Sequence[int]) -> np.ndarray:
-    """Resolution of each step, from whether each level lacks too much there: (L, T) to (T,)."""
+    """Resolution of each step, from whether each level is insufficient there: (L, T) to (T,)."""
     steps = lacking.shape[1]
     resolutions = np.full(steps, levels[0])
     for level, lacks in zip(levels[1:], lacking[1:], strict=True):
         first = steps - int(np.argmax(lacks[::-1])) if lacks.any() else 0
-        # Step 0 ends the chain at full resolution whatever the criterion allows.
+        # The chain ends at full resolution, at step 0, whatever the criterion allows.
         entered = np.arange(steps) >= max(first, 1)
         resolutions = np.where(entered, level, resolutions)
     return resolutions

@@ -13,6 +13,8 @@ from ..support.errors import InputError
 if TYPE_CHECKING:
     from ..spectrum.spectrum import Spectrum
 
+NOISE_MODES = ("matched", "paper")
+"""How a change of resolution treats the noise, see `ResolutionSchedule`."""
 _EIGHT_BIT = (2 / 255) ** 2 / 12  # variance of rounding images in [-1, 1] to 8 bits
 
 
@@ -76,9 +78,10 @@ class NoiseSchedule:
     def from_spectrum(cls, spectrum: Spectrum, num_steps: int = 1000) -> NoiseSchedule:
         """Steps even in log-snr over the range in which the data can be told from noise.
 
-        From the snr at which the strongest coefficient has the power of the noise, where all
-        attenuations of water-filling at tolerance 1 are zero and a chain begins with exactly white
-        noise, to that at which the noise is the rounding of 8-bit images, ``(2/255)²/12``.
+        At the smallest snr the strongest coefficient has the power of the noise, so that
+        water-filling at tolerance 1 attenuates all coefficients to zero and a chain begins with
+        exactly white noise. At the largest snr the noise has the variance of rounding to 8 bits,
+        ``(2/255)²/12``.
 
         Parameters
         ----------
@@ -102,13 +105,13 @@ class NoiseSchedule:
     def named(
         cls, name: str, num_steps: int = 1000, spectrum: Spectrum | None = None
     ) -> NoiseSchedule:
-        """Return the schedule called "linear", "cosine" or, of a ``spectrum``, "spectrum"."""
+        """Return the schedule of a name: "linear", "cosine", or "spectrum" if one is given."""
         if name == "spectrum" and spectrum is not None:
             return cls.from_spectrum(spectrum, num_steps)
         if name not in _NAMED:
             known = ", ".join([*_NAMED, "spectrum"])
             raise InputError(
-                f"noise schedule {name!r}: choose from {known} (of data that are given)"
+                f"noise schedule {name!r}: choose from {known} (needs the data's spectrum)"
             )
         return _NAMED[name](num_steps)
 
@@ -129,6 +132,36 @@ class NoiseSchedule:
     def snr(self) -> np.ndarray:
         """Per-pixel signal-to-noise ratio of the amplitudes, ``a_t²/σ_t²``, (T,)."""
         return self.alpha_bar / (1 - self.alpha_bar)
+
+
+def matched_amplitudes(snr: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Signal and noise amplitude after changes of resolution (mathematics §3).
+
+    ``σ²/a² = gain / snr`` with ``a² + σ² = 1``.
+
+    Parameters
+    ----------
+    snr : array
+        ``a²/σ²`` of the full-resolution chain.
+    gain : array or float
+        With matched noise the product of ``λ_max(M_i M_iᵀ)`` over all changes so far, which is
+        ``(r/R)²`` for `dct`; 1 where changes keep the noise. Broadcasts with ``snr``.
+
+    Returns
+    -------
+    (a, σ)
+    """
+    noise_to_signal = 1 / snr * gain
+    return np.sqrt(1 / (1 + noise_to_signal)), np.sqrt(noise_to_signal / (1 + noise_to_signal))
+
+
+def check_noise_mode(noise_mode: str) -> str:
+    """Return ``noise_mode`` if it is known; raise `InputError` otherwise."""
+    if noise_mode not in NOISE_MODES:
+        raise InputError(
+            f"noise mode {noise_mode!r}: unknown; choose from {', '.join(NOISE_MODES)}"
+        )
+    return noise_mode
 
 
 _NAMED: dict[str, Callable[[int], NoiseSchedule]] = {

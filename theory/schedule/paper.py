@@ -1,4 +1,4 @@
-"""The resolution schedules that the paper sets by hand, by name.
+"""The paper's named resolution schedules.
 
 Mukhopadhyay et al., *Scale Space Diffusion*, CVPR 2026.
 """
@@ -32,7 +32,7 @@ def paper_level_index(name: str, num_steps: int, num_levels: int) -> np.ndarray:
     Raises
     ------
     InputError
-        For any other name.
+        If the name is unknown.
     """
     family, gamma = _parse(name)
     tau = np.arange(num_steps) / max(num_steps - 1, 1)

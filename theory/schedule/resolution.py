@@ -1,6 +1,6 @@
-"""Resolution schedules: at which resolution, with which signal and noise, each step runs.
+"""Resolution schedules: the resolution, signal amplitude and noise amplitude of every step.
 
-A `ResolutionSchedule` is the file that models consume. It is derived from a spectrum
+Models are trained and sampled on a `ResolutionSchedule`. It is derived from a spectrum
 (`theory.schedule.derivation`) or is one of the paper's named ones (`ResolutionSchedule.paper`).
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -22,15 +22,16 @@ from ..images.scale_space import heat_transfer
 from ..support.errors import InputError
 from ..support.files import atomic_path
 from ..support.paths import user_path
-from ..support.reading import parse_json
+from ..support.reading import read_json
 from .attenuation import Attenuation
-from .costs import network_levels
-from .noise import NoiseSchedule
+from .file_format import arguments_from_json, schedule_to_json
+from .levels import are_whole, check_levels, halved_levels
+from .noise import NoiseSchedule, check_noise_mode, matched_amplitudes
 from .paper import paper_level_index
+from .validity import check_attenuated_states, check_steps
 
-FORMAT = "scale-space-schedule/1"
-NOISE_MODES = ("matched", "paper")
-_ROUNDING = 1e-9  # relative; a matched change by box or dct meets the validity bound with equality
+if TYPE_CHECKING:
+    from ..spectrum.spectrum import Spectrum
 
 
 @dataclass(frozen=True)
@@ -46,29 +47,32 @@ class ResolutionSchedule:
     operator : str
         How a change downsamples, see `theory.resize_matrix`.
     noise_mode : {"matched", "paper"}
-        Whether a change keeps the information of the band that it keeps (mathematics §3), or keeps
-        the noise of the full-resolution chain, as the paper does.
+        The noise after a change of resolution. "matched": the least that makes a valid step, so
+        that the band that stays keeps its signal-to-noise ratio (mathematics §3). "paper": that of
+        the full-resolution chain at the same step.
     levels : sequence of int
-        Resolutions that the model must know, from full resolution down; by default those visited.
+        Resolutions that the model must read and write, from full resolution down; by default those
+        in ``resolutions``.
     derivation : mapping
         Where the schedule comes from (JSON values only).
     predicted : mapping
-        Predicted cost and error (JSON values only), see `theory.oracle.report.with_predictions`.
+        Predicted cost and error (JSON values only), see `theory.oracle.predictions`.
     blur : (T,) float64, optional
-        Gaussian blur of the clean image behind each state: variance in squared pixels of the full
-        resolution; never falls with ``t``. What a step adds is applied before its resize. Without
-        it nothing is blurred.
+        Variance of the Gaussian blur of the clean image behind each state, in squared pixels of the
+        full resolution; never falls with ``t``. Where a step both blurs and resizes, it blurs
+        first. By default nothing is blurred.
     attenuation : Attenuation, optional
-        Gain of each DCT coefficient of the clean image behind each state, by the full resolution's
-        signal-to-noise ratio; every coefficient that a state leaves out must have gain zero there
-        (mathematics §8). Needs the operator `dct` and matched noise, and no blur.
+        Gain of each DCT coefficient of the clean image behind each state, as a function of
+        `base_snr`; every coefficient that a state leaves out must have gain zero there (mathematics
+        §8). Needs the operator `dct` and matched noise, and no blur.
 
     Raises
     ------
     InputError
-        If lengths differ, a resolution grows or is no level, a blur falls, amplitudes are not on
-        the unit circle, a step is not valid: ``σ_t² < (a_t/a_s)² σ_s² λ_max(M Mᵀ)``, or a state
-        leaves out a coefficient that is not attenuated to zero. The entry is named.
+        If lengths differ, a resolution grows or is not a level, a blur falls, amplitudes are not on
+        the unit circle, a step is not valid, ``σ_t² < (a_t/a_s)² σ_s² λ_max(M Mᵀ)`` (mathematics
+        §2), or a state leaves out a coefficient that is not attenuated to zero. The first such
+        entry is named.
     """
 
     resolutions: np.ndarray
@@ -84,7 +88,7 @@ class ResolutionSchedule:
 
     def __post_init__(self) -> None:
         given = np.asarray(self.resolutions)
-        if given.ndim != 1 or given.size == 0 or not _whole_numbers(given):
+        if given.ndim != 1 or given.size == 0 or not are_whole(given):
             raise InputError("resolutions: needs at least one step, and whole numbers of pixels")
         frozen = {
             "resolutions": given.astype(np.int64),
@@ -104,68 +108,17 @@ class ResolutionSchedule:
         object.__setattr__(self, "levels", check_levels(levels))
         check_operator(self.operator)
         check_noise_mode(self.noise_mode)
-        self._check_steps()
+        check_steps(self)
         if self.attenuation is not None:
-            self._check_attenuation(self.attenuation)
+            check_attenuated_states(self, self.attenuation)
 
-    def _check_attenuation(self, attenuation: Attenuation) -> None:
-        if self.operator != "dct" or self.noise_mode != "matched" or self.blurs:
-            raise InputError("attenuation: needs operator 'dct', matched noise and no blur")
-        snr, r = self.base_snr, self.resolutions
-        _refuse_first(
-            np.append(False, np.diff(snr) > 0),
-            lambda t: f"alpha[{t}]: the signal-to-noise ratio must not rise with an attenuation",
-        )
-        # The largest envelope outside a state is at its nearest frequency, (r, 0).
-        outside = np.where(r < self.resolution, attenuation.envelope(r.astype(float) ** 2), 0.0)
-        _refuse_first(
-            attenuation.gain(snr, outside) > 0,
-            lambda t: (
-                f"resolutions[{t}] = {r[t]}: leaves out coefficients that the attenuation has not "
-                "brought to zero"
-            ),
-        )
-
-    def _check_steps(self) -> None:
-        r, a, sigma = self.resolutions, self.alpha, self.sigma
-        if r[0] != self.levels[0]:
+    def check_spectrum(self, spectrum: Spectrum) -> None:
+        """Raise `InputError` unless a spectrum has the schedule's full resolution."""
+        if spectrum.resolution != self.resolution:
             raise InputError(
-                f"resolutions[0] = {r[0]}: the least noisy step must have full resolution, "
-                f"{self.levels[0]}"
+                f"spectrum: has resolution {spectrum.resolution}, the schedule has "
+                f"{self.resolution}; measure the spectrum at the schedule's resolution"
             )
-        _refuse_first(
-            ~np.isin(r, self.levels),
-            lambda t: f"resolutions[{t}] = {r[t]}: is none of the levels {list(self.levels)}",
-        )
-        _refuse_first(
-            np.diff(r, prepend=r[:1]) > 0,
-            lambda t: (
-                f"resolutions[{t}] = {r[t]}: must not be larger than resolutions[{t - 1}] = "
-                f"{r[t - 1]}"
-            ),
-        )
-        blur = self.blur
-        _refuse_first(
-            ~np.isfinite(blur) | (np.diff(blur, prepend=0.0) < 0),
-            lambda t: f"blur[{t}] = {blur[t]}: must be finite, and not smaller than the one before",
-        )
-        with np.errstate(invalid="ignore"):
-            off_circle = ~(np.abs(a**2 + sigma**2 - 1) < 1e-8) | ~(a > 0) | ~(sigma > 0)
-        _refuse_first(
-            off_circle,
-            lambda t: (
-                f"alpha[{t}] = {a[t]}, sigma[{t}] = {sigma[t]}: both must be positive, "
-                "with alpha² + sigma² = 1"
-            ),
-        )
-        least = (a[1:] / a[:-1]) ** 2 * sigma[:-1] ** 2 * self.change_gains[1:]
-        _refuse_first(
-            np.append(False, sigma[1:] ** 2 < least * (1 - _ROUNDING)),
-            lambda t: (
-                f"step {t - 1} -> {t} ({r[t - 1]} -> {r[t]} pixels): is not a valid step, "
-                f"sigma² = {sigma[t] ** 2:.6g} where at least {least[t - 1]:.6g} is needed"
-            ),
-        )
 
     @property
     def resolution(self) -> int:
@@ -182,8 +135,17 @@ class ResolutionSchedule:
 
     @property
     def snr(self) -> np.ndarray:
-        """``a_t²/σ_t²`` per pixel of the state, (T,)."""
+        """Signal-to-noise ratio per pixel of the state, ``a_t²/σ_t²``, (T,)."""
         return self.alpha**2 / self.sigma**2
+
+    @property
+    def kept_band_snr(self) -> np.ndarray:
+        """Signal-to-noise ratio of the band that each state keeps, ``snr_t (r_t/R)²``, (T,).
+
+        Per unit of power at full resolution, so that states of all levels compare; equals
+        `base_snr` with matched noise and `dct` or `box` halvings.
+        """
+        return self.snr * (self.resolutions / self.resolution) ** 2
 
     @property
     def blurs(self) -> bool:
@@ -191,23 +153,20 @@ class ResolutionSchedule:
         return bool(self.blur[-1] > 0)
 
     @property
-    def is_lossless(self) -> bool:
-        """Whether no change of resolution leaves out any signal, whatever the data."""
-        return self.attenuation is not None or not self.changes
-
-    @property
     def mixes_frequencies(self) -> bool:
-        """Whether any state mixes DCT coefficients of the clean image."""
+        """Whether a coefficient of any state depends on several of the clean image."""
         return self.operator != "dct" and bool(self.changes)
 
     def with_operator(self, operator: str) -> ResolutionSchedule:
-        """The same base noise, resolutions and blurs with another operator, nothing predicted."""
+        """Copy with another resize operator: same base noise, resolutions and blurs.
+
+        What was predicted for the old operator is left out.
+        """
         if operator == self.operator:
             return self
-        noise = NoiseSchedule(self.base_snr / (1 + self.base_snr))
         return ResolutionSchedule.from_noise(
             self.resolutions,
-            noise,
+            self.base_noise,
             self.noise_mode,
             operator,
             self.blur,
@@ -217,18 +176,18 @@ class ResolutionSchedule:
         )
 
     def transfer(self, t: int) -> np.ndarray:
-        """Factor of each DCT coefficient from the clean image to ``M_{1:t} x_0``.
+        """Gain ``λ`` of each DCT coefficient from the clean image to ``M_{1:t} x_0``.
 
         Returns
         -------
         (r_t, r_t) float64
-            Of the orthonormal DCT coefficients that the state has, ``r_t / R`` times blur and
-            attenuation.
+            For each orthonormal DCT coefficient of the state: ``r_t / R``, times the gains of blur
+            and attenuation.
 
         Raises
         ------
         InputError
-            If the state is made by an operator that mixes DCT coefficients.
+            If the operator mixes DCT coefficients and the state is not at full resolution.
         """
         side, size = int(self.resolutions[t]), self.resolution
         if self.operator != "dct" and side != size:
@@ -249,8 +208,8 @@ class ResolutionSchedule:
         Returns
         -------
         (R, R) float64
-            Zero where the state has none. The state's noise has the amplitude ``sigma[t]`` in
-            each of its ``r_t × r_t`` coefficients.
+            ``a_t`` times `transfer`; zero for coefficients that the state lacks. The noise has the
+            amplitude ``sigma[t]`` in each of the state's ``r_t × r_t`` coefficients.
 
         Raises
         ------
@@ -264,11 +223,14 @@ class ResolutionSchedule:
 
     @property
     def change_gains(self) -> np.ndarray:
-        """``λ_max(M_t M_tᵀ)`` of the change into each step, (T,); 1 where there is none."""
+        """``λ_max(M_t M_tᵀ)`` of the step from ``t − 1`` to ``t``, (T,); 1 without a change."""
         return _change_gains(self.operator, self.resolutions, self.blur)
 
     def path(self, s: int | None, t: int) -> DegradationPath:
-        """``M_{s+1:t}``, from the state at ``s`` (None: the clean image) to the one at ``t``."""
+        """Degradation ``M_{s+1:t}`` on one axis, from the state at ``s`` to the one at ``t``.
+
+        With ``s = None`` it begins at the clean image: ``M_{1:t}``.
+        """
         first = 0 if s is None else s
         starts = [first, *(u for u in self.changes if first < u <= t)]
         blur = self.blur
@@ -280,7 +242,7 @@ class ResolutionSchedule:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what a chain depends on: noise, resolutions and degradation; hexadecimal."""
+        """SHA-256 of operator, noise, resolutions, blur and attenuation, in hexadecimal."""
         digest = hashlib.sha256(f"{self.operator} {self.noise_mode}".encode())
         for array in (self.resolutions, self.alpha, self.sigma, self.blur):
             digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
@@ -292,11 +254,17 @@ class ResolutionSchedule:
     def base_snr(self) -> np.ndarray:
         """``a²/σ²`` of the full-resolution chain that the schedule was made from, (T,).
 
-        Continuous across a change in both noise modes: it orders all states on one axis.
+        It does not jump at a change, in either noise mode, so it orders all states on one axis.
         """
         if self.noise_mode == "paper":
             return self.snr
         return self.snr * np.cumprod(self.change_gains)
+
+    @property
+    def base_noise(self) -> NoiseSchedule:
+        """Noise schedule of the full-resolution chain that the schedule was made from."""
+        alpha_bar = self.base_snr / (1 + self.base_snr)
+        return NoiseSchedule(alpha_bar, str(self.derivation.get("base", "custom")))
 
     @cached_property
     def changes(self) -> dict[int, tuple[int, int]]:
@@ -305,35 +273,36 @@ class ResolutionSchedule:
 
     @property
     def change_sides(self) -> set[int]:
-        """The steps on both sides of every change: those that a sampler must visit."""
+        """Steps just before and just after every change of resolution."""
         return {side for t in self.changes for side in (t - 1, t)}
 
     @property
     def output_resolutions(self) -> np.ndarray:
-        """Resolution that the network predicts at each step, (T,).
+        """Resolution of the network's prediction at each step, (T,).
 
-        That of the next state, ``r_{t-1}`` (``r_0`` at 0); with an attenuation the state's own, as
-        what a change opens then holds no signal yet.
+        That of the next state, ``r_{t-1}`` (``r_0`` at 0). With an attenuation the state's own, as
+        the band that opens at a change then holds no signal yet.
         """
         if self.attenuation is not None:
             return self.resolutions
         return np.concatenate([self.resolutions[:1], self.resolutions[:-1]])
 
-    def chain_cost(self, table: Mapping[Any, float]) -> float:
-        """Mean cost of a step when all T steps run, in the unit of ``table``.
+    def chain_cost(self, table: Mapping[tuple[int, int], float]) -> float:
+        """Mean cost of a network call when all T steps run, in the unit of ``table``.
 
         Parameters
         ----------
         table : mapping
-            Either ``{(resolution in, resolution out): cost}``, as
-            `theory.schedule.costs.cost_table` gives it, which charges a change what it costs; or
-            ``{resolution: cost}``, which charges each step as one that keeps its resolution.
+            ``{(resolution in, resolution out): cost}``, see `theory.schedule.costs.chain_costs`.
+
+        Raises
+        ------
+        InputError
+            If the table lacks a pair that the schedule needs.
         """
-        pairs = list(zip(self.resolutions.tolist(), self.output_resolutions.tolist(), strict=True))
+        pairs = zip(self.resolutions.tolist(), self.output_resolutions.tolist(), strict=True)
         try:
-            if any(isinstance(key, tuple) for key in table):
-                return float(np.mean([table[pair] for pair in pairs]))
-            return float(np.mean([table[pair[0]] for pair in pairs]))
+            return float(np.mean([table[pair] for pair in pairs]))
         except KeyError as error:
             raise InputError(f"cost table: has no entry for {error.args[0]}") from None
 
@@ -347,10 +316,25 @@ class ResolutionSchedule:
         blur: np.ndarray | None = None,
         **rest: Any,
     ) -> Self:
-        """Schedule with the given resolutions, and blurs if any, over a base noise schedule.
+        """Schedule with the given resolutions over the noise of a full-resolution chain.
 
-        In mode "paper" the state keeps the base noise; in mode "matched" (mathematics §3)
-        ``σ_t²/a_t² = (σ²/a²)_base Π λ_max(M_i M_iᵀ)``, the least noise that valid steps allow.
+        Parameters
+        ----------
+        resolutions : (T,) int
+        noise : NoiseSchedule
+            Of T steps.
+        noise_mode : {"matched", "paper"}
+            Whether a change multiplies ``σ²/a²`` by ``λ_max(M Mᵀ)``, the least noise that makes a
+            valid step (mathematics §3), or keeps it.
+        operator : str
+        blur : (T,) float64, optional
+        **rest
+            Other parameters of the class.
+
+        Raises
+        ------
+        InputError
+            If lengths differ, or as the class does.
         """
         check_noise_mode(noise_mode)
         check_operator(operator)
@@ -364,13 +348,14 @@ class ResolutionSchedule:
             raise InputError(
                 f"blur: has shape {blurs.shape}, the noise schedule {len(noise)} steps"
             )
-        noise_to_signal = 1 / noise.snr
+        gains = np.ones(len(noise))
         if noise_mode == "matched":
-            noise_to_signal *= np.cumprod(_change_gains(operator, resolutions, blurs))
+            gains = np.cumprod(_change_gains(operator, resolutions, blurs))
+        alpha, sigma = matched_amplitudes(noise.snr, gains)
         return cls(
             resolutions=resolutions,
-            alpha=np.sqrt(1 / (1 + noise_to_signal)),
-            sigma=np.sqrt(noise_to_signal / (1 + noise_to_signal)),
+            alpha=alpha,
+            sigma=sigma,
             operator=operator,
             noise_mode=noise_mode,
             blur=blurs,
@@ -381,7 +366,7 @@ class ResolutionSchedule:
     def full_resolution(
         cls, resolution: int, noise: NoiseSchedule, operator: str = "dct"
     ) -> ResolutionSchedule:
-        """The schedule of DDPM: one level, no change."""
+        """Schedule of one level without a change of resolution, as in DDPM."""
         derivation = {"criterion": "full resolution", "base": noise.name}
         steps = np.full(len(noise), resolution)
         return cls.from_noise(steps, noise, operator=operator, derivation=derivation)
@@ -396,7 +381,7 @@ class ResolutionSchedule:
         noise_mode: str = "paper",
         operator: str = "bilinear",
     ) -> ResolutionSchedule:
-        """One of the schedules that the paper sets by hand (Mukhopadhyay et al., CVPR 2026).
+        """One of the paper's named schedules (Mukhopadhyay et al., CVPR 2026).
 
         Parameters
         ----------
@@ -407,8 +392,14 @@ class ResolutionSchedule:
         name : str
             "equal", "ConvexDecay_γ", "SigmoidLikeDecay_γ" or "TanhLikeDecay_γ" with a number γ > 0.
         noise : NoiseSchedule
+            Of the full-resolution chain.
         noise_mode, operator : str
             The defaults are the paper's.
+
+        Raises
+        ------
+        InputError
+            If the name is unknown or the resolution cannot be halved that often.
         """
         levels = halved_levels(resolution, num_levels)
         index = paper_level_index(name, len(noise), num_levels)
@@ -422,61 +413,13 @@ class ResolutionSchedule:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Content of ``schedule.json``; ``attenuation`` and ``blur`` only where there is one."""
-        content = {
-            "format": FORMAT,
-            "resolution": self.resolution,
-            "levels": list(self.levels),
-            "operator": self.operator,
-            "noise": self.noise_mode,
-            "derivation": dict(self.derivation),
-            "predicted": dict(self.predicted),
-            "resolutions": self.resolutions.tolist(),
-            "alpha": self.alpha.tolist(),
-            "sigma": self.sigma.tolist(),
-        }
-        if self.attenuation is not None:
-            content["attenuation"] = self.attenuation.to_json()
-        return content | ({"blur": self.blur.tolist()} if self.blurs else {})
+        """Content of ``schedule.json``, see `theory.schedule.file_format`."""
+        return schedule_to_json(self)
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
-        """Schedule from the content of ``schedule.json``; see the class for what is checked."""
-        if not isinstance(content, dict):
-            raise InputError("is not a schedule; write one with `ssd derive`")
-        if content.get("format") != FORMAT:
-            raise InputError(f"has format {content.get('format')!r}, expected {FORMAT!r}")
-        needed = ("resolution", "levels", "operator", "noise", "resolutions", "alpha", "sigma")
-        if missing := [key for key in needed if key not in content]:
-            raise InputError(f"lacks the entries {', '.join(missing)}")
-        lists = ("levels", "resolutions", "alpha", "sigma")
-        for key in (*lists, "blur") if "blur" in content else lists:
-            _check_numbers(key, content[key])
-        for key in ("derivation", "predicted"):
-            if not isinstance(content.get(key, {}), dict):
-                raise InputError(f"{key}: must be an object")
-        derivation = content.get("derivation", {})
-        if not isinstance(derivation.get("source"), str | None):
-            raise InputError("derivation: source must be a text")
-        _check_plan(derivation.get("plan"))
-        if not content["levels"] or content["levels"][0] != content["resolution"]:
-            raise InputError(
-                f"levels: must begin with the resolution, {content['resolution']}, "
-                f"not {content['levels'][:1]}"
-            )
-        attenuation = content.get("attenuation")
-        return cls(
-            resolutions=np.array(content["resolutions"]),
-            alpha=np.array(content["alpha"], np.float64),
-            sigma=np.array(content["sigma"], np.float64),
-            operator=content["operator"],
-            noise_mode=content["noise"],
-            levels=tuple(content["levels"]),
-            derivation=derivation,
-            predicted=content.get("predicted", {}),
-            blur=np.array(content.get("blur", []), np.float64),
-            attenuation=None if attenuation is None else Attenuation.from_json(attenuation),
-        )
+        """Schedule from the content of ``schedule.json``; `InputError` if it is not valid."""
+        return cls(**arguments_from_json(content))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``schedule.json`` (complete or not at all)."""
@@ -492,118 +435,20 @@ class ResolutionSchedule:
         InputError
             If the file is missing, is not a schedule, or does not pass the checks of the class.
         """
-        path = user_path(path)
+        content = read_json(path, f"write one with `ssd derive SPECTRUM -o {user_path(path)}`")
         try:
-            return cls.from_json(parse_json(path.read_text(encoding="utf-8")))
+            return cls.from_json(content)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        except FileNotFoundError:
-            raise InputError(
-                f"{path}: no such file; write one with `ssd derive SPECTRUM -o {path}`"
-            ) from None
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-        except ValueError as error:  # not JSON, or not text
-            raise InputError(f"{path}: is not a schedule file ({error})") from None
+            raise InputError(f"{user_path(path)}: {error}") from None
 
 
-def choose_levels(resolution: int, levels: int | Sequence[int] | None = None) -> tuple[int, ...]:
-    """Levels of a schedule at full resolution R.
-
-    Parameters
-    ----------
-    resolution : int
-        R in pixels.
-    levels : int or sequence of int, optional
-        Their number, each half of the one before; or the resolutions themselves, falling. By
-        default as many halvings as the network for R takes
-        (`theory.schedule.costs.network_levels`).
-
-    Raises
-    ------
-    InputError
-        If R cannot be halved so often, or the resolutions do not fall.
-    """
-    if levels is None:
-        levels = network_levels(resolution)
-    if isinstance(levels, int | np.integer):
-        return halved_levels(resolution, int(levels))
-    return check_levels(levels)
-
-
-def halved_levels(resolution: int, num_levels: int) -> tuple[int, ...]:
-    """Levels R, R/2, R/4, …; `InputError` if R cannot be halved so often."""
-    if num_levels < 1 or resolution < 1:
-        raise InputError(f"levels {num_levels}, resolution {resolution}: give 1 or more of each")
-    most = (resolution & -resolution).bit_length()  # one more than the twos in it
-    if num_levels > most:
-        raise InputError(
-            f"levels {num_levels}: {resolution} px cannot be halved {num_levels - 1} times; give "
-            f"--levels {most} or fewer, the pixels of each, or another --resolution"
-        )
-    return tuple(resolution >> i for i in range(num_levels))
-
-
-def check_levels(levels: Sequence[int]) -> tuple[int, ...]:
-    """Return ``levels`` as a tuple if they are positive and strictly falling; else raise."""
-    given = np.asarray(levels)
-    if given.ndim != 1 or not given.size or not _whole_numbers(given):
-        raise InputError(f"levels {list(levels)}: must be a list of whole numbers of pixels")
-    if given[-1] < 1 or (np.diff(given) >= 0).any():
-        raise InputError(
-            f"levels {list(levels)}: must be positive resolutions from the largest to the smallest"
-        )
-    return tuple(int(level) for level in given)
-
-
-def check_noise_mode(noise_mode: str) -> str:
-    """Return ``noise_mode`` if it is known; raise `InputError` otherwise."""
-    if noise_mode not in NOISE_MODES:
-        raise InputError(
-            f"noise mode {noise_mode!r}: unknown; choose from {', '.join(NOISE_MODES)}"
-        )
-    return noise_mode
-
-
-def _changes(resolutions: np.ndarray) -> dict[int, tuple[int, int]]:
-    r = resolutions
+def _changes(r: np.ndarray) -> dict[int, tuple[int, int]]:
     return {int(t): (int(r[t - 1]), int(r[t])) for t in np.flatnonzero(np.diff(r)) + 1}
 
 
 def _change_gains(operator: str, resolutions: np.ndarray, blur: np.ndarray) -> np.ndarray:
     gains = np.ones(len(resolutions))
     for t, (before, after) in _changes(resolutions).items():
-        own = (blur[t] - blur[t - 1]) * (before / resolutions[0]) ** 2
+        own = (blur[t] - blur[t - 1]) * (before / resolutions[0]) ** 2  # in the state's own pixels
         gains[t] = lambda_max(operator, before, after, float(own))
     return gains
-
-
-def _check_numbers(key: str, values: Any) -> None:
-    if not isinstance(values, list):
-        raise InputError(f"{key}: must be a list of numbers")
-    for i, value in enumerate(values):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{key}[{i}]: must be a number, not {value!r}")
-
-
-def _check_plan(plan: Any) -> None:
-    """Refuse a plan of sampling (`theory.plan_sampling`) that holds something else than one."""
-    if plan is None:
-        return
-    if not isinstance(plan, dict):
-        raise InputError("derivation: plan must be an object")
-    steps = plan.get("steps", [])
-    _check_numbers("derivation: plan: steps", steps)
-    if not _whole_numbers(np.asarray(steps)):
-        raise InputError("derivation: plan: steps must be whole numbers")
-    if not isinstance(plan.get("changes", ""), str):
-        raise InputError("derivation: plan: changes must be a text")
-
-
-def _whole_numbers(values: np.ndarray) -> bool:
-    return np.issubdtype(values.dtype, np.number) and bool((values == np.rint(values)).all())
-
-
-def _refuse_first(wrong: np.ndarray, message: Any) -> None:
-    if wrong.any():
-        raise InputError(message(int(np.argmax(wrong))))

@@ -15,11 +15,11 @@ _ROUNDING = 1e-12  # of σ_s²: a matched change leaves no noise in the kept ban
 def reverse_step(
     schedule: ResolutionSchedule, t: int, s: int, singular: float | np.ndarray, eta: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gains ``k_i`` on the residual of ``x_t``, and variances of the fresh noise (mathematics §2).
+    """Gains ``k_i`` on the residual of ``x_t``, and variances of the added noise (mathematics §2).
 
     ``k_i = η κ s_i + (1 − η) σ_s/σ_t`` with ``κ = (a_t/a_s) σ_s²/σ_t²``, and the noise variance
-    ``σ_s² − σ_t² k_i²``, which keep every marginal. Directions that the larger resolution opens
-    have no gain and the variance ``σ_s²``.
+    ``σ_s² − σ_t² k_i²``, which keep every marginal. Directions that only the larger state has have
+    no gain, and noise of variance ``σ_s²``.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def reverse_step(
 
     Returns
     -------
-    two arrays of the shape of ``singular``
+    gain, variance : arrays of the shape of ``singular``
 
     Raises
     ------
@@ -52,9 +52,10 @@ def reverse_step(
 def reverse_gains(
     state_t: tuple[Any, Any], state_s: tuple[Any, Any], singular: Any, eta: float
 ) -> tuple[Any, Any]:
-    """`reverse_step` on amplitudes ``(a, σ)`` of both states, which broadcast with ``singular``.
+    """`reverse_step` from the amplitudes ``(a, σ)`` of both states.
 
-    Plain arithmetic, for numbers, numpy arrays and tensors alike.
+    All arguments broadcast; they may be numbers, numpy arrays or torch tensors. ``eta`` is not
+    checked.
     """
     (a_t, sigma_t), (a_s, sigma_s) = state_t, state_s
     ancestral = (a_t / a_s) * sigma_s**2 / sigma_t**2 * singular

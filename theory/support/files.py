@@ -1,4 +1,4 @@
-"""Writing files so that a final name never holds half a file."""
+"""Writing files and folders that appear under their final name complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .paths import user_path
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it onto ``path`` when the block succeeds.
 
-    The temporary file is flushed to disk before the rename and removed if the block raises, so a
-    reader sees the old file or the whole new one. The suffix of ``path`` is kept, for writers that
-    read the format from it.
+    The temporary file is flushed to disk before the rename and removed if the block raises, so
+    readers see the old file or the complete new one. It has the suffix of ``path``, for writers
+    that choose the format by it.
 
     Raises
     ------
@@ -49,17 +49,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, final)
     except OSError as error:
         raise InputError(
-            f"{final}: cannot be written ({error.strerror or error}); make room on that disk, or "
-            "mend it, and run the same command again"
+            f"{final}: cannot be written ({error.strerror or error}); free space on that disk, or "
+            "check it, and run the same command again"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Refuse an output path that cannot be written, before long work is spent on it.
+    """Raise `InputError` if a file cannot be written; nothing is created.
 
-    Nothing is created. Raises `InputError` as `atomic_path` would at the end of that work.
+    To be called before long work, at the end of which `atomic_path` would fail.
     """
     final = user_path(path)
     if final.is_dir():
@@ -75,7 +75,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def check_new_folder(path: str | os.PathLike[str]) -> None:
-    """Refuse an output folder that is in use or cannot be written; nothing is created."""
+    """Raise `InputError` if a folder is not empty or cannot be written; nothing is created."""
     folder = user_path(path)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not empty; choose another folder")
@@ -86,19 +86,19 @@ def check_new_folder(path: str | os.PathLike[str]) -> None:
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
 
-    It is removed if the block raises, so that ``path`` never holds half of what was to be written.
-    Until then no other process can write a folder of that name in this way.
+    It is removed if the block raises, so that ``path`` never holds an incomplete folder. A lock
+    keeps other processes from writing the same folder in this way at the same time.
 
     Raises
     ------
     InputError
-        As `check_new_folder`, if another process is writing it, or if files cannot be written.
+        If ``path`` is not empty, another process is writing it, or files cannot be written.
     """
     check_new_folder(path)
     final = user_path(path)
     try:
         with _written_aside(final) as aside:
-            check_new_folder(path)  # another process may have ended in between
+            check_new_folder(path)  # another process may have written it before the lock was held
             yield aside
             _flush_all(aside)
             if final.exists():
@@ -113,10 +113,10 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; when the block succeeds it takes that one's place.
+    """Yield a temporary folder beside ``path``; it replaces ``path`` when the block succeeds.
 
-    Its files are flushed to disk before it is renamed. It is removed if the block raises, and what
-    was at ``path`` stays then.
+    Its files are flushed to disk before it is renamed. If the block raises, it is removed and
+    ``path`` stays as it was.
 
     Raises
     ------
@@ -135,15 +135,15 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder that one process at a time may write to; it leaves an empty file ``.lock``.
+    """Lock a folder for this process while the block runs; an empty file ``.lock`` remains.
 
-    The lock ends with the process, however that ends. Where a file system knows no locks there is
-    none.
+    The operating system releases the lock when the process ends for any reason. On file systems
+    without locks nothing is locked.
 
     Raises
     ------
     InputError
-        If another process holds it.
+        If another process holds the lock.
     """
     with _holding(Path(folder) / ".lock", folder):
         yield
@@ -159,7 +159,7 @@ def _holding(file: Path, what: str | os.PathLike[str]) -> Iterator[None]:
     except Timeout:
         raise InputError(f"{what}: another process writes there; wait for it or stop it") from None
     except OSError:
-        pass  # a file system that knows no locks
+        pass  # a file system without locks
     try:
         yield
     finally:
@@ -168,12 +168,12 @@ def _holding(file: Path, what: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def _written_aside(final: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``final``, in the name of this process alone."""
+    """Yield a new temporary folder beside ``final``, locked for this process."""
     aside, claim = final.with_name(f".{final.name}.partial"), final.with_name(f".{final.name}.lock")
     final.parent.mkdir(parents=True, exist_ok=True)
     with _holding(claim, final):
         try:
-            for left in (aside, _old(final)):  # of a process that was killed
+            for left in (aside, _old(final)):  # left by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             aside.mkdir()
             yield aside
@@ -199,7 +199,7 @@ def _flush_all(folder: Path) -> None:
 def _flush(path: Path) -> None:
     """Flush a file, or the names in a folder, to disk."""
     if path.is_dir() and os.name == "nt":
-        return  # knows no such thing
+        return  # Windows cannot flush a folder
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -214,7 +214,7 @@ def _umask() -> int:
 
 
 def package_file(package: str, *parts: str) -> Path | None:
-    """Path of a file inside an installed package, which is not imported; None if there is none."""
+    """Path of a file inside an installed package, without importing it; None if it is missing."""
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0], *parts) if folders else None

@@ -1,4 +1,4 @@
-"""Paths as users give them."""
+"""File paths as users write them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """Path of which ``~`` or ``~user`` at the beginning is a home folder, as in shells.
+    """Expand a leading ``~`` or ``~user`` to the home folder, as shells do.
 
-    A shell leaves it where it stands after ``=``, in quotes, or in a file. What is no user's stays
-    as it is; a file of that name is ``./~``.
+    Shells leave it unexpanded after ``=``, in quotes and in configuration files. A path whose user
+    does not exist is returned unchanged.
     """
     try:
         return Path(path).expanduser()
@@ -19,7 +19,7 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 def user_argument(argument: str) -> str:
-    """An argument of a command with a path expanded by `user_path`: ``~/x`` and ``--name=~/x``."""
+    """Expand ``~`` in a command line argument of the form ``~/x`` or ``--name=~/x``."""
     flag, equals, value = argument.partition("=")
     if equals and flag.startswith("-") and value.startswith("~"):
         return f"{flag}={user_path(value)}"

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar in a terminal, a line now and then in a log."""
+"""Progress on standard error: a bar in a terminal, a line every half minute elsewhere."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-_SECONDS = 30.0  # between lines where standard error is no terminal
+_SECONDS = 30.0  # between lines if standard error is not a terminal
 _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}, {elapsed} gone, {remaining} to go, {rate_fmt}{postfix}"
 
 
 class _Lines:
-    """Makes lines of what redraws one."""
+    """File that writes each update of a progress bar as a line of its own."""
 
     encoding = "utf-8"
 
@@ -21,7 +21,7 @@ class _Lines:
         self._file, self._last = file, ""
 
     def write(self, text: str) -> int:
-        """Write the text as a line, unless it is what was written last."""
+        """Write the text as a line, unless it equals the last one."""
         line = text.strip("\r\n ")
         if line and line != self._last:
             self._file.write(line + "\n")
@@ -29,23 +29,23 @@ class _Lines:
         return len(text)
 
     def flush(self) -> None:
-        """Flush the file behind it."""
+        """Flush the underlying file."""
         self._file.flush()
 
 
 def progress_bar(
     iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any
 ) -> tqdm:
-    """Make a `tqdm` bar; where standard error is no terminal it writes a line each half minute.
+    """Make a `tqdm` bar; if standard error is not a terminal it writes a line every half minute.
 
     Parameters
     ----------
     iterable : iterable, optional
-        To go through.
+        What the bar iterates over.
     shown : bool
-        Whether there is anything to see.
+        False disables all output.
     **options
-        Of `tqdm`: ``total``, ``initial``, ``desc``, ``unit``, ``leave``.
+        Options of `tqdm`: ``total``, ``initial``, ``desc``, ``unit``, ``leave``.
     """
     if not shown or sys.stderr.isatty():
         return tqdm(iterable, disable=not shown, **options)

@@ -26,7 +26,7 @@ from theory import (
 from theory.oracle.dense import pixel_covariance
 from theory.oracle.sampler import Sampler
 from theory.oracle.steps import select_steps
-from theory.schedule.resolution import NOISE_MODES
+from theory.schedule.noise import NOISE_MODES
 
 NOISE = NoiseSchedule.linear(1000)
 SPECTRUM = Spectrum.power_law(8, 2.0)

@@ -113,7 +113,7 @@ def test_a_mask_loses_what_the_hidden_pixels_add_and_a_blur_nothing():
     blur = np.array([[0.7, 0.3], [0.3, 0.7]])
     assert dense_discarded_information(covariance, blur, 3.0) == pytest.approx(0, abs=1e-12)
     for bad in (np.eye(3), np.zeros((1, 2)), np.zeros((0, 2)), np.ones(2), [[1, np.nan]]):
-        with pytest.raises(InputError, match="operator"):
+        with pytest.raises(InputError, match="matrix"):
             dense_discarded_information(covariance, bad, 3.0)
 
 

@@ -13,7 +13,7 @@ from theory import (
 )
 from theory.information.divergence import described_divergence, measured_divergence
 from theory.information.measured import measured_information
-from theory.oracle.report import with_predictions
+from theory.oracle.predictions import with_predictions
 
 SPECTRUM = Spectrum.power_law(16, 2.2, channels=2)
 NOISE = NoiseSchedule.linear(200)

@@ -1,17 +1,12 @@
-"""I-MMSE: inputs with known answers, quadrature, and estimates from measured errors."""
+"""I-MMSE: inputs with known answers, and quadrature."""
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import quad
 
-from theory import InputError, NoiseSchedule, Spectrum, gaussian_information
-from theory.information.mmse import (
-    binary_information,
-    binary_mmse,
-    gaussian_mmse,
-    information_from_errors,
-)
+from theory import Spectrum, gaussian_information
+from theory.information.mmse import binary_information, binary_mmse, gaussian_mmse
 
 ONE = Spectrum.power_law(1, 0, pixel_variance=1.0)  # a single coefficient of variance 1
 
@@ -60,47 +55,3 @@ def test_information_grows_at_half_the_mmse(snr):
 def test_a_gaussian_holds_most(snr):
     assert binary_information(snr) <= gaussian_information(ONE, snr) + 1e-9
     assert binary_mmse(snr) <= gaussian_mmse(ONE, snr) + 1e-9
-
-
-def test_the_estimate_is_exact_for_gaussian_errors_and_close_for_others():
-    snr = NoiseSchedule.linear(100).snr
-    spectrum = Spectrum.power_law(8, 2)
-    estimate = information_from_errors(snr, gaussian_mmse(spectrum, snr), spectrum)
-    np.testing.assert_allclose(estimate.bits, gaussian_information(spectrum, np.sort(snr)))
-    assert np.isnan(estimate.standard_error).all()
-    plain = information_from_errors(snr, gaussian_mmse(spectrum, snr))
-    np.testing.assert_allclose(plain.bits, estimate.bits, rtol=5e-3)
-    binary = information_from_errors(snr, binary_mmse(snr), ONE)
-    np.testing.assert_allclose(binary.bits, binary_information(np.sort(snr)), atol=3e-3)
-
-
-def test_error_bars_are_the_spread_of_repeated_measurements():
-    rng = np.random.default_rng(0)
-    snr = NoiseSchedule.linear(40).snr[::-1]
-    mmse = np.asarray(binary_mmse(snr))
-    repeats = [rng.normal(mmse, 0.05) for _ in range(2000)]
-    totals = [information_from_errors(snr, r.clip(0), ONE).bits[-10] for r in repeats]
-    stated = information_from_errors(snr, mmse, ONE, np.full(40, 0.05)).standard_error[-10]
-    assert np.std(totals) == pytest.approx(stated, rel=0.1)
-    # Images that are each hard or easy at every step: rows keep that correlation.
-    hard = rng.normal(size=(400, 1)) * 0.05
-    rows = mmse * (1 + hard)
-    result = information_from_errors(snr, rows, ONE)
-    each = [information_from_errors(snr, row, ONE).bits[-1] for row in rows]
-    assert result.standard_error[-1] == pytest.approx(np.std(each, ddof=1) / 20, rel=1e-6)
-    assert result.bits[-1] == pytest.approx(np.mean(each))
-
-
-@pytest.mark.parametrize(
-    ("snr", "error", "said"),
-    [
-        ([1.0], [1.0], "at least two"),
-        ([1.0, -1.0], [1.0, 1.0], "positive"),
-        ([1.0, 1.0], [1.0, 1.0], "twice"),
-        ([1.0, 2.0], [1.0], "shape"),
-        ([1.0, 2.0], [1.0, np.nan], "NaN"),
-    ],
-)
-def test_bad_measurements_are_refused(snr, error, said):
-    with pytest.raises(InputError, match=said):
-        information_from_errors(np.array(snr), np.array(error))

@@ -42,7 +42,8 @@ def test_the_papers_schedules_change_where_its_code_does(name):
 def test_derived_schedule_and_its_cost(tolerance, changes, ratio):
     schedule = derive_schedule(SPECTRUM, NOISE, tolerance=tolerance, criterion="snr")
     assert list(schedule.changes) == changes
-    assert 56.7 / schedule.chain_cost(RESOLUTION_COSTS) == pytest.approx(ratio, abs=0.005)
+    costs = [RESOLUTION_COSTS[r] for r in schedule.resolutions]
+    assert 56.7 / np.mean(costs) == pytest.approx(ratio, abs=0.005)
     # Charging changes what they cost makes a chain of 1000 steps dearer, by less than half a %.
     table = cost_table((64, 32, 16, 8))
     with_changes = table[64, 64] / schedule.chain_cost(table)
@@ -122,7 +123,7 @@ def broken(**changes):
         ({"sigma": (7, "x")}, r"sigma\[7\]: must be a number"),
         ({"sigma": (7, float("nan"))}, r"sigma\[7\]"),
         ({"resolutions": (600, 64)}, r"resolutions\[600\] = 64: must not be larger"),
-        ({"resolutions": (600, 7)}, r"resolutions\[600\] = 7: is none of the levels"),
+        ({"resolutions": (600, 7)}, r"resolutions\[600\] = 7: is not one of the levels"),
         ({"resolutions": (0, 32)}, r"resolutions\[0\]"),
         ({"levels": (None, [32, 16, 8])}, "levels: must begin with the resolution"),
         ({"operator": (None, "cubic")}, "operator 'cubic'"),

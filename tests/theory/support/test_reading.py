@@ -93,11 +93,13 @@ def test_a_spectrum_that_claims_a_terabyte_is_refused(tmp_path):
     [
         ({"levels": [16, 8.5]}, "levels [16, 8.5]: must be a list of whole numbers"),
         ({"levels": [16, "8"]}, "levels[1]: must be a number"),
-        ({"derivation": {"plan": [1]}}, "plan must be an object"),
+        ({"derivation": {"plan": [1]}}, "plan: must be an object"),
         ({"derivation": {"plan": {"steps": 3}}}, "plan: steps: must be a list"),
-        ({"derivation": {"plan": {"steps": [0.5]}}}, "plan: steps must be whole numbers"),
-        ({"derivation": {"plan": {"changes": []}}}, "plan: changes must be a text"),
-        ({"derivation": {"source": 3}}, "source must be a text"),
+        ({"derivation": {"plan": {"steps": [0.5]}}}, "steps[0]: must be a whole number, not 0.5"),
+        ({"alpha": [10**400] * 50}, "alpha[0]: must be a number"),  # that a float can hold
+        ({"operator": []}, "operator: must be a text, not []"),
+        ({"derivation": {"plan": {"changes": []}}}, "plan: changes: must be a text"),
+        ({"derivation": {"source": 3}}, "derivation: source: must be a text"),
         ({"derivation": []}, "derivation: must be an object"),
     ],
 )
