@@ -1,0 +1,189 @@
+"""The part of a page that shows states of a chain, step by step, by a slider."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from . import html
+from .information import channel_bits
+from .schedules import ResolutionSchedule
+from .shown_states import gaussian_draws, lifted, noisy_state, shown_state, shown_steps, to_uint8
+from .spectrum import Spectrum
+
+SHOWN_IMAGES = 4  # at most
+_BUDGET = 2_400_000  # characters that pictures of states may take
+
+STYLE = """
+.slider { display: flex; gap: .4rem 1rem; align-items: center; flex-wrap: wrap;
+  position: sticky; top: 0; z-index: 1; background: var(--paper); padding: .4rem 0; }
+.slider input[type=range] { flex: 1 1 14rem; accent-color: var(--accent); }
+.slider output { font-weight: 600; min-width: 5.5rem; }
+.states { display: grid; gap: 1rem; margin: .9rem 0;
+  grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); }
+.states h3 { font-size: .95rem; margin: 0; font-weight: 600; }
+.states .note { margin: 0 0 .4rem; font-size: .88rem; line-height: 1.4; }
+@media (min-width: 50rem) { .states .note { min-height: 2.5rem; } }
+.images { display: grid; gap: .4rem; }
+.images div { aspect-ratio: 1; background: var(--card); border-radius: 4px; overflow: hidden; }
+.images img { width: 100%; }
+"""
+
+SCRIPT = """
+const states = JSON.parse(document.getElementById("states-data").textContent);
+const slider = document.getElementById("step"), enlarge = document.getElementById("enlarge");
+function show(index) {
+  slider.value = index;
+  const state = states[index];
+  for (const kind of ["full", "small"]) {
+    document.getElementById(kind + "-label").textContent = state[kind + "_label"];
+    document.querySelectorAll("img." + kind).forEach((image, i) => {
+      image.src = state[kind][i];
+      image.style.width = kind == "small" && !enlarge.checked ? state.share + "%" : "100%";
+    });
+  }
+  document.getElementById("step-label").textContent = "step " + state.t;
+}
+function follow() {
+  const asked = /^#t=(\\d+)$/.exec(location.hash);
+  if (!asked) return;
+  const away = states.map(state => Math.abs(state.t - asked[1]));
+  show(away.indexOf(Math.min(...away)));
+}
+slider.addEventListener("input", () => {
+  show(+slider.value);
+  history.replaceState(null, "", "#t=" + states[slider.value].t);
+});
+enlarge.addEventListener("change", () => show(+slider.value));
+addEventListener("hashchange", follow);
+show(+slider.value);
+follow();
+"""
+
+
+def states_section(
+    schedule: ResolutionSchedule,
+    spectrum: Spectrum,
+    bits: np.ndarray,
+    images: np.ndarray | None,
+    source: str,
+) -> str:
+    """Slider over steps with full-resolution states, those of the schedule, and clean images.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    spectrum : Spectrum
+        Of the data, at the schedule's full resolution.
+    bits : (T,) float64
+        The most that the schedule's states hold, `theory.information.schedule_information`.
+    images : (N, R, R, C) float array in [-1, 1] or None
+        None shows draws of the Gaussian field of the spectrum.
+    source : str
+        Where the images come from.
+
+    Returns
+    -------
+    str
+        HTML, for a page with `STYLE` and `SCRIPT`. ``#t=500`` in the page's address shows the step
+        nearest to 500.
+    """
+    if images is None:
+        clean, what = gaussian_draws(spectrum, SHOWN_IMAGES), "Clean draws of the Gaussian field"
+        origin = (
+            "No images were given, so these are draws of the Gaussian field of the spectrum: they "
+            "have the data's power at each frequency, and none of its shapes. The option --images "
+            "shows real ones."
+        )
+    else:
+        clean, what = images[:SHOWN_IMAGES], "Clean images"
+        origin = f"Images from {source or 'the data'}."
+    holds = (
+        "all of the signal that is left in the large one"
+        if schedule.is_lossless
+        else "the large one's low frequencies"
+    )
+    lead = f"{origin} Both states of a step have the same noise; the small one holds {holds}."
+    states = _labels(schedule, spectrum, bits)
+    uris = _add_pictures(states, schedule, clean)
+    first = min(schedule.changes, default=states[len(states) // 2]["t"])
+    start = next(i for i, state in enumerate(states) if state["t"] == first)
+    shown, size = states[start], f"{schedule.resolution} × {schedule.resolution} px"
+    blocks = [
+        _block("full", "State at full resolution", shown["full_label"], shown["full"]),
+        _block("small", "State of the schedule", shown["small_label"], shown["small"]),
+        _block("clean", what, size, uris),
+    ]
+    return f"""{html.paragraph(lead)}
+<div class="slider">
+<input type="range" id="step" aria-label="Step of the chain" autocomplete="off"
+ min="0" max="{len(states) - 1}" value="{start}">
+<output id="step-label" for="step">step {shown["t"]}</output>
+<label><input type="checkbox" id="enlarge" checked autocomplete="off"> enlarge small states</label>
+</div>
+<div class="states">{"".join(blocks)}</div>
+{html.inline_json("states-data", states)}"""
+
+
+def _block(kind: str, title: str, label: str, uris: list[str]) -> str:
+    """Pictures of one kind below their title and label."""
+    pictures = "".join(
+        f"<div>{html.picture(uri, f'{title}, number {i + 1}', kind)}</div>"
+        for i, uri in enumerate(uris)
+    )
+    columns = f"grid-template-columns: repeat({min(2, len(uris))}, minmax(0, 1fr))"
+    return (
+        f'<div><h3>{escape(title)}</h3><p class="note" id="{kind}-label">{escape(label)}</p>'
+        f'<div class="images" style="{columns}">{pictures}</div></div>'
+    )
+
+
+def _labels(
+    schedule: ResolutionSchedule, spectrum: Spectrum, bits: np.ndarray
+) -> list[dict[str, Any]]:
+    """What is said of each state that is shown, and its numbers."""
+    full, found = lifted(schedule), []
+    for t in shown_steps(schedule):
+        power = full.signal_gains(t)[:, :, None] ** 2 * spectrum.power
+        known = float(channel_bits(power, float(1 / full.sigma[t] ** 2)))
+        sides = {"full": schedule.resolution, "small": int(schedule.resolutions[t])}
+        ratios = {"full": float(full.snr[t]), "small": float(schedule.snr[t])}
+        held = {"full": known, "small": float(bits[t])}
+        state: dict[str, Any] = {"t": t, "share": 100 * sides["small"] / sides["full"]}
+        for kind, side in sides.items():
+            state |= {f"{kind}_side": side, f"{kind}_snr": ratios[kind], f"{kind}_bits": held[kind]}
+            state[f"{kind}_label"] = (
+                f"{side} × {side} px, snr {html.number(ratios[kind])} ({_decibels(ratios[kind])}), "
+                f"at most {held[kind]:,.4g} bits an image"
+            )
+        found.append(state)
+    return found
+
+
+def _add_pictures(
+    states: list[dict[str, Any]], schedule: ResolutionSchedule, clean: np.ndarray
+) -> list[str]:
+    """Add to each state its pictures of as many images as fit; returns the clean images."""
+    chains, draws = {"full": lifted(schedule), "small": schedule}, np.random.default_rng(0)
+    uris: list[str] = []
+    size = 0
+    for image in clean:
+        noise = draws.standard_normal(image.shape)
+        links: dict[str, list[str]] = {}
+        for kind, chain in chains.items():
+            made = [(noisy_state(chain, image, noise, state["t"]), state["t"]) for state in states]
+            links[kind] = [html.data_uri(shown_state(chain, x, t)) for x, t in made]
+            size += sum(map(len, links[kind]))
+        if uris and size > _BUDGET:
+            break
+        uris.append(html.data_uri(to_uint8(image)))
+        for kind, found in links.items():
+            for state, link in zip(states, found, strict=True):
+                state.setdefault(kind, []).append(link)
+    return uris
+
+
+def _decibels(ratio: float) -> str:
+    return f"{10 * np.log10(ratio):.1f} dB".replace("-", "\N{MINUS SIGN}")
