@@ -1,7 +1,7 @@
 """Pages that people look at: one file of HTML with everything inline, and no network.
 
 A page is text, tables (`table`), charts drawn by matplotlib as SVG (`chart`) and pictures
-(`picture`), in named sections (`section`) that `page` puts together. Every string that these
+(`gallery`), in named sections that `page` puts together. Every string that these
 functions take as text is escaped; what they return is HTML.
 """
 
@@ -23,6 +23,7 @@ from .files import atomic_path
 
 # The colours that stand in the place of ink and of thin lines in a chart, until a page is shown.
 _INK, _LINE = "#010203", "#040506"
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
 _LOSSLESS_SIDE = 64  # pixels up to which pictures are PNG; larger ones are JPEG, as noise is large
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -51,8 +52,8 @@ section { padding: 1.6rem 0 .6rem; scroll-margin-top: .5rem; }
   padding: .7rem .9rem; }
 .tile b { display: block; font-size: 1.45rem; font-weight: 600; line-height: 1.3; }
 .tile span { color: var(--soft); font-size: .88rem; display: block; line-height: 1.35; }
-figure { margin: .6rem 0 1rem; }
-figure svg { display: block; width: 100%; height: auto; max-width: 46rem; }
+figure { margin: .6rem 0 1rem; overflow-x: auto; }
+figure svg { display: block; width: 100%; height: auto; min-width: 28rem; max-width: 46rem; }
 figcaption { font-size: .9rem; margin-top: .35rem; max-width: 46rem; }
 .scroll { overflow-x: auto; margin: .5rem 0 1rem; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
@@ -61,6 +62,15 @@ th, td { padding: .35rem .9rem .35rem 0; text-align: right; border-bottom: 1px s
 th { font-weight: 600; border-bottom-width: 2px; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
 img { image-rendering: pixelated; display: block; max-width: 100%; }
+.blocks { display: grid; gap: 1rem; margin: .9rem 0;
+  grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); }
+h3 { font-size: .95rem; margin: .7rem 0 .25rem; font-weight: 600; }
+.blocks h3 { margin: 0; }
+h3 + .note { margin: 0 0 .4rem; font-size: .88rem; line-height: 1.4; }
+@media (min-width: 50rem) { .blocks h3 + .note { min-height: 2.5rem; } }
+.images { display: grid; gap: .4rem; }
+.images div { background: var(--card); border-radius: 4px; overflow: hidden; }
+.images img { width: 100%; }
 footer { font-size: .85rem; padding-top: 1rem; padding-bottom: 2.5rem;
   margin-top: 1.5rem; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
 """
@@ -125,6 +135,11 @@ def save_page(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def legend_above(axes: Any) -> None:
+    """Put a chart's legend above it, where it hides nothing."""
+    axes.legend(fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of text; ``kind`` may be "note"."""
     return f'<p class="{escape(kind)}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
@@ -167,6 +182,7 @@ def chart(
         Width and height in inches, which set the size of letters; the page sets that of the chart.
     """
     import matplotlib as mpl
+    from cycler import cycler
     from matplotlib.figure import Figure
 
     inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
@@ -174,6 +190,7 @@ def chart(
         **dict.fromkeys(inks, _INK),
         "grid.color": _LINE,
         "axes.grid": True,
+        "axes.prop_cycle": cycler(color=_COLOURS),
         "axes.axisbelow": True,
         "axes.facecolor": "none",
         "figure.facecolor": "none",
@@ -209,7 +226,7 @@ def _inline(svg: str, label: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
 
 
-def data_uri(image: np.ndarray) -> str:
+def data_uri(image: np.ndarray, quality: int = 85) -> str:
     """An image as a link that holds it.
 
     Parameters
@@ -217,6 +234,8 @@ def data_uri(image: np.ndarray) -> str:
     image : (H, W, C) uint8
         One channel is grey, three are red, green and blue; any others are shown side by side in
         grey. PNG up to 64 pixels a side, JPEG above.
+    quality : int
+        Of JPEG, up to 95.
     """
     height, width, channels = image.shape
     if channels not in (1, 3):
@@ -227,20 +246,47 @@ def data_uri(image: np.ndarray) -> str:
     if small:
         drawn.save(buffer, format="PNG", optimize=True)
     else:
-        drawn.save(buffer, format="JPEG", quality=80, subsampling=0)
+        drawn.save(buffer, format="JPEG", quality=quality, subsampling=0)
     kind = "png" if small else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def picture(uri: str, label: str, kind: str = "") -> str:
-    """An image of a page, by its link."""
-    name = f' class="{escape(kind)}"' if kind else ""
-    return f'<img{name} src="{escape(uri)}" alt="{escape(label)}">'
+def gallery(kind: str, title: str, note: str, uris: Sequence[str], columns: int) -> str:
+    """Pictures in columns below a title and a note; a page's ``blocks`` stand side by side.
+
+    Scripts and styles know the pictures by their class ``kind``, and the note by ``kind-note``.
+    """
+    name = escape(kind)
+    boxes = "\n".join(
+        f'<div><img class="{name}" src="{escape(uri)}" alt="{escape(title)}, {i + 1}"></div>'
+        for i, uri in enumerate(uris)
+    )
+    width = f"grid-template-columns: repeat({columns}, minmax(0, 1fr))"
+    below = f'<p class="note" id="{name}-note">{escape(note)}</p>' if note else ""
+    return (
+        f"<div><h3>{escape(title)}</h3>{below}\n"
+        f'<div class="images" style="{width}">{boxes}</div></div>'
+    )
+
+
+def blocks(parts: Sequence[str]) -> str:
+    """Galleries side by side where the page is wide enough, else one below the other."""
+    return f'<div class="blocks">{"".join(parts)}</div>'
 
 
 def number(value: float) -> str:
     """A number of three digits, thousands in full."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def decibels(value: float) -> str:
+    """Decibels with a true minus."""
+    return signed(f"{value:.1f} dB")
+
+
+def signed(text: str) -> str:
+    """A formatted number with a true minus."""
+    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text
 
 
 def inline_json(name: str, content: Any) -> str:

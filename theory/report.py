@@ -55,10 +55,14 @@ def save_report(
         figure.savefig(temporary, dpi=150)
 
 
-def check_picture_name(path: str | os.PathLike[str]) -> None:
-    """Refuse the name of a file that is neither .png, .pdf nor .svg."""
-    if Path(path).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise InputError(f"{os.fspath(path)}: a picture's name must end in .png, .pdf or .svg")
+def check_picture_name(path: str | os.PathLike[str], page: bool = False) -> None:
+    """Refuse the name of a file that is neither .png, .pdf nor .svg, nor an .html ``page``."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".pdf", ".svg") and not (page and suffix == ".html"):
+        more = ", that of a page in .html" if page else ""
+        raise InputError(
+            f"{os.fspath(path)}: a picture's name must end in .png, .pdf or .svg{more}"
+        )
 
 
 def draw_spectrum(axes: Any, spectrum: Spectrum) -> None:
@@ -93,7 +97,8 @@ def draw_snr(figure: Any, axes: Any, schedule: ResolutionSchedule, spectrum: Spe
     axes.stairs(schedule.resolutions, edges, color="#000000", lw=1.8, label="resolution")
     if (level := water_level(schedule)) is not None:
         axes.plot(edges[:-1] + 0.5, level, color="#000000", lw=0.8, ls="--", label="water level")
-        axes.legend(fontsize=8, frameon=True, facecolor="#ffffff", labelcolor="#000000")
+        look = {"frameon": True, "facecolor": "#ffffff", "labelcolor": "#000000"}
+        axes.legend(fontsize=8, loc="upper right", **look)
     axes.set(
         title="signal over noise, and the state's resolution",
         xlabel="step t",

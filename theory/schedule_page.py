@@ -33,7 +33,7 @@ def save_schedule_page(
     images: np.ndarray | None = None,
     source: str = "",
 ) -> None:
-    """Write a page about a schedule; it needs no network and stays below 3 MB.
+    """Write a page about a schedule; it needs no network and, to 256 px, less than 3 MB.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def schedule_page(
     """Text of the page that `save_schedule_page` writes."""
     R, data = schedule.resolution, str(spectrum.meta.get("source", "unknown data"))
     bits = schedule_information(schedule, spectrum)
-    counted = f"{spectrum.count:,} images" if spectrum.count else "no images"
+    counted = f"the spectrum of {spectrum.count:,} images" if spectrum.count else "a spectrum"
     sections = {
         "summary": ("In short", _summary(schedule)),
         "states": ("States of the chain", states_section(schedule, spectrum, bits, images, source)),
@@ -90,8 +90,8 @@ def schedule_page(
     }
     return html.page(
         f"Resolution schedule for {data}, {R} px",
-        f"At which resolution each of {len(schedule):,} diffusion steps may run, derived from the "
-        f"spectrum of {counted} of {R} × {R} pixels and {spectrum.channels} channels.",
+        f"At which resolution each of {len(schedule):,} diffusion steps may run, derived from "
+        f"{counted} of {R} × {R} pixels and {spectrum.channels} channels.",
         sections,
         f"Spectrum {spectrum.sha256}. Schedule {schedule.digest}. Made by scale-space-diffusion.",
         STYLE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from .shown_states import gaussian_draws, lifted, noisy_state, shown_state, show
 from .spectrum import Spectrum
 
 SHOWN_IMAGES = 4  # at most
+_NOISY_QUALITY = 50  # of JPEG: noise takes many bytes, and hides what is lost
 _BUDGET = 2_400_000  # characters that pictures of states may take
 
 STYLE = """
@@ -21,14 +21,6 @@ STYLE = """
   position: sticky; top: 0; z-index: 1; background: var(--paper); padding: .4rem 0; }
 .slider input[type=range] { flex: 1 1 14rem; accent-color: var(--accent); }
 .slider output { font-weight: 600; min-width: 5.5rem; }
-.states { display: grid; gap: 1rem; margin: .9rem 0;
-  grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); }
-.states h3 { font-size: .95rem; margin: 0; font-weight: 600; }
-.states .note { margin: 0 0 .4rem; font-size: .88rem; line-height: 1.4; }
-@media (min-width: 50rem) { .states .note { min-height: 2.5rem; } }
-.images { display: grid; gap: .4rem; }
-.images div { aspect-ratio: 1; background: var(--card); border-radius: 4px; overflow: hidden; }
-.images img { width: 100%; }
 """
 
 SCRIPT = """
@@ -38,10 +30,11 @@ function show(index) {
   slider.value = index;
   const state = states[index];
   for (const kind of ["full", "small"]) {
-    document.getElementById(kind + "-label").textContent = state[kind + "_label"];
+    document.getElementById(kind + "-note").textContent = state[kind + "_label"];
     document.querySelectorAll("img." + kind).forEach((image, i) => {
       image.src = state[kind][i];
-      image.style.width = kind == "small" && !enlarge.checked ? state.share + "%" : "100%";
+      const share = enlarge.checked ? 1 : state[kind + "_side"] / state.full_side;
+      image.style.width = 100 * share + "%";
     });
   }
   document.getElementById("step-label").textContent = "step " + state.t;
@@ -111,11 +104,15 @@ def states_section(
     first = min(schedule.changes, default=states[len(states) // 2]["t"])
     start = next(i for i, state in enumerate(states) if state["t"] == first)
     shown, size = states[start], f"{schedule.resolution} × {schedule.resolution} px"
+    columns = min(2, len(uris))
     blocks = [
-        _block("full", "State at full resolution", shown["full_label"], shown["full"]),
-        _block("small", "State of the schedule", shown["small_label"], shown["small"]),
-        _block("clean", what, size, uris),
+        html.gallery(kind, title, shown[f"{kind}_label"], shown[kind], columns)
+        for kind, title in (
+            ("full", "State at full resolution"),
+            ("small", "State of the schedule"),
+        )
     ]
+    blocks.append(html.gallery("clean", what, size, uris, columns))
     return f"""{html.paragraph(lead)}
 <div class="slider">
 <input type="range" id="step" aria-label="Step of the chain" autocomplete="off"
@@ -123,21 +120,8 @@ def states_section(
 <output id="step-label" for="step">step {shown["t"]}</output>
 <label><input type="checkbox" id="enlarge" checked autocomplete="off"> enlarge small states</label>
 </div>
-<div class="states">{"".join(blocks)}</div>
+{html.blocks(blocks)}
 {html.inline_json("states-data", states)}"""
-
-
-def _block(kind: str, title: str, label: str, uris: list[str]) -> str:
-    """Pictures of one kind below their title and label."""
-    pictures = "".join(
-        f"<div>{html.picture(uri, f'{title}, number {i + 1}', kind)}</div>"
-        for i, uri in enumerate(uris)
-    )
-    columns = f"grid-template-columns: repeat({min(2, len(uris))}, minmax(0, 1fr))"
-    return (
-        f'<div><h3>{escape(title)}</h3><p class="note" id="{kind}-label">{escape(label)}</p>'
-        f'<div class="images" style="{columns}">{pictures}</div></div>'
-    )
 
 
 def _labels(
@@ -148,15 +132,16 @@ def _labels(
     for t in shown_steps(schedule):
         power = full.signal_gains(t)[:, :, None] ** 2 * spectrum.power
         known = float(channel_bits(power, float(1 / full.sigma[t] ** 2)))
-        sides = {"full": schedule.resolution, "small": int(schedule.resolutions[t])}
-        ratios = {"full": float(full.snr[t]), "small": float(schedule.snr[t])}
-        held = {"full": known, "small": float(bits[t])}
-        state: dict[str, Any] = {"t": t, "share": 100 * sides["small"] / sides["full"]}
-        for kind, side in sides.items():
-            state |= {f"{kind}_side": side, f"{kind}_snr": ratios[kind], f"{kind}_bits": held[kind]}
+        kinds = {
+            "full": (schedule.resolution, full.snr[t], known),
+            "small": (int(schedule.resolutions[t]), schedule.snr[t], bits[t]),
+        }
+        state: dict[str, Any] = {"t": t}
+        for kind, (side, snr, held) in kinds.items():
+            state |= {f"{kind}_side": side, f"{kind}_snr": float(snr), f"{kind}_bits": float(held)}
             state[f"{kind}_label"] = (
-                f"{side} × {side} px, snr {html.number(ratios[kind])} ({_decibels(ratios[kind])}), "
-                f"at most {held[kind]:,.4g} bits an image"
+                f"{side} × {side} px, snr {html.number(snr)} "
+                f"({html.decibels(10 * np.log10(snr))}), at most {held:,.4g} bits an image"
             )
         found.append(state)
     return found
@@ -174,7 +159,7 @@ def _add_pictures(
         links: dict[str, list[str]] = {}
         for kind, chain in chains.items():
             made = [(noisy_state(chain, image, noise, state["t"]), state["t"]) for state in states]
-            links[kind] = [html.data_uri(shown_state(chain, x, t)) for x, t in made]
+            links[kind] = [html.data_uri(shown_state(chain, x, t), _NOISY_QUALITY) for x, t in made]
             size += sum(map(len, links[kind]))
         if uris and size > _BUDGET:
             break
@@ -183,7 +168,3 @@ def _add_pictures(
             for state, link in zip(states, found, strict=True):
                 state.setdefault(kind, []).append(link)
     return uris
-
-
-def _decibels(ratio: float) -> str:
-    return f"{10 * np.log10(ratio):.1f} dB".replace("-", "\N{MINUS SIGN}")

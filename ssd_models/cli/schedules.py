@@ -20,7 +20,7 @@ from .options import File, OptionalPath, Output
 class DeriveCommand:
     """Derive a resolution schedule from a spectrum, with predicted cost and error.
 
-    Example: ssd derive spectrum.npz -o schedule.json --tolerance 0.1 --report schedule.png
+    Example: ssd derive spectrum.npz -o schedule.json --tolerance 0.1 --report schedule.html
     """
 
     spectrum: Annotated[Positional[str], arg(metavar="[SPECTRUM]")] = "spectrum.npz"
@@ -145,8 +145,7 @@ class DeriveCommand:
         if self.images is not None and not page:
             raise InputError("--images: are shown on a page; give --report a name ending in .html")
         if self.report is not None:
-            if not page:
-                check_picture_name(self.report)
+            check_picture_name(self.report, page=True)
             check_writable(self.report)
         if self.images is None:
             return None
