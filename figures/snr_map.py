@@ -12,8 +12,8 @@ import numpy as np
 from measured import NOISE, PAPER_CHAIN, SIZE, spectrum
 from style import DERIVED, PAPER, new_figure, save, save_curves
 
+from theory.plots.schedule import water_level
 from theory.schedule.derivation import derive_schedule
-from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum, band_power
 
 
@@ -39,6 +39,7 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
         edges, np.arange(SIZE + 1), decibels, cmap="RdBu_r", vmin=-40, vmax=40, rasterized=True
     )
     level = water_level(lossless)
+    assert level is not None
     axes.plot(np.arange(len(NOISE)) + 0.5, level, color="black", lw=0.8, label="water level")
     axes.stairs(lossless.resolutions, edges, color="black", lw=1.8, label="lossless")
     axes.stairs(jumping.resolutions, edges, color=DERIVED, lw=1.3, label="jumps, snr ≤ 0.1")
@@ -52,14 +53,6 @@ def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
         "paper_pixels": PAPER_CHAIN.resolutions,
     }
     return {**curves, **resolutions}, drawn
-
-
-def water_level(schedule: ResolutionSchedule) -> np.ndarray:
-    """Lowest DCT index along an axis that the state at each step has lost, (T,), at most R."""
-    assert schedule.attenuation is not None
-    envelope = schedule.attenuation.envelope(np.arange(float(schedule.resolution)) ** 2)
-    lost = schedule.attenuation.gain(schedule.base_snr[:, None], envelope) == 0
-    return np.where(lost.any(axis=1), lost.argmax(axis=1), schedule.resolution)
 
 
 if __name__ == "__main__":

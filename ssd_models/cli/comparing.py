@@ -19,7 +19,7 @@ class CompareCommand:
     Example: ssd compare results/faces32.yaml --data faces64_utkface.zip -o runs/faces32
 
     Stopped by Ctrl-C, SIGTERM or --max-minutes, it goes on where it was when called again. All
-    that is measured stands in results.json of the folder; figures/comparison.py draws it.
+    that is measured stands in results.json of the folder, and for reading in report.html.
     """
 
     config: Positional[File]
@@ -51,5 +51,6 @@ class CompareCommand:
             print(f"{arm}: {config.arms[arm].label}; changes at {changes or 'none'}")
         if run_comparison(comparison, self.max_minutes):
             print(f"{folder / 'results.json'}: all {len(list(comparison.stages()))} stages judged")
+            print(f"{folder / 'report.html'}: samples and tables")
         else:
             print(f"{folder}: stopped; the same command goes on")

@@ -20,6 +20,10 @@ from .options import OptionalOutput, OptionalPath, Run
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..training.batches import ImageArray
+
+    Measured = tuple[dict[str, Any], np.ndarray, ImageArray]  # with samples and real images
+
 EVALUATION_FILE = "evaluation.json"  # of a run directory
 
 
@@ -66,6 +70,8 @@ class EvaluateCommand:
     """Fréchet and kernel distance of EfficientNet-Lite0 features too (extra `features`)."""
     output: OptionalOutput = None
     """JSON file to write; by default evaluation.json, of a run in its directory."""
+    report: OptionalPath = None
+    """An .html page to write: samples beside real images, the numbers, power by octave."""
 
     def run(self) -> None:
         """Run the command."""
@@ -82,13 +88,17 @@ class EvaluateCommand:
         is_run = (where / "config.yaml").is_file()
         output = Path(self.output or (where / EVALUATION_FILE if is_run else EVALUATION_FILE))
         check_writable(output)
+        if self.report is not None:
+            if Path(self.report).suffix.lower() != ".html":
+                raise InputError(f"{self.report}: a page's name must end in .html")
+            check_writable(self.report)
         self._check_extras()
         if is_run:
-            result = self._of_run(where)
+            result, samples, real = self._of_run(where)
         elif (where / "model.safetensors").is_file():
-            result = self._of_model(where)
+            result, samples, real = self._of_model(where)
         else:
-            result = self._of_images()
+            result, samples, real = self._of_images()
         if process_index():
             return
         from ..metrics.evaluation import table
@@ -97,17 +107,24 @@ class EvaluateCommand:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(table(result))
         print(f"\n{output}: written")
+        if self.report is not None:
+            from theory.plots.html import save_page
 
-    def _of_run(self, run: Path) -> dict[str, Any]:
+            from ..metrics.evaluation_page import evaluation_page
+
+            save_page(self.report, evaluation_page(result, samples, real))
+            print(f"{self.report}: written")
+
+    def _of_run(self, run: Path) -> Measured:
         from ..metrics.evaluation import evaluate_images
         from ..training.run_data import run_images
 
         pipeline = self._pipeline(run)
         real = run_images(run, self.data)
         samples, setting = self._sample(pipeline)
-        if process_index():
-            return {}
         training, held_out = real.training, None
+        if process_index():
+            return {}, samples, training
         if lacking := real.lacking():
             print(f"ssd: note: {lacking}. Left out: memorization, errors", file=sys.stderr)
         else:
@@ -118,15 +135,16 @@ class EvaluateCommand:
         result |= {"model": str(run), "data": real.name, "sampling": setting}
         if held_out is not None:
             result |= self._denoising(pipeline, held_out)
-        return result | self._inception(samples, training)
+        return result | self._inception(samples, training), samples, training
 
-    def _of_model(self, model: Path) -> dict[str, Any]:
+    def _of_model(self, model: Path) -> Measured:
         pipeline = self._pipeline(model)
         real = self._real(pipeline.scheduler.schedule.resolution)
         samples, setting = self._sample(pipeline)
-        return self._compare(samples, real) | {"model": str(model), "sampling": setting}
+        result = self._compare(samples, real) | {"model": str(model), "sampling": setting}
+        return result, samples, real
 
-    def _of_images(self) -> dict[str, Any]:
+    def _of_images(self) -> Measured:
         from ..data.built_in import BUILT_IN
         from ..data.opening import open_images
 
@@ -137,7 +155,8 @@ class EvaluateCommand:
         source = open_images(self.what, None, limit=self.number)
         width, _ = source.first_size()
         samples = open_images(self.what, width, limit=self.number, seed=self.seed).load()
-        return self._compare(samples, self._real(width)) | {"images": self.what}
+        real = self._real(width)
+        return self._compare(samples, real) | {"images": self.what}, samples, real
 
     def _compare(self, samples: np.ndarray, real: np.ndarray) -> dict[str, Any]:
         from ..metrics.evaluation import evaluate_images

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from theory.support.errors import InputError
 
+from ..data.forms import DATA_HELP
 from .options import File, OptionalPath, Output
 
 
@@ -19,7 +20,7 @@ from .options import File, OptionalPath, Output
 class DeriveCommand:
     """Derive a resolution schedule from a spectrum, with predicted cost and error.
 
-    Example: ssd derive spectrum.npz -o schedule.json --tolerance 0.1 --report schedule.png
+    Example: ssd derive spectrum.npz -o schedule.json --tolerance 0.1 --report schedule.html
     """
 
     spectrum: Annotated[Positional[str], arg(metavar="[SPECTRUM]")] = "spectrum.npz"
@@ -72,13 +73,21 @@ class DeriveCommand:
     steps: int = 1000
     """Number of diffusion steps T."""
     report: OptionalPath = None
-    """Picture to write: spectrum, snr with the staircase, information."""
+    """Picture or .html page to write: spectrum, snr with the staircase, information; on a page also
+    states of images, step by step."""
+    images: Annotated[
+        str | None,
+        arg(
+            metavar="DATA",
+            help=f"With a page: images to show as noisy states. {DATA_HELP} By default draws of "
+            "the Gaussian field of the spectrum.",
+        ),
+    ] = None
 
     def run(self) -> None:
         """Run the command."""
         from theory.oracle.plans import plan_sampling
         from theory.oracle.predictions import with_predictions
-        from theory.plots.schedule import check_picture_name, save_report
         from theory.schedule.derivation import default_tolerance, derive_schedule
         from theory.schedule.levels import choose_levels
         from theory.schedule.noise import NoiseSchedule
@@ -89,9 +98,7 @@ class DeriveCommand:
         given = self.levels[0] if len(self.levels) == 1 else self.levels
         levels = choose_levels(spectrum.resolution, given) if self.levels else own
         check_writable(self.output)
-        if self.report is not None:
-            check_picture_name(self.report)
-            check_writable(self.report)
+        shown = self._check_report(spectrum)
         base = NoiseSchedule.named(self.base, self.steps, spectrum)
         if self.calls is None:
             schedule = derive_schedule(
@@ -120,12 +127,46 @@ class DeriveCommand:
         schedule = with_predictions(schedule, spectrum)
         schedule.save(self.output)
         if self.report is not None:
-            save_report(self.report, schedule, spectrum)
+            self._save_report(self.report, schedule, spectrum, shown)
         _describe(self.output, schedule)
         drawn = "" if self.report is None else f"drawn in {self.report}; "
         if beyond := [level for level in levels if level not in own]:
             print(f"  warning: `ssd train` has no network for levels {beyond}, of {list(own)} only")
         print(f"  {drawn}train on it with `ssd train --schedule {self.output}`")
+
+    def _check_report(self, spectrum: Any) -> Any:
+        """Refuse a report that cannot be written; its images in [-1, 1], or None."""
+        from theory.plots.schedule import check_picture_name
+        from theory.plots.schedule_page import is_page
+        from theory.plots.states_section import SHOWN_IMAGES
+        from theory.support.files import check_writable
+
+        page = self.report is not None and is_page(self.report)
+        if self.images is not None and not page:
+            raise InputError("--images: are shown on a page; give --report a name ending in .html")
+        if self.report is not None:
+            check_picture_name(self.report, page=True)
+            check_writable(self.report)
+        if self.images is None:
+            return None
+        from ..data.opening import open_images, to_float
+
+        source = open_images(self.images, spectrum.resolution, limit=SHOWN_IMAGES)
+        if source.channels != spectrum.channels:
+            raise InputError(
+                f"--images {self.images}: have {source.channels} channels, the spectrum "
+                f"{spectrum.channels}"
+            )
+        return to_float(source.load())
+
+    def _save_report(self, path: str, schedule: Any, spectrum: Any, images: Any) -> None:
+        from theory.plots.schedule import save_report
+        from theory.plots.schedule_page import is_page, save_schedule_page
+
+        if is_page(path):
+            save_schedule_page(path, schedule, spectrum, images, self.images or "")
+        else:
+            save_report(path, schedule, spectrum)
 
     def _sources(self) -> tuple[Any, Any]:
         """The spectrum, and what a run's network found or None."""

@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image
 
 from theory.information.measured import losses_at_changes
+from theory.plots.html import save_page
 from theory.support.files import atomic_path
 
+from ..sampling.pictures import image_grid
 from ..training.building import build_unet
 from .arms import Comparison, Stage
 from .costs import flops, mean_cost, sampling_calls, seconds, training_shares
@@ -27,6 +29,7 @@ from .judging import (
     samples_path,
     write_json,
 )
+from .page import comparison_page
 
 FORMAT = "scale-space-comparison/1"
 _SECONDS = "seconds.json"
@@ -39,8 +42,8 @@ def run_comparison(
 
     The first number of calls is judged at every milestone, the others, the information that the
     networks find and their errors at changes at the last one. ``results.json`` is written anew
-    after each stage, ``samples.png`` (a row of samples an arm, of the first seed) after each
-    milestone.
+    after each stage, as is the page ``report.html``; ``samples.png`` (a row of samples an arm, of
+    the first seed) after each milestone.
     """
     config = comparison.config
     done, started = 0, time.monotonic()
@@ -69,8 +72,27 @@ def run_comparison(
 
 
 def save_results(comparison: Comparison) -> None:
-    """Write ``results.json`` from what has been measured so far."""
-    write_json(comparison.folder / "results.json", collect(comparison))
+    """Write ``results.json`` and the page ``report.html`` from what has been measured so far."""
+    results = collect(comparison)
+    write_json(comparison.folder / "results.json", results)
+    page = comparison_page(results, _grids(comparison, results))
+    save_page(comparison.folder / "report.html", page)
+
+
+def _grids(comparison: Comparison, results: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Two rows of samples of each arm at its last judged stage, and of real images."""
+    calls, grids = next(iter(comparison.config.calls)), {}
+    size = comparison.images.shape[1]
+    for entry in results["stages"]:  # by rising step
+        stage = Stage(*(entry[name] for name in ("arm", "seed", "step", "milestone")))
+        path = samples_path(comparison, stage, calls)
+        if stage.seed == comparison.config.seeds[0] and path.is_file():
+            label = f"{comparison.config.arms[stage.arm].label}, {calls} calls"
+            grids[label] = np.asarray(Image.open(path))[: 2 * size + 2]  # with a white line
+    if grids:
+        places = np.linspace(0, len(comparison.images) - 1, 32).astype(int)
+        grids["real images"] = image_grid(comparison.images[places], 16)
+    return grids
 
 
 def save_samples(comparison: Comparison, last: Stage) -> None:

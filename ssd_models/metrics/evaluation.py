@@ -135,7 +135,7 @@ def table(result: dict[str, Any]) -> str:
     lines += ["", f"{'metric':34s} {'value':>9s} {'95 % interval':>21s} {'real/real':>10s}"]
     for name, estimate in result["metrics"].items():
         base = result["baseline"].get(name)
-        for label, *cells, real in _rows(name, estimate, base):
+        for label, *cells, real in metric_rows(name, estimate, base):
             value, low, high, other = ("-" if v is None else f"{v:.3f}" for v in (*cells, real))
             lines.append(f"{label:34s} {value:>9s} {low:>10s} {high:>10s} {other:>10s}")
     if rows := result.get("denoising"):
@@ -166,7 +166,8 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rows(name: str, estimate: dict[str, Any], base: dict[str, Any] | None) -> list[tuple]:
+def metric_rows(name: str, estimate: dict[str, Any], base: dict[str, Any] | None) -> list[tuple]:
+    """Label, value, both ends of its interval and what real images give, of each number."""
     label, value = name.replace("_", " "), estimate["value"]
     low, high = estimate["interval"]
     real = None if base is None else base["value"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from ..information.bounds import gaussian_information, schedule_information, state_information
 from ..information.divergence import change_divergence, described_divergence
 from ..schedule.resolution import ResolutionSchedule
-from ..spectrum.spectrum import Spectrum, band_power
+from ..spectrum.spectrum import Spectrum, band_power, octave_edges
 from ..support.errors import InputError
 from ..support.files import atomic_path
 
@@ -34,9 +35,9 @@ def save_report(
     check_picture_name(path)
     figure = Figure(figsize=(13, 3.9), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    _draw_spectrum(left, spectrum)
-    _draw_snr(figure, middle, schedule, spectrum)
-    _draw_information(right, schedule, spectrum)
+    draw_spectrum(left, spectrum)
+    draw_snr(figure, middle, schedule, spectrum)
+    draw_information(right, schedule, spectrum)
     changes = ", ".join(f"{t}: {a}→{b}" for t, (a, b) in schedule.changes.items()) or "no change"
     cost = schedule.predicted.get("chain_cost_ratio")
     title = f"{schedule.derivation.get('criterion', 'schedule')}, {schedule.noise_mode} noise"
@@ -50,13 +51,21 @@ def save_report(
         figure.savefig(temporary, dpi=150)
 
 
-def check_picture_name(path: str | os.PathLike[str]) -> None:
-    """Refuse the name of a file that is neither .png, .pdf nor .svg."""
-    if Path(path).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise InputError(f"{os.fspath(path)}: a picture's name must end in .png, .pdf or .svg")
+def check_picture_name(path: str | os.PathLike[str], page: bool = False) -> None:
+    """Refuse the name of a file that is neither .png, .pdf nor .svg, nor an .html ``page``."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".pdf", ".svg") and not (page and suffix == ".html"):
+        more = ", that of a page in .html" if page else ""
+        raise InputError(
+            f"{os.fspath(path)}: a picture's name must end in .png, .pdf or .svg{more}"
+        )
 
 
-def _draw_spectrum(axes: Any, spectrum: Spectrum) -> None:
+def draw_spectrum(axes: Any, spectrum: Spectrum) -> None:
+    """Draw the mean power at each frequency, every other octave shaded."""
+    edges = octave_edges(spectrum.resolution)
+    for low, high in list(pairwise(edges))[1::2]:
+        axes.axvspan(low, high, color=_GREY, alpha=0.12, lw=0)
     index = np.arange(1, spectrum.resolution)
     axes.loglog(index, band_power(spectrum.power)[1:], color=_BLUE)
     axes.set(
@@ -66,7 +75,8 @@ def _draw_spectrum(axes: Any, spectrum: Spectrum) -> None:
     )
 
 
-def _draw_snr(figure: Any, axes: Any, schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
+def draw_snr(figure: Any, axes: Any, schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
+    """Draw signal over noise by frequency and step, the staircase, and the water level if any."""
     steps, size = schedule.num_steps, spectrum.resolution
     power = np.maximum(band_power(spectrum.power), 1e-12)
     decibel = 10 * np.log10(schedule.base_snr[None, :] * power[:, None])  # (R, T)
@@ -79,7 +89,12 @@ def _draw_snr(figure: Any, axes: Any, schedule: ResolutionSchedule, spectrum: Sp
         vmax=40,
         rasterized=True,
     )
-    axes.stairs(schedule.resolutions, np.arange(steps + 1), color="black", lw=1.8)
+    edges = np.arange(steps + 1)
+    axes.stairs(schedule.resolutions, edges, color="#000000", lw=1.8, label="resolution")
+    if (level := water_level(schedule)) is not None:
+        axes.plot(edges[:-1] + 0.5, level, color="#000000", lw=0.8, ls="--", label="water level")
+        look = {"frameon": True, "facecolor": "#ffffff", "labelcolor": "#000000"}
+        axes.legend(fontsize=8, loc="upper right", **look)
     axes.set(
         title="signal over noise, and the state's resolution",
         xlabel="step t",
@@ -89,7 +104,22 @@ def _draw_snr(figure: Any, axes: Any, schedule: ResolutionSchedule, spectrum: Sp
     figure.colorbar(image, ax=axes, label="snr, dB")
 
 
-def _draw_information(axes: Any, schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
+def water_level(schedule: ResolutionSchedule) -> np.ndarray | None:
+    """Lowest DCT index along an axis that the state at each step has faded to zero.
+
+    Returns
+    -------
+    (T,) int, at most R; None of a schedule without attenuation.
+    """
+    if schedule.attenuation is None:
+        return None
+    envelope = schedule.attenuation.envelope(np.arange(float(schedule.resolution)) ** 2)
+    lost = schedule.attenuation.gain(schedule.base_snr[:, None], envelope) == 0
+    return np.where(lost.any(axis=1), lost.argmax(axis=1), schedule.resolution)
+
+
+def draw_information(axes: Any, schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
+    """Draw the most bits that states hold: full resolution, the paper's noise, this schedule."""
     base = schedule.base_snr
     per_pixel = 1 / spectrum.resolution**2
     t = np.arange(schedule.num_steps)

@@ -153,6 +153,11 @@ class ResolutionSchedule:
         return bool(self.blur[-1] > 0)
 
     @property
+    def is_lossless(self) -> bool:
+        """Whether no change of resolution leaves out any signal, whatever the data."""
+        return self.attenuation is not None or not self.changes
+
+    @property
     def mixes_frequencies(self) -> bool:
         """Whether a coefficient of any state depends on several of the clean image."""
         return self.operator != "dct" and bool(self.changes)

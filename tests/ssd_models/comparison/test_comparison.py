@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers import command_refusal
+from pages import read_page
 from PIL import Image
 
 from ssd_models.cli import main
@@ -80,6 +81,12 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
     for place, arm in enumerate(TINY["arms"]):
         grid = np.asarray(Image.open(out / "samples" / f"{arm}-seed0-step6-calls4.png"))
         np.testing.assert_array_equal(shown[17 * place : 17 * place + 16], grid[:16])
+    page = read_page(out / "report.html")
+    assert len(page.images) == len(TINY["arms"]) + 1  # and real images
+    label = results["arms"]["paper"]["label"]
+    found = results["stages"][4]["judged"]["3"]["metrics"]["frechet_scattering"]
+    cell = f"{found['value']:.1f} ± {1.96 * found['standard_error']:.1f}"
+    assert [label, cell] in [row[:2] for table in page.tables for row in table]
     # Nothing is done twice.
     before = (out / "results.json").read_bytes()
     files = {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}

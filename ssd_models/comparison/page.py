@@ -1,0 +1,173 @@
+"""The page that goes with a comparison: samples of each arm, how they were judged, what they cost.
+
+It is made of what ``results.json`` holds, so that it can be made again from a stored one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from theory.plots import html
+
+from ..metrics.evaluation_page import floats, octaves_chart
+
+Results = dict[str, Any]
+
+
+def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str:
+    """Text of a page about a comparison, which needs no network.
+
+    Parameters
+    ----------
+    results : dict
+        Content of ``results.json``.
+    pictures : mapping
+        Grids of images, (H, W, 3) uint8, by what they show; may be empty.
+    """
+    config = results["config"]
+    sections = {"arms": ("Arms", _arms(results))}
+    if pictures:
+        sections["images"] = ("Samples beside real images", _images(pictures))
+    stages = _last(results)
+    for calls in dict.fromkeys(calls for stage in stages for calls in stage["judged"]):
+        there = [stage for stage in stages if calls in stage["judged"]]
+        judged = {_name(results, stage): stage["judged"][calls] for stage in there}
+        chart = octaves_chart(judged, config["resolution"])
+        sections[f"calls-{calls}"] = (
+            f"{calls} network calls",
+            _quality(results, there, calls) + chart,
+        )
+    if len({stage["step"] for stage in results["stages"]}) > 1:
+        sections["growth"] = ("As training goes on", _growth(results))
+    sections["cost"] = ("Cost", _cost(results))
+    return html.page(
+        f"Schedules compared on {results['data']}",
+        f"One network trained on {len(results['arms'])} schedules with the same images, steps and "
+        f"noise, {results['images']:,} images at {config['resolution']} px.",
+        sections,
+        "Made by scale-space-diffusion from results.json of the comparison's folder.",
+    )
+
+
+def _last(results: Results) -> list[dict[str, Any]]:
+    """Judged stages of the last milestone that any arm has reached, arms in order."""
+    step = max((stage["step"] for stage in results["stages"]), default=0)
+    return [stage for stage in results["stages"] if stage["step"] == step]
+
+
+def _name(results: Results, stage: dict[str, Any]) -> str:
+    label = str(results["arms"][stage["arm"]]["label"])
+    several = len({other["seed"] for other in results["stages"]}) > 1
+    return f"{label}, seed {stage['seed']}" if several else label
+
+
+def _arms(results: Results) -> str:
+    rows = []
+    for entry in results["arms"].values():
+        changes = "; ".join(f"{a} → {b} at {t}" for t, (a, b) in entry["changes"].items())
+        predicted = entry["predicted"]
+        cost, error = predicted.get("chain_cost_ratio"), predicted.get("oracle_error")
+        rows.append(
+            [
+                entry["label"],
+                changes or "none",
+                "–" if cost is None else f"{cost:.3f}",
+                "–" if error is None else f"{error:.3g}",
+            ]
+        )
+    return html.table(
+        ["arm", "changes, px at step", "cost of a mean call", "relative W2², oracle"], rows
+    ) + html.paragraph(
+        "Predicted before training: the cost of all steps over that at full resolution, and what a "
+        "perfect denoiser errs on Gaussian data.",
+        "note",
+    )
+
+
+def _images(pictures: Mapping[str, np.ndarray]) -> str:
+    return "".join(
+        html.gallery(f"grid-{i}", name, "", [html.data_uri(grid)], 1)
+        for i, (name, grid) in enumerate(pictures.items())
+    )
+
+
+def _quality(results: Results, stages: list[dict[str, Any]], calls: str) -> str:
+    one = stages[0]["judged"][calls]
+    rows = []
+    for stage in stages:
+        metrics = stage["judged"][calls]["metrics"]
+        rows.append([_name(results, stage), *_cells(metrics)])
+    if base := one.get("baseline"):
+        rows.append(["real against real", *_cells(base)])
+    return html.paragraph(
+        f"{one['counts']['sampled']:,} samples of each arm, {one['sampler']}; 95 % intervals. The "
+        "last row is the floor: two disjoint sets of real images."
+    ) + html.table(
+        ["arm", "Fréchet, scattering", "sliced Wasserstein, mean", "nearest training image"], rows
+    )
+
+
+def _cells(metrics: dict[str, Any]) -> list[str]:
+    nearest = metrics.get("memorization")
+    return [
+        _spread(metrics["frechet_scattering"]),
+        _spread(metrics["sliced_wasserstein"], "mean"),
+        "–" if nearest is None else _spread(nearest, "ratio", 2),
+    ]
+
+
+def _spread(estimate: dict[str, Any], key: str | None = None, digits: int = 1) -> str:
+    value, error = estimate["value"], estimate["standard_error"]
+    if key is not None:
+        value, error = value[key], error[key]
+    if value is None or error is None:
+        return "–"
+    return f"{value:.{digits}f} ± {1.96 * error:.{digits}f}"
+
+
+def _growth(results: Results) -> str:
+    calls = str(next(iter(results["config"]["calls"])))
+    batch = results["config"]["train"].get("batch_size", 32)
+
+    def draw(figure: Any, axes: Any) -> None:
+        for i, (arm, entry) in enumerate(results["arms"].items()):
+            own = [s for s in results["stages"] if s["arm"] == arm and calls in s["judged"]]
+            for seed in sorted({stage["seed"] for stage in own}):
+                line = [stage for stage in own if stage["seed"] == seed]
+                each = entry["training_flops_per_image"] * batch / 1e15
+                found = [s["judged"][calls]["metrics"]["frechet_scattering"] for s in line]
+                axes.errorbar(
+                    [each * stage["step"] for stage in line],
+                    floats([f["value"] for f in found]),
+                    1.96 * floats([f["standard_error"] for f in found]),
+                    fmt="o-",
+                    ms=3.5,
+                    lw=1,
+                    color=f"C{i}",
+                    label=entry["label"] if seed == own[0]["seed"] else None,
+                )
+        axes.set(xlabel="training so far, PFLOP", ylabel="Fréchet distance, scattering")
+        html.legend_above(axes)
+
+    return html.chart(
+        draw, f"Fréchet distance over the cost of training, {calls} calls, 95 % intervals."
+    )
+
+
+def _cost(results: Results) -> str:
+    calls = list(results["config"]["calls"])
+    full = next(iter(results["arms"].values()))
+    rows = []
+    for entry in results["arms"].values():
+        pairs = [(entry["training_flops_per_image"], full["training_flops_per_image"])]
+        pairs += [
+            (entry["sampling_flops_per_image"][str(n)], full["sampling_flops_per_image"][str(n)])
+            for n in calls
+        ]
+        rows.append([entry["label"], *(f"{a / 1e9:.4g} ({a / b:.2f})" for a, b in pairs)])
+    return html.paragraph("GFLOP an image, in brackets over the first arm's.") + html.table(
+        ["arm", "training", *(f"{n} calls" for n in calls)], rows
+    )
