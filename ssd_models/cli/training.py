@@ -151,7 +151,7 @@ def overlay(arguments: list[str]) -> None:
 
 def _note_copies(images: ImageArray, data: str) -> None:
     """Say so if each of several processes holds the images in its own memory."""
-    from ..data.mapped import MappedImages
+    from ..data.arrays import MappedImages
 
     if num_processes() > 1 and not isinstance(images, MappedImages):
         size = len(images) * images[:1].nbytes

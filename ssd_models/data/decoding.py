@@ -15,11 +15,13 @@ bits, whose range nothing states, are refused. Of an animation or a stack the fi
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from theory.support.errors import InputError
 
 MOST_BYTES = 2**29  # of a file that is read into memory
 # In whatever mode; or uint8 (H, W, C), of channels that are no colours.
@@ -89,31 +91,44 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise Unusable(f"mode {image.mode} does not convert to RGB") from error
 
 
-def decode(read_bytes: Callable[[], bytes], size: Callable[[], int] | None = None) -> Image.Image:
-    """Decode the first frame, upright; whatever goes wrong makes the picture `Unusable`.
+def check_size(size: int) -> None:
+    """Raise `Unusable` if a file is too large to be read into memory.
 
-    The number of bytes (``size``), where it is known before they are read, must be at most
-    `MOST_BYTES`: an archive of a megabyte may claim to hold a gigabyte.
+    An archive of a megabyte may claim to hold a gigabyte.
+    """
+    if size > MOST_BYTES:
+        raise Unusable(f"{size} bytes, more than {MOST_BYTES}")
+
+
+def decode(read_bytes: Callable[[], bytes]) -> Image.Image:
+    """Decode the first frame of an image file, and turn it upright.
+
+    Parameters
+    ----------
+    read_bytes
+        Returns the content of the file.
+
+    Raises
+    ------
+    Unusable
+        If the file cannot be read or decoded.
     """
     with _unusable():
-        image = _opened(read_bytes, size)
+        image = _opened(read_bytes())
         image.load()
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             image = ImageOps.exif_transpose(image)
         return image
 
 
-def short_side(read_bytes: Callable[[], bytes], size: Callable[[], int] | None = None) -> int:
-    """Short side of a picture in pixels, from its header; else as `decode`."""
+def short_side(read_bytes: Callable[[], bytes]) -> int:
+    """Short side of a picture in pixels, from the header of its file; otherwise as `decode`."""
     with _unusable():
-        return min(_opened(read_bytes, size).size)
+        return min(_opened(read_bytes()).size)
 
 
-def _opened(read_bytes: Callable[[], bytes], size: Callable[[], int] | None) -> Image.Image:
-    """A picture of which the header is read."""
-    if size is not None and (claimed := size()) > MOST_BYTES:
-        raise Unusable(f"{claimed} bytes, more than {MOST_BYTES}")
-    data = read_bytes()
+def _opened(data: bytes) -> Image.Image:
+    """Read the header of an image file."""
     if not data:
         raise Unusable("an empty file")
     image: Image.Image = Image.open(io.BytesIO(data))
@@ -125,10 +140,10 @@ def _opened(read_bytes: Callable[[], bytes], size: Callable[[], int] | None) -> 
 
 @contextmanager
 def _unusable() -> Iterator[None]:
-    """Say of whatever goes wrong with one picture why it is `Unusable`."""
+    """Turn whatever exception one picture causes into `Unusable`, with the reason."""
     try:
         yield
-    except (Unusable, MemoryError):
+    except (Unusable, InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise Unusable("not an image") from error
@@ -138,14 +153,3 @@ def _unusable() -> Iterator[None]:
         raise Unusable(error.strerror or f"damaged: {error}") from error
     except Exception as error:  # on damaged files decoders raise nearly anything
         raise Unusable(f"damaged: {error}") from error
-
-
-def sides_of(read: Callable[[int], int], indices: Sequence[int]) -> list[int | None]:
-    """Results of ``read`` by index; None where the picture is `Unusable`."""
-    found: list[int | None] = []
-    for index in indices:
-        try:
-            found.append(read(index))
-        except Unusable:
-            found.append(None)
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from theory.support.errors import InputError
 from theory.support.files import package_file
 
 from .class_labels import Classes
+from .images import Images
 from .photos import unit_interval
 
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ23456789"
@@ -34,7 +35,7 @@ _OVERSAMPLING = 4  # characters are drawn so many times larger, and averaged
 _NUMBERS = 14  # random numbers that describe a picture beside its background's texture
 
 
-class Glyphs:
+class Glyphs(Images):
     """Pictures of one character each, with everything but the class drawn at random.
 
     Picture i is determined by ``(seed, i)``, whatever the count: its character, font, height (0.6
@@ -72,10 +73,6 @@ class Glyphs:
         first = [self._uniform(i, 1)[0] for i in range(self.count)]
         labels = np.floor(np.array(first) * len(CHARACTERS)).astype(np.int64)
         return Classes(labels, tuple(CHARACTERS))
-
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """The resolution, of each."""
-        return [self.resolution] * len(indices)
 
     @contextmanager
     def open(self) -> Iterator[Callable[[int], Image.Image]]:

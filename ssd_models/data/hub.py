@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +24,9 @@ from theory.support.errors import InputError, reason
 from theory.support.paths import user_path
 
 from .class_labels import Classes, classes_of_numbers
-from .decoding import Read, Unusable, decode, short_side, sides_of
+from .decoding import Unusable
 from .forms import HUB_PREFIX
+from .images import EncodedImages
 
 if TYPE_CHECKING:
     import datasets
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _FILES = (".parquet", ".arrow", ".json", ".jsonl")
 
 
-class HubImages:
+class HubImages(EncodedImages):
     """The images of one split of a dataset.
 
     Raises
@@ -111,15 +112,11 @@ class HubImages:
         return Classes(classes.labels, tuple(kind.names)) if column in found else classes
 
     @contextmanager
-    def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture."""
-        yield lambda index: decode(lambda: self._read_bytes(index))
+    def reading(self) -> Iterator[Callable[[int], bytes]]:
+        """Yield a thread-safe function from an index to the content of an image file."""
+        yield self._read
 
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """Short side of pictures in pixels; None of those that cannot be used."""
-        return sides_of(lambda index: short_side(lambda: self._read_bytes(index)), indices)
-
-    def _read_bytes(self, index: int) -> bytes:
+    def _read(self, index: int) -> bytes:
         row = self._rows[index][self._column]
         if row is None or (row["bytes"] is None and not row["path"]):
             raise Unusable("no image in this row")

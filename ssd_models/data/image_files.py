@@ -14,19 +14,18 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from theory.support.errors import InputError
 
 from .class_labels import Classes, classes_of_folders, classes_of_json
-from .decoding import MOST_BYTES, Read, Unusable, decode, short_side, sides_of
+from .decoding import MOST_BYTES, check_size
+from .images import EncodedImages
 
 LABELS_FILE = "dataset.json"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-T = TypeVar("T")
 
 
-class FolderImages:
+class FolderImages(EncodedImages):
     """The image files below a folder, class folders and links included.
 
     Raises
@@ -72,28 +71,25 @@ class FolderImages:
         return self.names[index]
 
     @contextmanager
-    def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture.
+    def reading(self) -> Iterator[Callable[[int], bytes]]:
+        """Yield a thread-safe function from an index to the content of a file.
 
-        It raises `InputError` once the whole folder is gone, as a lost mount is.
+        It raises `InputError` if the whole folder is gone, as after a lost mount.
         """
-        yield lambda index: self._read(decode, index)
+        yield self._read
 
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """Short side of pictures in pixels; None of those that cannot be used."""
-        return sides_of(lambda index: self._read(short_side, index), indices)
-
-    def _read(self, how: Callable[[Callable[[], bytes], Callable[[], int]], T], index: int) -> T:
+    def _read(self, index: int) -> bytes:
         path = self.root / self.names[index]
         try:
-            return how(path.read_bytes, lambda: path.stat().st_size)
-        except Unusable:
+            check_size(path.stat().st_size)
+            return path.read_bytes()
+        except OSError:
             if self.root.is_dir():
                 raise
         raise InputError(f"{self.root}: is gone; make it readable again and start anew")
 
 
-class ZipImages:
+class ZipImages(EncodedImages):
     """The image files of a zip archive, read in place.
 
     Raises
@@ -132,33 +128,17 @@ class ZipImages:
         return self.entries[index].filename
 
     @contextmanager
-    def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture."""
-        with self._reading() as read_bytes:
-            yield lambda index: decode(
-                lambda: read_bytes(index), lambda: self.entries[index].file_size
-            )
-
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """Short side of pictures in pixels; None of those that cannot be used."""
-        with self._reading() as read_bytes:
-            return sides_of(
-                lambda index: short_side(
-                    lambda: read_bytes(index), lambda: self.entries[index].file_size
-                ),
-                indices,
-            )
-
-    @contextmanager
-    def _reading(self) -> Iterator[Callable[[int], bytes]]:
-        lock = threading.Lock()  # threads share the archive's place in the file
+    def reading(self) -> Iterator[Callable[[int], bytes]]:
+        """Open the archive; yield a thread-safe function from an index to the content of a file."""
+        lock = threading.Lock()  # threads share the archive's position in the file
         with self._archive() as archive:
 
-            def read_bytes(index: int) -> bytes:
+            def read(index: int) -> bytes:
+                check_size(self.entries[index].file_size)
                 with lock:
                     return archive.read(self.entries[index])
 
-            yield read_bytes
+            yield read
 
     def _archive(self) -> zipfile.ZipFile:
         try:

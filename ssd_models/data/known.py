@@ -16,7 +16,7 @@ import numpy as np
 from theory.support.errors import InputError
 
 from .class_labels import Classes
-from .source import Images
+from .images import Images
 
 # A folder of that name, or a file name that begins so.
 _WNID = re.compile(r"(?:^|/)(n\d{8})[/_]")
@@ -48,7 +48,7 @@ class KnownDataset:
         matching = [i for i, name in enumerate(names) if re.search(self.layout, name)]
         indices: Sequence[int] = matching or range(len(names))
         # A prepared directory without its unusable images is still of a complete copy.
-        count = len(indices) + getattr(images, "skipped", 0)
+        count = len(indices) + images.skipped
         part = limit is not None and limit <= len(indices)
         if count != self.count and not part:
             raise InputError(

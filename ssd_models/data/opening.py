@@ -21,10 +21,11 @@ from .decoding import Unusable
 from .forms import DATA_FORMS, HUB_PREFIX
 from .hub import HubImages
 from .image_files import FolderImages, ZipImages
+from .images import Images
 from .known import KNOWN
 from .photos import uniform
 from .prepared import PreparedImages, is_prepared
-from .source import Images, ImageSource, size_of
+from .source import ImageSource, size_of
 
 
 def open_images(
@@ -77,7 +78,7 @@ def open_images(
     return ImageSource(
         name,
         resolution or _own_size(name, images, indices[0]),
-        getattr(images, "channels", 3),  # of arrays any number
+        images.channels,
         _images=images,
         _indices=indices,
         _same_size=resolution is None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from theory.support.errors import InputError
 from theory.support.files import package_file
 
 from .class_labels import Classes
+from .images import Images
 from .unusable import smaller
 
 # The natural colour photographs among scikit-image's data that lie inside its wheel; its other
@@ -33,7 +34,7 @@ def unit_interval(generator: np.random.Philox, count: int) -> np.ndarray:
     return (generator.random_raw(count) >> np.uint64(11)) * 2.0**-53
 
 
-class PhotoCrops:
+class PhotoCrops(Images):
     """Random square crops of `PHOTOGRAPHS`, each reduced to ``resolution``.
 
     Crop i is determined by ``(seed, i)``, whatever the count: a photograph with a probability
@@ -85,10 +86,6 @@ class PhotoCrops:
     def classes(self) -> Classes:
         """The photograph that each crop is of."""
         return Classes(self.photograph.astype(np.int64), tuple(path.stem for path in self.paths))
-
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """The resolution, of each."""
-        return [self.resolution] * len(indices)
 
     @contextmanager
     def open(self) -> Iterator[Callable[[int], Image.Image]]:

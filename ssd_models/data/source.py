@@ -6,9 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
@@ -17,37 +15,14 @@ from theory.support.cores import available_cores
 from theory.support.errors import InputError
 from theory.support.progress import progress_bar
 
+from .arrays import MappedImages
 from .class_labels import Classes
 from .decoding import Read, Unusable, fit, to_rgb
-from .mapped import MappedImages, Shards
+from .images import Images
 from .unusable import ENOUGH, NoneUsable, Skipped, refusal
 
 _BATCHES_IN_FLIGHT = 3
 _IMAGES_PER_TASK = 16  # enough to outweigh what a task itself costs
-
-
-class Images(Protocol):
-    """Pictures by index: their names, and a context that reads them from any thread."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> str: ...
-    def open(self) -> AbstractContextManager[Read]:
-        """Context of a thread-safe function from an index to a picture."""
-
-    def short_sides(self, indices: Sequence[int], /) -> list[int | None]:
-        """Short side of pictures in pixels, by their headers; None of those that have none."""
-
-    def classes(self) -> Classes | None:
-        """Class of each image; None if there are no classes."""
-
-
-@runtime_checkable
-class StoredAsArrays(Protocol):
-    """Images that lie in arrays; None where they cannot be read from there one by one."""
-
-    @property
-    def shards(self) -> Shards | None:
-        """The arrays."""
 
 
 def size_of(images: Images, index: int) -> tuple[int, int]:
@@ -110,6 +85,7 @@ class ImageSource:
         progress: bool = False,
         skipped: list[Skipped] | None = None,
         threads: int | None = None,
+        first: int = 0,
     ) -> Iterator[np.ndarray]:
         """Yield all images in their fixed order as uint8 ``(n, R, R, C)``, n ≤ ``batch_size``.
 
@@ -129,7 +105,9 @@ class ImageSource:
         skipped
             List to which the images that are left out are appended (`Skipped`).
         threads
-            That decode; by default one for each core.
+            Number of threads that decode; by default one for each core.
+        first
+            Position of the image to begin with.
 
         Raises
         ------
@@ -141,10 +119,14 @@ class ImageSource:
         if batch_size < 1:
             raise InputError(f"batch size {batch_size}: give 1 or more")
         pool = ThreadPoolExecutor(threads or available_cores())
-        bar = progress_bar(total=len(self), desc=self.name, unit="img", shown=progress)
+        bar = progress_bar(
+            total=len(self), initial=first, desc=self.name, unit="img", shown=progress
+        )
         try:
             with self._images.open() as read, bar:
-                yield from self._decode(read, pool, batch_size, bar, skipped)
+                yield from self._decode(
+                    read, pool, range(first, len(self), batch_size), bar, skipped
+                )
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -173,9 +155,9 @@ class ImageSource:
         InputError
             As `batches` does; and if loading would take more than half of the available memory.
         """
-        shards = self._images.shards if isinstance(self._images, StoredAsArrays) else None
-        if shards is not None and shards.size == (self.resolution, self.resolution):
-            return MappedImages(shards, self._indices)
+        array = self._images.array
+        if array is not None and array.shape[1:3] == (self.resolution, self.resolution):
+            return MappedImages(array, self._indices)
         from .memory import available_memory, local_processes
 
         need, available = len(self) * math.prod(self._shape), available_memory()
@@ -219,24 +201,18 @@ class ImageSource:
         ranges = shard_indices(len(self), block_size(self.resolution), (i, n))
         return [position for part in ranges for position in part]
 
-    @contextmanager
-    def kept_open(self) -> Iterator[ImageSource]:
-        """Yield this source with its files kept open, for many short passes over parts of it."""
-        with self._images.open() as read:
-            yield replace(self, _images=_KeptOpen(self._images, read))
-
     def _decode(
         self,
         read: Read,
         pool: ThreadPoolExecutor,
-        size: int,
+        places_of_batches: range,
         bar: tqdm,
         skipped: list[Skipped] | None,
     ) -> Iterator[np.ndarray]:
-        starts = deque(range(0, len(self), size))
+        starts, size = deque(places_of_batches), places_of_batches.step
         pending: deque[tuple[int, np.ndarray, list[Future[list[Skipped]]]]] = deque()
         unusable: list[Skipped] = []
-        examined = 0
+        examined = places_of_batches.start
         while (starts or pending) and (skipped is not None or len(unusable) < ENOUGH):
             while starts and len(pending) < _BATCHES_IN_FLIGHT:
                 start = starts.popleft()
@@ -269,26 +245,3 @@ class ImageSource:
             except Unusable as error:
                 unusable.append(Skipped(place, self._images[index], str(error), error.side))
         return unusable
-
-
-class _KeptOpen:
-    """Images whose files are open already."""
-
-    def __init__(self, images: Images, read: Read):
-        self._images, self._read = images, read
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> str:
-        return self._images[index]
-
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        return self._images.short_sides(indices)
-
-    def classes(self) -> Classes | None:
-        return self._images.classes()
-
-    @contextmanager
-    def open(self) -> Iterator[Read]:
-        yield self._read
