@@ -127,8 +127,7 @@ class EvaluateCommand:
         return self._compare(samples, real) | {"model": str(model), "sampling": setting}
 
     def _of_images(self) -> dict[str, Any]:
-        from ..data.built_in import BUILT_IN
-        from ..data.opening import open_images
+        from ..data.opening import BUILT_IN, open_images
 
         if not Path(self.what).exists() and ":" not in self.what and self.what not in BUILT_IN:
             raise InputError(

@@ -167,8 +167,8 @@ def _refuse_other_size(source: ImageSource, schedule: str) -> None:
 
     Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
     """
-    from ..data.built_in import BUILT_IN
-    from ..data.decoding import Unusable
+    from ..data.opening import BUILT_IN
+    from ..data.unusable import Unusable
 
     if source.name in BUILT_IN:
         return

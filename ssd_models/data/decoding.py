@@ -1,15 +1,27 @@
-"""The rule that makes pictures of any form one size.
+"""Decoding pictures, and reducing them to one size.
 
-A picture is turned as its EXIF orientation says; becomes RGB; is cut to its central square; and is
-reduced to the resolution by Lanczos. Of PIL's filters Lanczos aliases least: reducing 150 pixels to
-64, what lies beyond the new band is damped by 28 dB in the mean, against 21 dB for bicubic and 9 dB
-for box; what aliases would pass for detail ever after. Nothing is ever enlarged, and a picture that
-has the resolution already keeps its values. JPEG's quick decoding at a fraction of the size is not
-used: the same pixels would depend on the file format.
+Every picture is treated in the same way:
 
-To RGB: grey is repeated; transparency is laid over white; palettes, CMYK and the like are converted
-as PIL does, colour profiles ignored; of 16-bit samples the upper eight bits are kept; samples of 32
-bits, whose range nothing states, are refused. Of an animation or a stack the first frame is taken.
+1. It is rotated or mirrored as its EXIF orientation says.
+2. It is converted to RGB.
+3. It is cropped to its central square.
+4. It is reduced to the resolution by PIL's Lanczos filter. Pictures of that size keep their values;
+   smaller ones are refused, never enlarged.
+
+Of PIL's filters Lanczos aliases least: reducing 150 pixels to 64, it attenuates frequencies beyond
+the new band by 28 dB on average, bicubic by 21 dB, box by 9 dB. Decoding JPEG directly at a
+fraction of its size is faster but not used, because pixels would then depend on the file format.
+
+===================================  ================================================
+stored as                            becomes
+===================================  ================================================
+grey                                 three equal channels
+transparent                          composited over white
+palette, CMYK, other modes           converted by PIL, colour profiles ignored
+16-bit samples                       their upper eight bits
+32-bit samples                       refused, because nothing states their range
+animation or stack                   its first frame
+===================================  ================================================
 """
 
 from __future__ import annotations
@@ -23,29 +35,38 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from theory.support.errors import InputError
 
-MOST_BYTES = 2**29  # of a file that is read into memory
-# In whatever mode; or uint8 (H, W, C), of channels that are no colours.
+from .unusable import Unusable
+
+MOST_BYTES = 2**29  # largest file that is read into memory
+
 Picture = Image.Image | np.ndarray
-Read = Callable[[int], Picture]  # the i-th picture; from any thread
+"""An image of any mode, or an array uint8 ``(H, W, C)`` whose channels are not RGB."""
 
-
-class Unusable(Exception):
-    """Why one picture cannot be used; ``side`` is its short side if its size is at fault."""
-
-    def __init__(self, reason: str, side: int | None = None):
-        super().__init__(reason)
-        self.side = side
+Read = Callable[[int], Picture]
+"""Function from an index to a picture that several threads may call."""
 
 
 def fit(picture: Picture, resolution: int, *, same_size: bool = False) -> np.ndarray:
-    """Cut a picture to its central square and reduce it: uint8 ``(R, R, C)``.
+    """Crop a picture to its central square and reduce it to the resolution.
 
-    It becomes RGB, but for arrays of channels, which stay what they are.
+    Parameters
+    ----------
+    picture
+        An image is converted to RGB; the channels of an array are kept.
+    resolution
+        R, pixels.
+    same_size
+        Refuse pictures that are not ``(R, R)`` already.
+
+    Returns
+    -------
+    pixels : (R, R, C) uint8 array
 
     Raises
     ------
     Unusable
-        If it is smaller than the resolution or, under ``same_size``, not of it exactly.
+        If the picture is smaller than the resolution, has another size under ``same_size``, or
+        does not convert to RGB.
     """
     if isinstance(picture, np.ndarray):
         channels = [Image.fromarray(channel) for channel in np.moveaxis(picture, -1, 0)]
@@ -69,12 +90,12 @@ def _fit(image: Image.Image, resolution: int, same_size: bool) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB by the module's rule.
+    """Convert an image of any mode to RGB, as the table of this module says.
 
     Raises
     ------
     Unusable
-        If the mode has no agreed meaning in RGB.
+        If the image has 32-bit samples, or PIL cannot convert its mode.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image

@@ -1,11 +1,20 @@
 """Images of a Hugging Face dataset, from the hub or from local files.
 
-``hf:NAME[:SPLIT[:COLUMN[:LABELS]]]``. NAME is a dataset of the hub; a local folder (images,
-parquet files, or what ``save_to_disk`` wrote); or a local ``.parquet``, ``.arrow``, ``.json`` or
-``.jsonl``. SPLIT is ``train``, or the only one, unless given; several are joined as in
-``train+validation``. COLUMN is the only column of images unless given, LABELS the only one of
-classes. Pictures are decoded by the rule of `decoding`, never by ``datasets``; no code of a
-dataset is run; local names need no network.
+A dataset is written ``hf:NAME[:SPLIT[:COLUMN[:LABELS]]]``:
+
+==========  ========================================================  ==========================
+part        meaning                                                   if left out
+==========  ========================================================  ==========================
+``NAME``    a dataset of the hub; a local folder of images, parquet
+            files or written by ``save_to_disk``; or a local
+            ``.parquet``, ``.arrow``, ``.json`` or ``.jsonl``
+``SPLIT``   a split, or several joined as ``train+validation``        the only one, or ``train``
+``COLUMN``  the column of images                                      the only one
+``LABELS``  the column of classes                                     the only one
+==========  ========================================================  ==========================
+
+Pictures are decoded by `decoding`, not by ``datasets``. No code of a dataset is run. Local names
+need no network.
 """
 
 from __future__ import annotations
@@ -24,9 +33,9 @@ from theory.support.errors import InputError, reason
 from theory.support.paths import user_path
 
 from .class_labels import Classes, classes_of_numbers
-from .decoding import Unusable
 from .forms import HUB_PREFIX
 from .images import EncodedImages
+from .unusable import Unusable
 
 if TYPE_CHECKING:
     import datasets
@@ -35,7 +44,12 @@ _FILES = (".parquet", ".arrow", ".json", ".jsonl")
 
 
 class HubImages(EncodedImages):
-    """The images of one split of a dataset.
+    """The images of a Hugging Face dataset.
+
+    Parameters
+    ----------
+    where
+        ``hf:NAME[:SPLIT[:COLUMN[:LABELS]]]``.
 
     Raises
     ------
@@ -87,7 +101,7 @@ class HubImages(EncodedImages):
         return f"image {index}" if self._names is None else self._names[index]
 
     def classes(self) -> Classes | None:
-        """Classes of the column of labels; None if there is none, or all labels are missing."""
+        """Classes from the column of labels; None without one, or if all labels are -1 (hidden)."""
         import datasets
 
         features = self._all.features
@@ -105,7 +119,7 @@ class HubImages(EncodedImages):
         if labels.dtype.kind in "OUT":
             names, numbers = np.unique(labels.astype(str), return_inverse=True)
             return Classes(numbers.astype(np.int64), tuple(names.tolist()))
-        if labels.dtype.kind == "i" and (labels == -1).all():  # how hidden labels are written
+        if labels.dtype.kind == "i" and (labels == -1).all():
             return None
         classes = classes_of_numbers(labels, where)
         kind = features[column]
@@ -126,7 +140,7 @@ class HubImages(EncodedImages):
 
     @cached_property
     def _names(self) -> list[str] | None:
-        """Paths that the dataset keeps beside its images, if they tell them apart."""
+        """Paths that the dataset stores beside its images; None unless they are all different."""
         import pyarrow.compute
 
         column = self._rows.with_format("arrow")[:][self._column]
@@ -138,7 +152,7 @@ class HubImages(EncodedImages):
 
 
 def _load(where: str, name: str) -> dict[str, datasets.Dataset]:
-    """Splits of a dataset by name."""
+    """Load all splits of a dataset, by name."""
     import datasets
 
     path = Path(name)

@@ -1,7 +1,7 @@
-"""Pictures by index from folders and zip archives.
+"""Image files in folders and zip archives.
 
-Files count as images by their extension (`EXTENSIONS`); hidden files and folders and ``__MACOSX``
-are passed over. The order is the natural one of the relative names: ``2.png`` before ``10.png``.
+Images are the files with one of the `EXTENSIONS`, except hidden ones and those in hidden folders or
+``__MACOSX``. They are sorted by name, numbers by their value: ``2.png`` comes before ``10.png``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 class FolderImages(EncodedImages):
-    """The image files below a folder, class folders and links included.
+    """The image files below a folder, in subfolders and behind links too.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class FolderImages(EncodedImages):
         _refuse_none(root, self.names)
 
     def classes(self) -> Classes | None:
-        """Classes by `class_labels`; None if there are none."""
+        """Classes from ``dataset.json``, else from the names of folders; None if there are none."""
         stated = self.root / LABELS_FILE
         if not stated.is_file():
             return classes_of_folders(self.names)
@@ -90,7 +90,7 @@ class FolderImages(EncodedImages):
 
 
 class ZipImages(EncodedImages):
-    """The image files of a zip archive, read in place.
+    """The image files of a zip archive, read without unpacking it.
 
     Raises
     ------
@@ -108,7 +108,7 @@ class ZipImages(EncodedImages):
             raise InputError(f"{path}: is encrypted; unpack it and give the folder")
 
     def classes(self) -> Classes | None:
-        """Classes by `class_labels`; None if there are none."""
+        """Classes from ``dataset.json``, else from the names of folders; None if there are none."""
         names = [entry.filename for entry in self.entries]
         with self._archive() as archive:
             if LABELS_FILE not in archive.namelist():
@@ -160,13 +160,13 @@ def _is_image(name: str) -> bool:
 
 
 def _natural(name: str) -> list[tuple[list[str | tuple[int, str]], str]]:
-    """Key that sorts runs of the digits 0 to 9 by their value, however long, the rest as text."""
+    """Sort key of a name: runs of the digits 0 to 9 by their value, the rest as text."""
     return [(_runs(part.lower()), part) for part in name.split("/")]
 
 
 def _runs(text: str) -> list[str | tuple[int, str]]:
     runs: list[str | tuple[int, str]] = []
-    for place, run in enumerate(re.split("([0-9]+)", text)):  # text and digits in turn
+    for place, run in enumerate(re.split("([0-9]+)", text)):  # text and digits alternate
         digits = run.lstrip("0")
         runs.append((len(digits), digits) if place % 2 else run)
     return runs

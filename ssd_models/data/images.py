@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 
 from .class_labels import Classes
-from .decoding import Read, Unusable, decode, short_side
+from .decoding import Read, decode, short_side, to_rgb
+from .unusable import Unusable
 
 
 class Images(ABC):
@@ -31,6 +32,20 @@ class Images(ABC):
     @abstractmethod
     def open(self) -> AbstractContextManager[Read]:
         """Open the files; the context's value is a thread-safe function from index to picture."""
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of a picture as it is decoded, in pixels.
+
+        Raises
+        ------
+        Unusable
+            If the picture cannot be used.
+        """
+        with self.open() as read:
+            picture = read(index)
+            if isinstance(picture, np.ndarray):
+                return picture.shape[1], picture.shape[0]
+            return to_rgb(picture).size
 
     def short_sides(self, indices: Sequence[int]) -> list[int | None]:
         """Short sides of pictures in pixels, without decoding; None where that is not possible."""

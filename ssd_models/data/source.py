@@ -1,4 +1,4 @@
-"""A dataset as passes over its images, as an array, and as names and classes that stay aligned."""
+"""`ImageSource`: a dataset as batches or arrays of square images, with their names and classes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,12 @@ from theory.support.progress import progress_bar
 
 from .arrays import MappedImages
 from .class_labels import Classes
-from .decoding import Read, Unusable, fit, to_rgb
+from .decoding import Read, fit
 from .images import Images
-from .unusable import ENOUGH, NoneUsable, Skipped, refusal
+from .unusable import ENOUGH, NoneUsable, Skipped, Unusable, refusal
 
 _BATCHES_IN_FLIGHT = 3
-_IMAGES_PER_TASK = 16  # enough to outweigh what a task itself costs
-
-
-def size_of(images: Images, index: int) -> tuple[int, int]:
-    """Width and height of a picture; `Unusable` if it cannot be used."""
-    with images.open() as read:
-        picture = read(index)
-        if isinstance(picture, np.ndarray):
-            return picture.shape[1], picture.shape[0]
-        return to_rgb(picture).size
+_IMAGES_PER_TASK = 16  # enough to outweigh the cost of a task
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +31,11 @@ class ImageSource:
 
     name: str  # as it was given to open_images
     resolution: int  # R, pixels to a side
-    channels: int = 3  # C; other than RGB in arrays only
+    channels: int = 3  # C; other than 3 in arrays only
     _images: Images = field(repr=False, kw_only=True)
-    _indices: Sequence[int] = field(repr=False, kw_only=True)  # which of them, in order
-    _same_size: bool = field(default=False, repr=False, kw_only=True)  # R is the images' own
-    _classes: Classes | None = field(default=None, repr=False, kw_only=True)  # not the images' own
+    _indices: Sequence[int] = field(repr=False, kw_only=True)  # the images that are used, in order
+    _same_size: bool = field(default=False, repr=False, kw_only=True)  # images must be (R, R)
+    _classes: Classes | None = field(default=None, repr=False, kw_only=True)  # replace the images'
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -54,11 +45,11 @@ class ImageSource:
         return (self.resolution, self.resolution, self.channels)
 
     def names(self) -> list[str]:
-        """Return the name of each image in order: a relative path, or as in ``image 17``."""
+        """Return the name of each image in order: a relative path, or such as ``image 17``."""
         return [self._images[index] for index in self._indices]
 
     def classes(self) -> Classes | None:
-        """Return the class of each image (`class_labels`); None if the data have no classes.
+        """Return the class of each image; None if the data have no classes.
 
         Raises
         ------
@@ -69,14 +60,14 @@ class ImageSource:
         return None if found is None else found[self._indices]
 
     def first_size(self) -> tuple[int, int]:
-        """Return width and height of the first image as it is stored, upright.
+        """Return width and height of the first image before it is cropped and reduced.
 
         Raises
         ------
         Unusable
             If it cannot be used.
         """
-        return size_of(self._images, self._indices[0])
+        return self._images.size(self._indices[0])
 
     def batches(
         self,
@@ -89,32 +80,36 @@ class ImageSource:
     ) -> Iterator[np.ndarray]:
         """Yield all images in their fixed order as uint8 ``(n, R, R, C)``, n ≤ ``batch_size``.
 
-        Threads decode ahead; three batches exist at a time, the yielded one included.
+        Threads decode ahead; three batches are in memory at a time, the yielded one included.
 
-        After the first unusable image nothing more is yielded, and the pass goes on only to name
-        the others in one message; it is given up when there are a hundred. With a list to note them
-        in, unusable images are left out instead.
+        ===================  ==================================================================
+        ``skipped``          on unusable images
+        ===================  ==================================================================
+        None                 nothing more is yielded; the pass continues to count the others, up
+                             to a hundred, and ends with one `InputError`
+        a list               they are left out and appended to the list
+        ===================  ==================================================================
 
         Parameters
         ----------
         batch_size
-            Images in a batch, 1 or more. Batches are formed before images are left out, so any may
-            be smaller, and one of which nothing remains is not yielded.
+            Images in a batch, 1 or more. Batches are formed before images are left out, so any
+            batch may be smaller; empty ones are not yielded.
         progress
             Show a progress bar on standard error.
         skipped
-            List to which the images that are left out are appended (`Skipped`).
+            List of images that were left out.
         threads
             Number of threads that decode; by default one for each core.
         first
-            Position of the image to begin with.
+            Position at which to begin.
 
         Raises
         ------
         InputError
-            If images are unreadable, damaged, smaller than the resolution, or (where the source
-            was opened without a resolution) not of the first one's size; with ``skipped``, if all
-            are (`NoneUsable`).
+            If images are unreadable, damaged, smaller than the resolution, or (if the source was
+            opened without a resolution) not of the size of the first image. With ``skipped``
+            only if all images are unusable (`NoneUsable`).
         """
         if batch_size < 1:
             raise InputError(f"batch size {batch_size}: give 1 or more")
@@ -133,7 +128,8 @@ class ImageSource:
     def load(self, *, progress: bool = False, skipped: list[Skipped] | None = None) -> np.ndarray:
         """Return all images as one uint8 array ``(N, R, R, C)`` in memory.
 
-        ``skipped`` and what is raised are as in `batches`; `without` then leaves the same ones out.
+        Parameters and exceptions are those of `batches`. To leave the same images out of names and
+        classes, give ``skipped`` to `without`.
         """
         images = np.empty((len(self), *self._shape), np.uint8)
         start = 0
@@ -145,15 +141,15 @@ class ImageSource:
     def random_access(
         self, *, progress: bool = False, skipped: list[Skipped] | None = None
     ) -> MappedImages | np.ndarray:
-        """Return all images as an array ``(N, R, R, C)`` that gives copies of any of them fast.
+        """Return all images as a uint8 array ``(N, R, R, C)`` for fast random access.
 
-        What lies on disk as arrays of this resolution stays there (`MappedImages`); the rest is
-        loaded.
+        Images that are stored as an array of this resolution stay on disk (`MappedImages`); others
+        are loaded. Parameters are those of `batches`.
 
         Raises
         ------
         InputError
-            As `batches` does; and if loading would take more than half of the available memory.
+            As `batches`; and if loading would take more than half of the available memory.
         """
         array = self._images.array
         if array is not None and array.shape[1:3] == (self.resolution, self.resolution):
