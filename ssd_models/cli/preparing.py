@@ -36,18 +36,18 @@ class PrepareCommand:
     limit: Limit = None
     seed: Seed = 0
     workers: int | None = None
-    """Processes; by default one for each core."""
+    """Threads that decode; by default one for each core."""
     skip_bad: SkipBad = False
     verify: bool = False
-    """Prepare nothing: check all files of DATA, a directory written before."""
+    """Prepare nothing: compare DATA, a directory written before, with its checksums."""
 
     def run(self) -> None:
         """Run the command."""
         if self.verify:
-            from ..data.verifying import verify
+            from ..data.prepared import verify
 
-            manifest = verify(Path(self.data), progress=True)
-            print(f"{self.data}: all {len(manifest['shards'])} shards are as they were written")
+            record = verify(Path(self.data), progress=True)
+            print(f"{self.data}: all {record['count']} images are as they were written")
             return
         from ..data.preparing import prepare
 
@@ -55,14 +55,11 @@ class PrepareCommand:
         resolution = chosen_resolution(
             self.resolution, self.data, self.limit, self.seed, self.skip_bad
         )
-        manifest = prepare(
+        record = prepare(
             *(self.data, self.output, resolution, self.limit, self.seed, self.workers),
             skipped=skipped,
             progress=True,
         )
-        report_skipped(skipped, manifest["count"])
-        size = sum(shard["bytes"] for shard in manifest["shards"])
-        print(
-            f"{self.output}: {manifest['count']} images of {resolution} px in "
-            f"{len(manifest['shards'])} shards, {size / 1e6:.4g} MB"
-        )
+        report_skipped(skipped, record["count"])
+        size = record["count"] * resolution**2 * record["channels"]
+        print(f"{self.output}: {record['count']} images of {resolution} px, {size / 1e6:.4g} MB")

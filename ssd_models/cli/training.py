@@ -151,7 +151,7 @@ def overlay(arguments: list[str]) -> None:
 
 def _note_copies(images: ImageArray, data: str) -> None:
     """Say so if each of several processes holds the images in its own memory."""
-    from ..data.mapped import MappedImages
+    from ..data.arrays import MappedImages
 
     if num_processes() > 1 and not isinstance(images, MappedImages):
         size = len(images) * images[:1].nbytes
@@ -168,7 +168,7 @@ def _refuse_other_size(source: ImageSource, schedule: str) -> None:
     Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
     """
     from ..data.built_in import built_in
-    from ..data.decoding import Unusable
+    from ..data.unusable import Unusable
 
     if built_in(source.name):
         return

@@ -1,4 +1,4 @@
-"""Images: the forms that datasets come in, one rule for all of them, and preparing them once."""
+"""Datasets of images: opening any form, decoding to one size, preparing once for training."""
 
 import lazy_loader
 

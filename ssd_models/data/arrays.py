@@ -1,4 +1,4 @@
-"""Pictures by index from NumPy's files."""
+"""Images from NumPy's files, decoded like others or read at random."""
 
 from __future__ import annotations
 
@@ -15,16 +15,23 @@ from theory.support.reading import npz_names, read_npz
 
 from .class_labels import Classes, classes_of_numbers
 from .decoding import Picture, Read
-from .mapped import Shards
+from .images import Images
 from .unusable import smaller
 
 
-class ArrayImages:
-    """The images of an ``.npy`` (left on disk) or ``.npz`` (read into memory).
+class ArrayImages(Images):
+    """The images of an ``.npy`` (memory-mapped) or ``.npz`` (read into memory).
 
     Grey is repeated to RGB; two channels, or more than three, stay what they are. Of 16 bits the
-    upper eight are kept. Of several arrays in an ``.npz`` the one called ``images``, else
+    upper eight are kept. Of several arrays in an ``.npz`` the one called ``images`` is taken, else
     ``arr_0``, else the first.
+
+    Parameters
+    ----------
+    path
+        The file.
+    resolution
+        Pixels to a side that the images must have at least; None for any.
 
     Raises
     ------
@@ -51,20 +58,25 @@ class ArrayImages:
                 f"{path}: images of {width}×{height} px are smaller than resolution {resolution}; "
                 f"{smaller(min(height, width))}"
             )
-        self._one_by_one = array.flags.c_contiguous
+        # Each image of an array in Fortran's order is scattered over the whole file.
+        mappable = array.flags.c_contiguous and array.dtype == np.uint8
         if grey:
             array = np.broadcast_to(array.reshape(*array.shape[:3], 1), (*array.shape[:3], 3))
-        self.array = array  # (N, H, W, C)
+        self._hold(array, mappable=mappable)
+
+    def _hold(self, array: np.ndarray, *, mappable: bool) -> None:
+        self._stored = array  # (N, H, W, C)
         self.channels: int = array.shape[3]
+        self.array = array if mappable else None
 
     def __len__(self) -> int:
-        return len(self.array)
+        return len(self._stored)
 
     def __getitem__(self, index: int) -> str:
         return f"image {index}"
 
     def classes(self) -> Classes | None:
-        """Classes by `class_labels`; None if there are none."""
+        """Classes from the array ``labels`` or ``arr_1`` of an ``.npz``; None without one."""
         if self.path.suffix.lower() != ".npz":
             return None
         held = npz_names(self.path)
@@ -73,35 +85,57 @@ class ArrayImages:
             return None
         labels = _load_array(self.path, (name,))
         classes = classes_of_numbers(labels, str(self.path))
-        if len(labels) != len(self.array):
-            raise InputError(
-                f"{self.path}: holds {len(labels)} labels for {len(self.array)} images"
-            )
+        if len(labels) != len(self):
+            raise InputError(f"{self.path}: holds {len(labels)} labels for {len(self)} images")
         return classes
 
-    @property
-    def shards(self) -> Shards | None:
-        """The array itself, unless it has 16 bits or each image is scattered over all of it."""
-        if not self._one_by_one or self.array.dtype != np.uint8:
-            return None
-        height, width = self.array.shape[1:3]
-        return Shards((len(self.array),), (height, width), lambda _: self.array, self.channels)
-
     def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """The same of all."""
-        return [min(self.array.shape[1:3])] * len(indices)
+        """Short sides of pictures in pixels, all the same."""
+        return [min(self._stored.shape[1:3])] * len(indices)
 
     @contextmanager
     def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture."""
+        """Open the file; the context's value is a thread-safe function from index to picture."""
         yield self._read
 
     def _read(self, index: int) -> Picture:
-        pixels = self.array[index]
+        pixels = self._stored[index]
         if pixels.dtype == np.uint16:
             pixels = (pixels >> 8).astype(np.uint8)
         pixels = np.ascontiguousarray(pixels)
         return Image.fromarray(pixels) if self.channels == 3 else pixels
+
+
+class MappedImages:
+    """Chosen images of an array that may be a memory map: uint8 ``(N, H, W, C)``.
+
+    Indexing copies, and may be done from several threads.
+
+    Parameters
+    ----------
+    array
+        All images, uint8 ``(M, H, W, C)``.
+    rows
+        Indices of the N chosen ones among them.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, array: np.ndarray, rows: Sequence[int]):
+        self._array = np.asarray(array)  # indexing a np.memmap costs more
+        self._rows = np.asarray(rows, np.int64)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``(N, H, W, C)``."""
+        return (len(self), *self._array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        rows = self._rows[key]
+        return self._array[rows] if rows.ndim else self._array[rows].copy()
 
 
 def _load_array(path: Path, wanted: Sequence[str]) -> np.ndarray:

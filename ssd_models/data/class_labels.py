@@ -1,9 +1,13 @@
 """Classes of a dataset: their names, and the class of each image.
 
-An image's class is the name of the folder that holds it, so that ``train/cat`` and ``val/cat`` are
-one. A ``dataset.json`` in a folder or zip (the convention of StyleGAN and EDM: ``{"labels":
-[["00000/img0.png", 3], …]}``) goes before folders, and an ``.npz`` names classes by its integer
-array ``labels`` (or ``arr_1``, as guided-diffusion writes it).
+==================  ============================================================================
+dataset             class of an image
+==================  ============================================================================
+folder, zip         the number in ``dataset.json``, if there is one: ``{"labels":
+                    [["00000/img0.png", 3], …]}`` as in StyleGAN and EDM; else the name of the
+                    folder that holds the image, so that ``train/cat`` and ``val/cat`` are the same
+``.npz``            the number in its array ``labels``, or ``arr_1`` as in guided-diffusion
+==================  ============================================================================
 """
 
 from __future__ import annotations
@@ -29,18 +33,18 @@ class Classes:
     names: tuple[str, ...]  # in natural order
 
     def __getitem__(self, indices: Sequence[int] | slice) -> Classes:
-        """Labels of some images; the names stay."""
+        """Classes of some of the images, under the same names."""
         return Classes(self.labels[indices], self.names)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images of each class."""
+        """Number of images of each class."""
         found = np.bincount(self.labels, minlength=len(self.names))
         return dict(zip(self.names, found.tolist(), strict=True))
 
 
 def require_classes(classes: Classes | None, count: int, data: str) -> Classes:
-    """Return the classes of ``count`` images of ``data``, or refuse with `InputError`."""
+    """Return the classes; raise `InputError` unless there is one for each of ``count`` images."""
     if classes is None or len(classes.labels) != count:
         raise InputError(
             f"{data}: has no class for every image; put each class in a folder of its own, or "
@@ -50,7 +54,10 @@ def require_classes(classes: Classes | None, count: int, data: str) -> Classes:
 
 
 def classes_of_folders(names: Sequence[str]) -> Classes | None:
-    """Classes from image paths (with ``/``); None if one lies in no folder or all in the same."""
+    """Classes from the folders in image paths with ``/``.
+
+    Returns None if an image is in no folder, or all images are in the same.
+    """
     folders = [PurePosixPath(name).parent.name for name in names]
     found = sorted(set(folders))
     if "" in found or len(found) < 2:
@@ -60,12 +67,12 @@ def classes_of_folders(names: Sequence[str]) -> Classes | None:
 
 
 def classes_of_json(text: bytes, names: Sequence[str], where: str) -> Classes | None:
-    """Classes from the text of a ``dataset.json``; None if it says that there are no labels.
+    """Classes from the text of a ``dataset.json``; None if its ``labels`` are null or missing.
 
     Raises
     ------
     InputError
-        If it is damaged, or has no label for an image.
+        If the text is damaged, or has no label for one of the ``names``.
     """
     try:
         entries = parse_json(text).get("labels")
@@ -82,12 +89,12 @@ def classes_of_json(text: bytes, names: Sequence[str], where: str) -> Classes | 
 
 
 def classes_of_numbers(labels: np.ndarray, where: str) -> Classes:
-    """Classes from numbers 0, 1, …, which are their names too.
+    """Classes from their numbers 0, 1, …, which become their names.
 
     Raises
     ------
     InputError
-        If a label is no whole number of at least 0, or labels are not one an image.
+        If ``labels`` are not a one-dimensional array of integers of at least 0.
     """
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
         raise InputError(
@@ -101,22 +108,28 @@ def classes_of_numbers(labels: np.ndarray, where: str) -> Classes:
 def class_indices(
     labels: ClassLabels, count: int, num_classes: int | None, names: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Class of each of ``count`` images, (count,) int64.
+    """Index of the class of each image to be sampled.
 
     Parameters
     ----------
-    labels : number, name, or a sequence of them
-        Of classes; negative numbers mean no class. Fewer than ``count`` are repeated in turn.
+    labels : int, str, or a sequence of them
+        Numbers or names of classes; a negative number means no class. Fewer than ``count`` are
+        repeated in turn.
     count : int
+        Number of images.
     num_classes : int, optional
-        Classes of the model; None if it has none.
+        Number of classes of the model; None if it has none.
     names : sequence of str, optional
-        Of the classes; by default their numbers.
+        Names of the classes; by default their numbers.
+
+    Returns
+    -------
+    indices : (count,) int64 array
 
     Raises
     ------
     InputError
-        If the model has no classes, or not these.
+        If the model has no classes, or not these, or there are more than ``count`` labels.
     """
     if num_classes is None:
         raise InputError("class_labels: this model has no classes")
@@ -138,7 +151,7 @@ def class_indices(
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Read a JSON list of the names of classes; what is something else is refused."""
+    """Read a JSON list of class names; raise `InputError` if the file holds anything else."""
     try:
         names = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

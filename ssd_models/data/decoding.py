@@ -1,49 +1,72 @@
-"""The rule that makes pictures of any form one size.
+"""Decoding pictures, and reducing them to one size.
 
-A picture is turned as its EXIF orientation says; becomes RGB; is cut to its central square; and is
-reduced to the resolution by Lanczos. Of PIL's filters Lanczos aliases least: reducing 150 pixels to
-64, what lies beyond the new band is damped by 28 dB in the mean, against 21 dB for bicubic and 9 dB
-for box; what aliases would pass for detail ever after. Nothing is ever enlarged, and a picture that
-has the resolution already keeps its values. JPEG's quick decoding at a fraction of the size is not
-used: the same pixels would depend on the file format.
+Every picture is treated in the same way:
 
-To RGB: grey is repeated; transparency is laid over white; palettes, CMYK and the like are converted
-as PIL does, colour profiles ignored; of 16-bit samples the upper eight bits are kept; samples of 32
-bits, whose range nothing states, are refused. Of an animation or a stack the first frame is taken.
+1. It is rotated or mirrored as its EXIF orientation says.
+2. It is converted to RGB.
+3. It is cropped to its central square.
+4. It is reduced to the resolution by PIL's Lanczos filter. Pictures of that size keep their values;
+   smaller ones are refused, never enlarged.
+
+Of PIL's filters Lanczos aliases least: reducing 150 pixels to 64, it attenuates frequencies beyond
+the new band by 28 dB on average, bicubic by 21 dB, box by 9 dB. Decoding JPEG directly at a
+fraction of its size is faster but not used, because pixels would then depend on the file format.
+
+===================================  ================================================
+stored as                            becomes
+===================================  ================================================
+grey                                 three equal channels
+transparent                          composited over white
+palette, CMYK, other modes           converted by PIL, colour profiles ignored
+16-bit samples                       their upper eight bits
+32-bit samples                       refused, because nothing states their range
+animation or stack                   its first frame
+===================================  ================================================
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-MOST_BYTES = 2**29  # of a file that is read into memory
-# In whatever mode; or uint8 (H, W, C), of channels that are no colours.
+from theory.support.errors import InputError
+
+from .unusable import Unusable
+
+MOST_BYTES = 2**29  # largest file that is read into memory
+
 Picture = Image.Image | np.ndarray
-Read = Callable[[int], Picture]  # the i-th picture; from any thread
+"""An image of any mode, or an array uint8 ``(H, W, C)`` whose channels are not RGB."""
 
-
-class Unusable(Exception):
-    """Why one picture cannot be used; ``side`` is its short side if its size is at fault."""
-
-    def __init__(self, reason: str, side: int | None = None):
-        super().__init__(reason)
-        self.side = side
+Read = Callable[[int], Picture]
+"""Function from an index to a picture that several threads may call."""
 
 
 def fit(picture: Picture, resolution: int, *, same_size: bool = False) -> np.ndarray:
-    """Cut a picture to its central square and reduce it: uint8 ``(R, R, C)``.
+    """Crop a picture to its central square and reduce it to the resolution.
 
-    It becomes RGB, but for arrays of channels, which stay what they are.
+    Parameters
+    ----------
+    picture
+        An image is converted to RGB; the channels of an array are kept.
+    resolution
+        R, pixels.
+    same_size
+        Refuse pictures that are not ``(R, R)`` already.
+
+    Returns
+    -------
+    pixels : (R, R, C) uint8 array
 
     Raises
     ------
     Unusable
-        If it is smaller than the resolution or, under ``same_size``, not of it exactly.
+        If the picture is smaller than the resolution, has another size under ``same_size``, or
+        does not convert to RGB.
     """
     if isinstance(picture, np.ndarray):
         channels = [Image.fromarray(channel) for channel in np.moveaxis(picture, -1, 0)]
@@ -67,12 +90,12 @@ def _fit(image: Image.Image, resolution: int, same_size: bool) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB by the module's rule.
+    """Convert an image of any mode to RGB, as the table of this module says.
 
     Raises
     ------
     Unusable
-        If the mode has no agreed meaning in RGB.
+        If the image has 32-bit samples, or PIL cannot convert its mode.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
@@ -89,31 +112,44 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise Unusable(f"mode {image.mode} does not convert to RGB") from error
 
 
-def decode(read_bytes: Callable[[], bytes], size: Callable[[], int] | None = None) -> Image.Image:
-    """Decode the first frame, upright; whatever goes wrong makes the picture `Unusable`.
+def check_size(size: int) -> None:
+    """Raise `Unusable` if a file is too large to be read into memory.
 
-    The number of bytes (``size``), where it is known before they are read, must be at most
-    `MOST_BYTES`: an archive of a megabyte may claim to hold a gigabyte.
+    An archive of a megabyte may claim to hold a gigabyte.
+    """
+    if size > MOST_BYTES:
+        raise Unusable(f"{size} bytes, more than {MOST_BYTES}")
+
+
+def decode(read_bytes: Callable[[], bytes]) -> Image.Image:
+    """Decode the first frame of an image file, and turn it upright.
+
+    Parameters
+    ----------
+    read_bytes
+        Returns the content of the file.
+
+    Raises
+    ------
+    Unusable
+        If the file cannot be read or decoded.
     """
     with _unusable():
-        image = _opened(read_bytes, size)
+        image = _opened(read_bytes())
         image.load()
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             image = ImageOps.exif_transpose(image)
         return image
 
 
-def short_side(read_bytes: Callable[[], bytes], size: Callable[[], int] | None = None) -> int:
-    """Short side of a picture in pixels, from its header; else as `decode`."""
+def short_side(read_bytes: Callable[[], bytes]) -> int:
+    """Short side of a picture in pixels, from the header of its file; otherwise as `decode`."""
     with _unusable():
-        return min(_opened(read_bytes, size).size)
+        return min(_opened(read_bytes()).size)
 
 
-def _opened(read_bytes: Callable[[], bytes], size: Callable[[], int] | None) -> Image.Image:
-    """A picture of which the header is read."""
-    if size is not None and (claimed := size()) > MOST_BYTES:
-        raise Unusable(f"{claimed} bytes, more than {MOST_BYTES}")
-    data = read_bytes()
+def _opened(data: bytes) -> Image.Image:
+    """Read the header of an image file."""
     if not data:
         raise Unusable("an empty file")
     image: Image.Image = Image.open(io.BytesIO(data))
@@ -125,10 +161,10 @@ def _opened(read_bytes: Callable[[], bytes], size: Callable[[], int] | None) -> 
 
 @contextmanager
 def _unusable() -> Iterator[None]:
-    """Say of whatever goes wrong with one picture why it is `Unusable`."""
+    """Turn whatever exception one picture causes into `Unusable`, with the reason."""
     try:
         yield
-    except (Unusable, MemoryError):
+    except (Unusable, InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise Unusable("not an image") from error
@@ -138,14 +174,3 @@ def _unusable() -> Iterator[None]:
         raise Unusable(error.strerror or f"damaged: {error}") from error
     except Exception as error:  # on damaged files decoders raise nearly anything
         raise Unusable(f"damaged: {error}") from error
-
-
-def sides_of(read: Callable[[int], int], indices: Sequence[int]) -> list[int | None]:
-    """Results of ``read`` by index; None where the picture is `Unusable`."""
-    found: list[int | None] = []
-    for index in indices:
-        try:
-            found.append(read(index))
-        except Unusable:
-            found.append(None)
-    return found

@@ -1,6 +1,6 @@
-"""What a dataset may be and what becomes of a picture, in the words of messages and help texts."""
+"""Texts for help and error messages: the forms of datasets, and how pictures are treated."""
 
-HUB_PREFIX = "hf:"  # of a name that is sought on the Hugging Face hub
+HUB_PREFIX = "hf:"  # marks the name of a dataset or model of the Hugging Face hub
 
 DATA_FORMS = (
     "`photos` or `glyphs` (built in; `glyphs:ABC` for some characters), a folder or .zip of "
@@ -17,7 +17,7 @@ imagenet:ILSVRC/ or imagenet:hf:ILSVRC/imagenet-1k; its number of images is chec
     "\n", " "
 )
 
-# The rule of `decoding`, in short.
+# A summary of `decoding`.
 IMAGE_RULE = (
     "Pictures are turned as EXIF says, cut to their central square and reduced by Lanczos; smaller "
     "ones are refused. Grey is repeated, alpha laid over white, palettes and CMYK converted; of 16 "

@@ -1,8 +1,8 @@
-"""A built-in labelled dataset: letters and digits drawn on coloured backgrounds."""
+"""The built-in dataset ``glyphs``: letters and digits on coloured backgrounds, with classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,10 +14,11 @@ from theory.support.errors import InputError
 from theory.support.files import package_file
 
 from .class_labels import Classes
+from .images import Images
 from .photos import unit_interval
 
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ23456789"
-"""The classes. 0 and 1 are left out, as they look like O and I."""
+"""The classes. 0 and 1 are left out because they look like O and I."""
 
 FONTS = (
     "DejaVuSans.ttf",
@@ -29,29 +30,30 @@ FONTS = (
 )
 """Files among matplotlib's data."""
 
-SMALLEST = 8  # pixels at which characters can still be told apart
-_OVERSAMPLING = 4  # characters are drawn so many times larger, and averaged
-_NUMBERS = 14  # random numbers that describe a picture beside its background's texture
+SMALLEST = 8  # pixels; smaller characters cannot be told apart
+_OVERSAMPLING = 4  # characters are drawn at this multiple of the resolution, then averaged
+_NUMBERS = 14  # random numbers of a picture, without those of the background's texture
 
 
-class Glyphs:
-    """Pictures of one character each, with everything but the class drawn at random.
+class Glyphs(Images):
+    """Pictures of one random character each.
 
-    Picture i is determined by ``(seed, i)``, whatever the count: its character, font, height (0.6
-    to 0.9 of the side), place, slant and tilt; the colours of character and background, which
-    differ in brightness by 0.4 of the range at least; and the background's texture, whose power
-    falls as ``1/k²`` as that of photographs does.
+    Picture i depends on ``(seed, i)`` only, not on the count. Random are the character; its
+    font, height (0.6 to 0.9 of the side), position, slant and tilt; the colours of character and
+    background, whose brightness differs by at least 0.4 of the range; and the texture of the
+    background, whose power falls as ``1/k²`` like that of photographs.
 
     Fonts are read from the installed matplotlib; nothing is downloaded.
 
     Parameters
     ----------
-    resolution : int
+    resolution
         Pixels to a side, 8 or more.
-    count : int
-        Number of pictures.
-    seed : int
-    characters : str
+    count
+        Number of pictures, 1 or more.
+    seed
+        Seed, 0 or more.
+    characters
         The classes, some of `CHARACTERS`; all by default.
 
     Raises
@@ -87,17 +89,13 @@ class Glyphs:
         labels = np.floor(np.array(first) * len(self.characters)).astype(np.int64)
         return Classes(labels, tuple(self.characters))
 
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """The resolution, of each."""
-        return [self.resolution] * len(indices)
-
     @contextmanager
     def open(self) -> Iterator[Callable[[int], Image.Image]]:
         """Yield a thread-safe function from an index to an RGB picture of the resolution."""
         yield self._draw
 
     def _uniform(self, index: int, count: int) -> np.ndarray:
-        """Numbers in [0, 1) of picture ``index``, from bits that no version of NumPy changes."""
+        """Draw random numbers in [0, 1) that depend on the seed and ``index`` only."""
         return unit_interval(np.random.Philox(key=[self.seed, index]), count)
 
     def _draw(self, index: int) -> Image.Image:
@@ -131,13 +129,13 @@ class Glyphs:
         slant: float,
         tilt: float,
     ) -> np.ndarray:
-        """Share of each pixel that the character covers, (R, R)."""
+        """Fraction of each pixel that the character covers, (R, R)."""
         side = _OVERSAMPLING * self.resolution
         canvas = Image.new("L", (side, side))
         # Capitals are 0.7 of a font's size high.
         face = _face(str(font), round(height * side / 0.73))
         ImageDraw.Draw(canvas).text((side / 2, side / 2), character, 255, face, anchor="mm")
-        # From a place in the picture to one on the canvas, about the centre.
+        # Maps positions in the picture to positions on the canvas, about the centre.
         turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
         matrix = np.array([[1.0, slant], [0.0, 1.0]]) @ turn
         centre = np.full(2, side / 2)
@@ -149,7 +147,7 @@ class Glyphs:
         return np.asarray(moved.reduce(_OVERSAMPLING), np.float64) / 255
 
     def _texture(self, uniform: np.ndarray) -> np.ndarray:
-        """Coloured noise of power ``1/k²``, unit mean square, mostly of brightness, (R, R, 3)."""
+        """Noise of power ``1/k²`` that varies mostly in brightness, mean square 1, (R, R, 3)."""
         size = self.resolution
         rows, columns = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
         radius = np.hypot(rows, columns)

@@ -1,18 +1,27 @@
 """Images of a Hugging Face dataset, from the hub or from local files.
 
-``hf:NAME[:SPLIT[:COLUMN[:LABELS]]]``. NAME is a dataset of the hub; a local folder (images,
-parquet files, or what ``save_to_disk`` wrote); or a local ``.parquet``, ``.arrow``, ``.json`` or
-``.jsonl``. SPLIT is ``train``, or the only one, unless given; several are joined as in
-``train+validation``. COLUMN is the only column of images unless given, LABELS the only one of
-classes. Pictures are decoded by the rule of `decoding`, never by ``datasets``; no code of a
-dataset is run; local names need no network.
+A dataset is written ``hf:NAME[:SPLIT[:COLUMN[:LABELS]]]``:
+
+==========  ========================================================  ==========================
+part        meaning                                                   if left out
+==========  ========================================================  ==========================
+``NAME``    a dataset of the hub; a local folder of images, parquet
+            files or written by ``save_to_disk``; or a local
+            ``.parquet``, ``.arrow``, ``.json`` or ``.jsonl``
+``SPLIT``   a split, or several joined as ``train+validation``        the only one, or ``train``
+``COLUMN``  the column of images                                      the only one
+``LABELS``  the column of classes                                     the only one
+==========  ========================================================  ==========================
+
+Pictures are decoded by `decoding`, not by ``datasets``. No code of a dataset is run. Local names
+need no network.
 """
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +33,9 @@ from theory.support.errors import InputError, reason
 from theory.support.paths import user_path
 
 from .class_labels import Classes, classes_of_numbers
-from .decoding import Read, Unusable, decode, short_side, sides_of
 from .forms import HUB_PREFIX
+from .images import EncodedImages
+from .unusable import Unusable
 
 if TYPE_CHECKING:
     import datasets
@@ -33,8 +43,13 @@ if TYPE_CHECKING:
 _FILES = (".parquet", ".arrow", ".json", ".jsonl")
 
 
-class HubImages:
-    """The images of one split of a dataset.
+class HubImages(EncodedImages):
+    """The images of a Hugging Face dataset.
+
+    Parameters
+    ----------
+    where
+        ``hf:NAME[:SPLIT[:COLUMN[:LABELS]]]``.
 
     Raises
     ------
@@ -86,7 +101,7 @@ class HubImages:
         return f"image {index}" if self._names is None else self._names[index]
 
     def classes(self) -> Classes | None:
-        """Classes of the column of labels; None if there is none, or all labels are missing."""
+        """Classes from the column of labels; None without one, or if all labels are -1 (hidden)."""
         import datasets
 
         features = self._all.features
@@ -104,22 +119,18 @@ class HubImages:
         if labels.dtype.kind in "OUT":
             names, numbers = np.unique(labels.astype(str), return_inverse=True)
             return Classes(numbers.astype(np.int64), tuple(names.tolist()))
-        if labels.dtype.kind == "i" and (labels == -1).all():  # how hidden labels are written
+        if labels.dtype.kind == "i" and (labels == -1).all():
             return None
         classes = classes_of_numbers(labels, where)
         kind = features[column]
         return Classes(classes.labels, tuple(kind.names)) if column in found else classes
 
     @contextmanager
-    def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture."""
-        yield lambda index: decode(lambda: self._read_bytes(index))
+    def reading(self) -> Iterator[Callable[[int], bytes]]:
+        """Yield a thread-safe function from an index to the content of an image file."""
+        yield self._read
 
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """Short side of pictures in pixels; None of those that cannot be used."""
-        return sides_of(lambda index: short_side(lambda: self._read_bytes(index)), indices)
-
-    def _read_bytes(self, index: int) -> bytes:
+    def _read(self, index: int) -> bytes:
         row = self._rows[index][self._column]
         if row is None or (row["bytes"] is None and not row["path"]):
             raise Unusable("no image in this row")
@@ -129,7 +140,7 @@ class HubImages:
 
     @cached_property
     def _names(self) -> list[str] | None:
-        """Paths that the dataset keeps beside its images, if they tell them apart."""
+        """Paths that the dataset stores beside its images; None unless they are all different."""
         import pyarrow.compute
 
         column = self._rows.with_format("arrow")[:][self._column]
@@ -141,7 +152,7 @@ class HubImages:
 
 
 def _load(where: str, name: str) -> dict[str, datasets.Dataset]:
-    """Splits of a dataset by name."""
+    """Load all splits of a dataset, by name."""
     import datasets
 
     path = Path(name)

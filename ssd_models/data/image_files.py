@@ -1,7 +1,7 @@
-"""Pictures by index from folders and zip archives.
+"""Image files in folders and zip archives.
 
-Files count as images by their extension (`EXTENSIONS`); hidden files and folders and ``__MACOSX``
-are passed over. The order is the natural one of the relative names: ``2.png`` before ``10.png``.
+Images are the files with one of the `EXTENSIONS`, except hidden ones and those in hidden folders or
+``__MACOSX``. They are sorted by name, numbers by their value: ``2.png`` comes before ``10.png``.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from theory.support.errors import InputError
 
 from .class_labels import Classes, classes_of_folders, classes_of_json
-from .decoding import MOST_BYTES, Read, Unusable, decode, short_side, sides_of
+from .decoding import MOST_BYTES, check_size
+from .images import EncodedImages
 
 LABELS_FILE = "dataset.json"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-T = TypeVar("T")
 
 
-class FolderImages:
-    """The image files below a folder, class folders and links included.
+class FolderImages(EncodedImages):
+    """The image files below a folder, in subfolders and behind links too.
 
     Raises
     ------
@@ -55,7 +54,7 @@ class FolderImages:
         _refuse_none(root, self.names)
 
     def classes(self) -> Classes | None:
-        """Classes by `class_labels`; None if there are none."""
+        """Classes from ``dataset.json``, else from the names of folders; None if there are none."""
         stated = self.root / LABELS_FILE
         if not stated.is_file():
             return classes_of_folders(self.names)
@@ -72,29 +71,26 @@ class FolderImages:
         return self.names[index]
 
     @contextmanager
-    def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture.
+    def reading(self) -> Iterator[Callable[[int], bytes]]:
+        """Yield a thread-safe function from an index to the content of a file.
 
-        It raises `InputError` once the whole folder is gone, as a lost mount is.
+        It raises `InputError` if the whole folder is gone, as after a lost mount.
         """
-        yield lambda index: self._read(decode, index)
+        yield self._read
 
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """Short side of pictures in pixels; None of those that cannot be used."""
-        return sides_of(lambda index: self._read(short_side, index), indices)
-
-    def _read(self, how: Callable[[Callable[[], bytes], Callable[[], int]], T], index: int) -> T:
+    def _read(self, index: int) -> bytes:
         path = self.root / self.names[index]
         try:
-            return how(path.read_bytes, lambda: path.stat().st_size)
-        except Unusable:
+            check_size(path.stat().st_size)
+            return path.read_bytes()
+        except OSError:
             if self.root.is_dir():
                 raise
         raise InputError(f"{self.root}: is gone; make it readable again and start anew")
 
 
-class ZipImages:
-    """The image files of a zip archive, read in place.
+class ZipImages(EncodedImages):
+    """The image files of a zip archive, read without unpacking it.
 
     Raises
     ------
@@ -112,7 +108,7 @@ class ZipImages:
             raise InputError(f"{path}: is encrypted; unpack it and give the folder")
 
     def classes(self) -> Classes | None:
-        """Classes by `class_labels`; None if there are none."""
+        """Classes from ``dataset.json``, else from the names of folders; None if there are none."""
         names = [entry.filename for entry in self.entries]
         with self._archive() as archive:
             if LABELS_FILE not in archive.namelist():
@@ -132,33 +128,17 @@ class ZipImages:
         return self.entries[index].filename
 
     @contextmanager
-    def open(self) -> Iterator[Read]:
-        """Yield a thread-safe function from an index to a picture."""
-        with self._reading() as read_bytes:
-            yield lambda index: decode(
-                lambda: read_bytes(index), lambda: self.entries[index].file_size
-            )
-
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """Short side of pictures in pixels; None of those that cannot be used."""
-        with self._reading() as read_bytes:
-            return sides_of(
-                lambda index: short_side(
-                    lambda: read_bytes(index), lambda: self.entries[index].file_size
-                ),
-                indices,
-            )
-
-    @contextmanager
-    def _reading(self) -> Iterator[Callable[[int], bytes]]:
-        lock = threading.Lock()  # threads share the archive's place in the file
+    def reading(self) -> Iterator[Callable[[int], bytes]]:
+        """Open the archive; yield a thread-safe function from an index to the content of a file."""
+        lock = threading.Lock()  # threads share the archive's position in the file
         with self._archive() as archive:
 
-            def read_bytes(index: int) -> bytes:
+            def read(index: int) -> bytes:
+                check_size(self.entries[index].file_size)
                 with lock:
                     return archive.read(self.entries[index])
 
-            yield read_bytes
+            yield read
 
     def _archive(self) -> zipfile.ZipFile:
         try:
@@ -180,13 +160,13 @@ def _is_image(name: str) -> bool:
 
 
 def _natural(name: str) -> list[tuple[list[str | tuple[int, str]], str]]:
-    """Key that sorts runs of the digits 0 to 9 by their value, however long, the rest as text."""
+    """Sort key of a name: runs of the digits 0 to 9 by their value, the rest as text."""
     return [(_runs(part.lower()), part) for part in name.split("/")]
 
 
 def _runs(text: str) -> list[str | tuple[int, str]]:
     runs: list[str | tuple[int, str]] = []
-    for place, run in enumerate(re.split("([0-9]+)", text)):  # text and digits in turn
+    for place, run in enumerate(re.split("([0-9]+)", text)):  # text and digits alternate
         digits = run.lstrip("0")
         runs.append((len(digits), digits) if place % 2 else run)
     return runs

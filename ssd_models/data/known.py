@@ -1,8 +1,7 @@
 """CelebA, CelebA-HQ and ImageNet in their usual layouts, with their numbers of images checked.
 
-Pictures are treated by the general rule of `decoding`: the central square of the short side
-(of CelebA's aligned faces the central 178 × 178 of 178 × 218), then an antialiased reduction, which
-is what the paper's public code does.
+Pictures are cropped and reduced by `decoding` like any others: of the 178 × 218 pixels of CelebA's
+aligned faces, the central 178 × 178 are kept. The paper's public code does the same.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import numpy as np
 from theory.support.errors import InputError
 
 from .class_labels import Classes
-from .source import Images
+from .images import Images
 
-# A folder of that name, or a file name that begins so.
+# WordNet id: the name of a folder, or the beginning of a file name.
 _WNID = re.compile(r"(?:^|/)(n\d{8})[/_]")
 
 
@@ -28,27 +27,41 @@ class KnownDataset:
 
     title: str
     count: int  # images of a complete copy
-    layout: str  # matches names of its images where other images lie beside them
-    classes: int | None = None  # number of classes, named by WordNet ids
+    layout: str  # pattern of the names of its images, if a copy holds other images too
+    classes: int | None = None  # number of classes, named by WordNet ids; None if it has none
 
     def choose(
         self, data: str, images: Images, limit: int | None
     ) -> tuple[Sequence[int], Classes | None]:
-        """Return the indices of the dataset's images, and the classes of all ``images``.
+        """Choose the images that belong to the dataset.
 
-        The classes are None where the images' own ones hold.
+        Parameters
+        ----------
+        data
+            The dataset as the user wrote it, for messages.
+        images
+            All images of the copy.
+        limit
+            Number of images that will be used; None for all.
+
+        Returns
+        -------
+        indices : sequence of int
+            Images of the dataset.
+        classes : Classes or None
+            Classes of all ``images`` that replace their own; None if none do.
 
         Raises
         ------
         InputError
-            If the copy is not complete, or its classes are not those of the dataset, and ``limit``
-            does not ask for a part of what there is.
+            If the copy is not complete, or its classes are not those of the dataset, unless
+            ``limit`` asks for a part of the images that are there.
         """
         names = [images[i] for i in range(len(images))]
         matching = [i for i, name in enumerate(names) if re.search(self.layout, name)]
         indices: Sequence[int] = matching or range(len(names))
-        # A prepared directory without its unusable images is still of a complete copy.
-        count = len(indices) + getattr(images, "skipped", 0)
+        # A complete copy stays complete when unusable images are left out on preparing it.
+        count = len(indices) + images.skipped
         part = limit is not None and limit <= len(indices)
         if count != self.count and not part:
             raise InputError(
@@ -76,7 +89,7 @@ KNOWN = {
 
 
 def _wnid_classes(names: Sequence[str], indices: Sequence[int]) -> Classes | None:
-    """Classes by the WordNet id in each name; None if one has none."""
+    """Classes of all images by the WordNet ids in their names; None if a chosen one has no id."""
     found = [_WNID.search(names[i]) for i in indices]
     wnids = [match[1] for match in found if match]
     if len(wnids) < len(found):

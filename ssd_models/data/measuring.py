@@ -1,4 +1,4 @@
-"""Measuring a dataset's spectrum, in one process or several, whole or in shards."""
+"""Measuring the spectrum of a dataset, by one or several processes, as a whole or in shards."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def measure_spectrum(
     progress: bool = False,
     skipped: list[Skipped] | None = None,
 ) -> Spectrum:
-    """Measure images by name, as `open_images` takes them.
+    """Measure the spectrum of a dataset.
 
-    Processes of a launcher (`processes`) share the work, and each returns the whole result. Every
-    process takes whole blocks of images, so that the result has the same bits for any number
-    of them; blocks are formed before images are left out.
+    Processes of a launcher (`ssd_models.distributed`) share the work, and each returns the whole
+    result. Every process measures whole blocks of images, which are formed before images are left
+    out, so that the result has the same bits for any number of processes.
 
     Parameters
     ----------
@@ -45,18 +45,22 @@ def measure_spectrum(
     shard : (i, n), optional
         Measure part i of n only, see `theory.spectrum.shards`.
     workers : int
-        Processes that this one starts, at most one a block; a single one already decodes and
-        transforms on all cores.
+        Number of processes that this one starts, 1 or more, at most one for each block. A single
+        process already decodes and transforms on all cores.
     progress : bool
-        Show a bar on standard error; of several processes the first one's.
+        Show a progress bar on standard error; of several processes that of the first.
     skipped : list, optional
         Leave unusable images out and append them here; the spectrum's ``meta`` counts them.
+
+    Returns
+    -------
+    spectrum : Spectrum
 
     Raises
     ------
     InputError
-        If the data cannot be used, are the same image again and again, or are fewer blocks of
-        images than parts.
+        If the data cannot be used, all images are the same, or there are fewer blocks of images
+        than parts.
     """
     if workers < 1:
         raise InputError(f"workers {workers}: give 1 or more")
@@ -96,7 +100,7 @@ def measure_spectrum(
 def _measure_in_workers(
     opened: Callable[[], ImageSource], parts: list[tuple[int, int]], skip: bool, progress: bool
 ) -> list[_Part]:
-    """Measure parts, each in a process of its own."""
+    """Measure each part in a process of its own."""
     with ProcessPoolExecutor(len(parts), multiprocessing.get_context("spawn")) as pool:
         futures = [
             pool.submit(_open_and_measure, opened, part, skip, progress and part is parts[0])
@@ -112,7 +116,7 @@ def _open_and_measure(
 
 
 def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progress: bool) -> _Part:
-    """Sums over a part, None if nothing in it is usable, and what was left out of it."""
+    """Return the moments of a part, None if no image is usable, and the images left out."""
     positions = source.shard_positions(*part)
     source = source.take(positions)
     if not skip:
@@ -126,6 +130,6 @@ def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progre
 
 
 def _measure_blocks(source: ImageSource, skipped: list[Skipped], progress: bool) -> Moments:
-    """Measure each block by itself, as one that lacks images must not be filled from the next."""
+    """Measure each block by itself; one that lacks images must not be filled from the next."""
     blocks = source.batches(block_size(source.resolution), progress=progress, skipped=skipped)
     return reduce(operator.add, (measure([to_float(block)]) for block in blocks))

@@ -1,4 +1,4 @@
-"""How much memory there is to take."""
+"""Memory that a process may use."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def local_processes() -> int:
-    """How many processes a launcher has started together on this machine, 1 without one."""
+    """Number of processes that a launcher started on this machine; 1 without a launcher."""
     return max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1))
 
 
 def available_memory() -> int:
-    """Bytes that this process may take.
+    """Bytes that this process may allocate.
 
-    What the machine can give without swapping, at most that of its container, in equal parts for
-    all processes that a launcher has started on it.
+    The memory that is free without swapping, at most the limit of the container, divided by the
+    number of processes that a launcher started on this machine.
     """
     return _of_machine() // local_processes()
 

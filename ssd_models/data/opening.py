@@ -1,7 +1,4 @@
-"""Datasets of images: the forms they come in, and their values as numbers.
-
-What counts as an image and how each becomes ``(R, R, C)`` is the rule of `decoding`.
-"""
+"""Opening datasets of any form, and converting between uint8 and float values."""
 
 from __future__ import annotations
 
@@ -17,14 +14,15 @@ from theory.support.seeds import check_seed
 from .arrays import ArrayImages
 from .built_in import DEFAULT_COUNT, built_in
 from .class_labels import Classes
-from .decoding import Unusable
 from .forms import DATA_FORMS, HUB_PREFIX
 from .hub import HubImages
 from .image_files import FolderImages, ZipImages
+from .images import Images
 from .known import KNOWN
 from .photos import uniform
 from .prepared import PreparedImages, is_prepared
-from .source import Images, ImageSource, size_of
+from .source import ImageSource
+from .unusable import Unusable
 
 
 def open_images(
@@ -39,29 +37,38 @@ def open_images(
     Parameters
     ----------
     data
-        The string ``photos``: random crops of built-in photographs (`PhotoCrops`), or ``glyphs``:
-        letters and digits, labelled, or ``glyphs:ABC``: those characters alone (`Glyphs`; folders
-        of those names are ``./photos`` and ``./glyphs``). Or a path: a folder of images, with
-        folders in it or none; a ``.zip`` of such, read in place; an ``.npz`` or ``.npy`` of uint8
-        ``(N, R, R, C)``, or of grey ones; a directory written by `preparing.prepare`. Or ``hf:``
-        and a Hugging Face dataset (`hub_images`). Or ``celeba:``, ``celebahq:`` or ``imagenet:``
-        and any of these (`known_datasets`).
+        One of
+
+        ==================================  ====================================================
+        ``photos``                          random crops of built-in photographs (`PhotoCrops`)
+        ``glyphs``                          drawn letters and digits with classes (`Glyphs`)
+        ``glyphs:ABC``                      the same, these characters alone
+        a folder                            of image files, in subfolders or not; folders called
+                                            photos or glyphs are written ``./photos``
+        a ``.zip``                          the same, read in place
+        an ``.npy`` or ``.npz``             uint8 ``(N, R, R, C)`` or ``(N, R, R)``
+        a prepared directory                written by `preparing.prepare`
+        ``hf:…``                            a Hugging Face dataset (`hub`)
+        ``celeba:``, ``celebahq:``,         followed by any of these: the dataset of that name,
+        ``imagenet:``                       whose number of images is checked (`known`)
+        ==================================  ====================================================
     resolution
-        Pixels to a side, 1 or more; larger images are cut to their central square and reduced.
-        None keeps the images' own size, which must then be square and all the same.
+        Pixels to a side, 1 or more; larger images are cropped to their central square and reduced.
+        None keeps the size of the images, which must then be square and the same for all.
     limit
-        The number of images, 1 or more: of built-in data the first ``limit`` (without a limit
-        8192); else a random subset, in order, as the first files would be those of one class. The
-        subset of a smaller limit lies in that of a larger; a limit beyond the images has no effect.
+        Number of images, 1 or more. Of built-in data the first ones are taken, 8192 without a
+        limit. Of other data a random subset is taken, in the order of the data, because the first
+        files often belong to one class; smaller subsets are part of larger ones. A limit beyond the
+        number of images has no effect.
     seed
-        Of built-in images, and of the subset; 0 or more.
+        Seed of built-in images and of the random subset, 0 or more.
 
     Raises
     ------
     InputError
-        If the data do not exist, cannot be read, are of no known form, or hold no images or not
-        as many as the named dataset; or a number is out of its range. Single images are judged when
-        they are decoded.
+        If the data do not exist, cannot be read, have no known form, hold no images, or not as many
+        as the named dataset has; or if a number is out of its range. Single images are checked only
+        when they are decoded.
     """
     for what, number in (("resolution", resolution), ("limit", limit)):
         if number is not None and number < 1:
@@ -77,7 +84,7 @@ def open_images(
     return ImageSource(
         name,
         resolution or _own_size(name, images, indices[0]),
-        getattr(images, "channels", 3),  # of arrays any number
+        images.channels,
         _images=images,
         _indices=indices,
         _same_size=resolution is None,
@@ -88,9 +95,18 @@ def open_images(
 def choose_images(
     data: str | os.PathLike[str], resolution: int | None, limit: int | None, seed: int
 ) -> tuple[Images, Sequence[int], Classes | None]:
-    """Open data that are not built in, as `open_images` does: all images, which of them, classes.
+    """Open a dataset that is not built in, and choose images of it.
 
-    The classes are None where the images' own ones hold.
+    Parameters are those of `open_images`.
+
+    Returns
+    -------
+    images : Images
+        All images of the dataset.
+    indices : sequence of int
+        The chosen ones among them, in order.
+    classes : Classes or None
+        Classes of all images that replace those of ``images``; None if none do.
     """
     name = os.fsdecode(data)
     prefix, _, where = name.partition(":")
@@ -120,7 +136,7 @@ def to_float(images: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Map floats in [-1, 1] to uint8, rounding; values outside are clipped. Inverts `to_float`."""
+    """Map floats in [-1, 1] to uint8: the inverse of `to_float`, rounded and clipped."""
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -148,7 +164,7 @@ def _open(name: str, resolution: int | None) -> Images:
 
 def _own_size(name: str, images: Images, index: int) -> int:
     try:
-        width, height = size_of(images, index)
+        width, height = images.size(index)
     except Unusable as error:
         raise InputError(f"{name}: {images[index]} ({error}); remove or replace it") from error
     if width != height:

@@ -1,8 +1,8 @@
-"""The built-in dataset: seeded random crops of the photographs that scikit-image brings along."""
+"""The built-in dataset ``photos``: random crops of the photographs in scikit-image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,35 +13,50 @@ from theory.support.errors import InputError
 from theory.support.files import package_file
 
 from .class_labels import Classes
+from .images import Images
 from .unusable import smaller
 
-# The natural colour photographs among scikit-image's data that lie inside its wheel; its other
-# colour files are a chart, a logo, a star field and medical images.
+# The natural colour photographs in scikit-image's wheel; its other colour files are a chart, a
+# logo, a star field and medical images.
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 
 
 def uniform(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw numbers in [0, 1) of which the i-th depends on ``seed`` and i alone.
+    """Draw random numbers in [0, 1); the i-th depends on ``seed`` and i only, not on the shape.
 
-    They are made from the raw bits of a Philox generator, whose stream NumPy never changes.
+    They are made from the raw bits of a Philox generator, which are the same in all versions of
+    NumPy.
     """
     return unit_interval(np.random.Philox(seed), int(np.prod(shape))).reshape(shape)
 
 
 def unit_interval(generator: np.random.Philox, count: int) -> np.ndarray:
-    """Numbers in [0, 1) from the raw bits of a generator, (count,)."""
+    """Draw ``count`` numbers in [0, 1) from the raw bits of a generator."""
     return (generator.random_raw(count) >> np.uint64(11)) * 2.0**-53
 
 
-class PhotoCrops:
+class PhotoCrops(Images):
     """Random square crops of `PHOTOGRAPHS`, each reduced to ``resolution``.
 
-    Crop i is determined by ``(seed, i)``, whatever the count: a photograph with a probability
-    proportional to its area; a side log-uniform between ``resolution`` and the photograph's short
-    side, so that every scale weighs the same; a uniform position; a mirror image half of the time.
-    Photographs shorter than ``resolution`` are left out, as nothing is ever enlarged.
+    Crop i depends on ``(seed, i)`` only, not on the count. Drawn at random are
 
-    The files are read from the installed package; nothing is downloaded.
+    * the photograph, with a probability proportional to its area;
+    * the side, log-uniform between ``resolution`` and the short side of the photograph, so that
+      every scale has the same weight;
+    * the position, uniform;
+    * whether it is mirrored, with probability 1/2.
+
+    Photographs smaller than ``resolution`` are left out, because nothing is enlarged. The files are
+    read from the installed package; nothing is downloaded.
+
+    Parameters
+    ----------
+    resolution
+        Pixels to a side, 1 or more.
+    count
+        Number of crops, 1 or more.
+    seed
+        Seed, 0 or more.
 
     Raises
     ------
@@ -83,16 +98,12 @@ class PhotoCrops:
         return f"crop {index}"
 
     def classes(self) -> Classes:
-        """The photograph that each crop is of."""
+        """The photograph that each crop was taken from."""
         return Classes(self.photograph.astype(np.int64), tuple(path.stem for path in self.paths))
-
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        """The resolution, of each."""
-        return [self.resolution] * len(indices)
 
     @contextmanager
     def open(self) -> Iterator[Callable[[int], Image.Image]]:
-        """Yield a thread-safe function from an index to an RGB image of the resolution."""
+        """Yield a thread-safe function from an index to an RGB image ``(R, R)``."""
         photographs = [_octaves(Image.open(path).convert("RGB")) for path in self.paths]
 
         def read(index: int) -> Image.Image:
@@ -113,7 +124,7 @@ class PhotoCrops:
 
 
 def _octaves(image: Image.Image) -> list[Image.Image]:
-    """Halve an image repeatedly: large crops are then reduced at the cost of small ones."""
+    """Halve an image repeatedly, so that reducing large crops costs no more than small ones."""
     octaves = [image]
     while min(octaves[-1].size) >= 2:
         half = (octaves[-1].width // 2, octaves[-1].height // 2)

@@ -1,38 +1,40 @@
-"""Writing a prepared directory (`prepared`), in several processes, so that it can be resumed."""
+"""Writing a prepared directory (`prepared`) so that an interrupted pass can be continued."""
 
 from __future__ import annotations
 
+import json
 import os
-from contextlib import AbstractContextManager, closing
-from functools import partial
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from tqdm import tqdm
+import numpy as np
 
 from theory.support.cores import available_cores
 from theory.support.errors import InputError
-from theory.support.files import check_new_folder, check_writable, locked
+from theory.support.files import atomic_path, check_new_folder, check_writable, locked
 from theory.support.paths import user_path
-from theory.support.progress import progress_bar
 
-from .json_fields import read_fields, read_json
 from .opening import open_images
 from .prepared import (
     BEGUN,
     COMPLETE,
-    CONTENTS,
     FORMAT,
-    check_format,
+    IMAGES,
+    PARTIAL,
+    SETTINGS,
     contents_digest,
-    images_per_shard,
-    read_manifest,
+    read_complete,
+    read_record,
     sha256,
+    skipped_of,
 )
-from .shard_writing import Shard, write_json, write_shard
 from .source import ImageSource
-from .unusable import ENOUGH, NoneUsable, Skipped, refusal
-from .workers import run_tasks
+from .unusable import NoneUsable, Skipped, refusal
+
+_SAVE_EVERY = 10.0  # seconds of work that a killed pass loses at most
+_BATCH_BYTES = 2**24  # three batches are in memory
+_BATCH_MOST = 256  # images
 
 
 def prepare(
@@ -47,8 +49,8 @@ def prepare(
 ) -> dict[str, Any]:
     """Decode and resize images once, into a directory that `open_images` reads.
 
-    What was finished before stays, so that a pass that was stopped goes on from there; the files
-    have the same bytes then, and for any number of workers.
+    A pass that was stopped is continued by the next one with the same settings. The files have the
+    same bytes for any number of threads, whether or not the pass was interrupted.
 
     Parameters
     ----------
@@ -57,149 +59,192 @@ def prepare(
     output
         A new folder, or one that was begun with the same settings.
     workers : int, optional
-        Processes, each with one thread that decodes; by default as many as there are cores. If
-        there are fewer shards, so are the processes, and they have more threads.
+        Threads that decode, 1 or more; by default one for each core.
     skipped : list, optional
-        Leave unusable images out and append them here, those of an earlier pass too. Without it all
-        are looked for, up to a hundred, and refused; shards without any are kept.
+        Leave unusable images out and append them here, those of earlier passes included. Without
+        it, unusable images are refused.
     progress : bool
-        Show a bar on standard error.
+        Show a progress bar on standard error.
 
     Returns
     -------
-    manifest : dict
+    record : dict
         Content of ``prepared.json``.
 
     Raises
     ------
     InputError
-        If the data cannot be used, the folder is another's, or it cannot be written.
+        If the data cannot be used, or ``output`` cannot be written or holds something else.
     """
     workers = available_cores() if workers is None else workers
     if workers < 1:
         raise InputError(f"workers {workers}: give 1 or more")
-    opened = partial(open_images, data, resolution, limit=limit, seed=seed)
-    source = opened()
-    if source.channels != 3:
-        raise InputError(
-            f"{data}: has {source.channels} channels; such arrays are not prepared, give them to "
-            "`ssd train` as they are"
-        )
-    names, classes = source.names(), source.classes()
-    contents: dict[str, Any] = {
+    source = open_images(data, resolution, limit=limit, seed=seed)
+    settings: dict[str, Any] = {
         "source": data,
         "resolution": resolution,
+        "channels": source.channels,
         "limit": limit,
         "seed": seed,
         "images": len(source),
-        "contents_sha256": contents_digest(names, classes),
+        "contents_sha256": contents_digest(source.names(), source.classes()),
     }
     root = user_path(output)
-    _claim(root, contents)
-    labels = None if classes is None else classes.labels.tolist()
-    size = images_per_shard(resolution)
-    shards = [
-        Shard(
-            root,
-            number,
-            resolution,
-            positions=range(start, min(start + size, len(source))),
-            names=names[start : start + size],
-            labels=None if labels is None else labels[start : start + size],
-            skip=skipped is not None,
-        )
-        for number, start in enumerate(range(0, len(source), size))
-    ]
-    with locked(root):
-        for left in root.glob(".images_*"):  # temporary files of a pass that was killed
-            left.unlink(missing_ok=True)
-        missing = [shard for shard in shards if not shard.is_finished()]
-        if missing or not (root / COMPLETE).is_file():
-            (root / COMPLETE).unlink(missing_ok=True)
-            done = len(source) - sum(len(shard.positions) for shard in missing)
-            bar = progress_bar(
-                total=len(source), initial=done, desc=data, unit="img", shown=progress
-            )
-            with bar:
-                _write_all(partial(_kept_open, opened), missing, source, workers, bar)
-            class_names = None if classes is None else classes.names
-            write_json(root / COMPLETE, _manifest(shards, contents, class_names))
+    _check_folder(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root):
+            record = _begin(root, settings, skip=skipped is not None)
+            if not (root / COMPLETE).is_file():
+                _write_images(root, source, record, workers, skipped is not None, progress)
+                _complete(root, source, record, progress)
+    except OSError as error:
+        raise InputError(
+            f"{root}: cannot be written ({error.strerror or error}); make room on that disk, or "
+            "mend it, and run the same command again"
+        ) from error
+    record = read_complete(root)
     if skipped is not None:
-        skipped += [image for shard in shards for image in shard.sidecar().skipped]
-    return read_manifest(root)
+        skipped += skipped_of(record)
+    return record
 
 
-def _claim(root: Path, contents: dict[str, Any]) -> None:
-    """Make the folder, or check that it was begun with the same contents."""
-    path = root / BEGUN
-    if not path.is_file():
+def _check_folder(root: Path) -> None:
+    """Refuse a folder that holds something else or cannot be written; nothing is created."""
+    names = [path.name for path in root.iterdir()] if root.is_dir() else []
+    begun = COMPLETE in names or BEGUN in names
+    # A pass that was killed at once leaves its lock and the temporary file of its first record.
+    if begun or (names and all(name.startswith((".lock", ".preparing.")) for name in names)):
+        check_writable(root / COMPLETE)
+    else:
         check_new_folder(root)
-        write_json(path, {"format": FORMAT, **contents})
-        return
-    remedy = "choose another folder"
-    begun = read_fields(check_format(read_json(path, remedy), path), CONTENTS, path, remedy)
+
+
+def _begin(root: Path, settings: dict[str, Any], *, skip: bool) -> dict[str, Any]:
+    """Return the record of what is done; the caller holds the lock.
+
+    A complete directory stays as it is, unless images were left out that no longer may be: then it
+    becomes one to be continued, from the first of these images on.
+
+    Raises
+    ------
+    InputError
+        If the directory was begun with other settings.
+    """
+    for left in root.glob(".prepar*"):  # temporary files of a pass that was killed
+        left.unlink()
+    complete, images, partial = root / COMPLETE, root / IMAGES, root / PARTIAL
+    if complete.is_file():
+        record = read_complete(root)
+        record["done"] = record["images"]
+    elif (root / BEGUN).is_file():
+        record = read_record(root / BEGUN)
+    else:
+        record = {"format": FORMAT, **settings, "skipped": [], "done": 0}
     differing = [
-        f"{name} {begun[name]!r}, not {value!r}"
-        for name, value in contents.items()
-        if begun[name] != value and name != "contents_sha256"
+        f"{name} {record[name]!r}, not {settings[name]!r}"
+        for name in SETTINGS
+        if record[name] != settings[name] and name != "contents_sha256"
     ]
-    if not differing and begun["contents_sha256"] != contents["contents_sha256"]:
+    if not differing and record["contents_sha256"] != settings["contents_sha256"]:
         differing = ["images of other names or labels"]
     if differing:
         raise InputError(f"{root}: was begun with {'; '.join(differing)}; choose another folder")
-    check_writable(root / COMPLETE)
+    reopen = bool(record["skipped"]) and not skip
+    if complete.is_file() and not reopen:
+        (root / BEGUN).unlink(missing_ok=True)  # if the pass was killed just before it did
+        return record
+    record = {name: record[name] for name in ("format", *SETTINGS, "skipped", "done")}
+    if reopen:
+        record.update(done=record["skipped"][0][0], skipped=[])
+    _write_json(root / BEGUN, record)
+    complete.unlink(missing_ok=True)
+    if images.is_file():  # else, if a pass was killed just before it wrote prepared.json
+        os.replace(images, partial)
+    return record
 
 
-def _kept_open(opened: partial[ImageSource]) -> AbstractContextManager[ImageSource]:
-    return opened().kept_open()
-
-
-def _write_all(
-    setup: partial[AbstractContextManager[ImageSource]],
-    shards: list[Shard],
+def _write_images(
+    root: Path,
     source: ImageSource,
-    workers: int,
-    bar: tqdm,
+    record: dict[str, Any],
+    threads: int,
+    skip: bool,
+    progress: bool,
 ) -> None:
-    """Write shards; `InputError` if images are unusable and not to be left out."""
-    unusable: list[Skipped] = []
-    with closing(run_tasks(setup, write_shard, shards, workers, bar.update)) as results:
-        for found in results:
-            unusable += found
-            if len(unusable) >= ENOUGH:
-                break
-    if unusable:
-        unusable.sort(key=lambda image: image.index)
-        examined = max(int(bar.n), len(unusable))
-        raise InputError(refusal(source.name, unusable, examined, len(source), source.resolution))
+    """Append the images that are not done to ``preparing.npy``, and keep ``preparing.json``."""
+    path = root / PARTIAL
+    shape = (source.resolution, source.resolution, source.channels)
+    row = int(np.prod(shape))
+    with open(path, "r+b" if path.is_file() else "w+b") as file:
+        start = _write_header(file, (len(source), *shape))
+        end = start + row * (record["done"] - len(record["skipped"]))
+        if path.stat().st_size < end:
+            record.update(done=0, skipped=[])
+            end = start
+        file.truncate(end)
+        file.seek(end)
+        left_out = skipped_of(record)
+        first, before = record["done"], len(left_out)
+        saved, kept = time.monotonic(), 0
 
+        def save() -> None:
+            file.flush()
+            os.fsync(file.fileno())
+            record["done"] = first + kept + len(left_out) - before
+            record["skipped"] = [[image.index, image.name, image.reason] for image in left_out]
+            _write_json(root / BEGUN, record)
 
-def _manifest(
-    shards: list[Shard], contents: dict[str, Any], classes: tuple[str, ...] | None
-) -> dict[str, Any]:
-    """Content of ``prepared.json``, from what the sidecars say."""
-    entries, skipped = [], []
-    for shard in shards:
-        path, beside = shard.paths
-        sidecar = shard.sidecar()
-        skipped += sidecar.skipped
-        entries.append(
-            {
-                "file": path.name,
-                "count": len(sidecar.names),
-                "bytes": path.stat().st_size,
-                "sha256": sidecar.sha256,
-                "sidecar_sha256": sha256(beside),
-            }
+        size = max(1, min(_BATCH_MOST, _BATCH_BYTES // row))
+        batches = source.batches(
+            size,
+            progress=progress,
+            skipped=left_out if skip else None,
+            threads=threads,
+            first=first,
         )
-    total = contents["images"]
-    if len(skipped) == total:
-        raise NoneUsable(refusal(contents["source"], skipped, total, total, contents["resolution"]))
-    return {
-        "format": FORMAT,
-        **contents,
-        "count": total - len(skipped),
-        "skipped": len(skipped),
-        "classes": None if classes is None else list(classes),
-        "shards": entries,
+        for batch in batches:
+            file.write(batch.data)
+            kept += len(batch)
+            if time.monotonic() - saved >= _SAVE_EVERY:
+                save()
+                saved = time.monotonic()
+        if len(left_out) == len(source):
+            raise NoneUsable(
+                refusal(source.name, left_out, len(source), len(source), source.resolution)
+            )
+        _write_header(file, (len(source) - len(left_out), *shape))
+        save()
+
+
+def _complete(root: Path, source: ImageSource, record: dict[str, Any], progress: bool) -> None:
+    """Give the files their final names."""
+    kept = source.without(skipped_of(record))
+    names, classes = kept.names(), kept.classes()
+    content = {name: record[name] for name in ("format", *SETTINGS, "skipped")} | {
+        "count": len(kept),
+        "classes": None if classes is None else list(classes.names),
+        "sha256": sha256(root / PARTIAL, progress=progress),
+        "names_sha256": contents_digest(names, classes),
+        "names": names,
+        "labels": None if classes is None else classes.labels.tolist(),
     }
+    os.replace(root / PARTIAL, root / IMAGES)
+    _write_json(root / COMPLETE, content)
+    (root / BEGUN).unlink()
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Write the header of an ``.npy`` of uint8 at the beginning; return its length in bytes.
+
+    NumPy leaves room for any first dimension, so that the length does not depend on it.
+    """
+    file.seek(0)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

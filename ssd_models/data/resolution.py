@@ -1,4 +1,4 @@
-"""The resolution at which data are taken when none is asked for."""
+"""Choosing the resolution of a dataset when none is given."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from theory.support.errors import InputError
 from .built_in import BUILT_IN, built_in
 from .opening import choose_images
 
-LARGEST = 256  # pixels: above, networks of pixels are rarely trained
-_LOOKED_AT = 1000  # images whose headers are read, evenly over the data
-_FEW = 0.05  # share of images that may be left out as too small
+LARGEST = 256  # pixels; diffusion in pixel space is rarely trained above
+_LOOKED_AT = 1000  # images whose headers are read, evenly spaced over the data
+_FEW = 0.05  # fraction of images that may be left out as too small
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,21 @@ def choose_resolution(
     seed: int = 0,
     skip_small: bool = False,
 ) -> Choice:
-    """Largest resolution that the images have themselves, up to `LARGEST`, and a network takes.
+    """Choose the largest resolution, up to `LARGEST`, at which no image must be enlarged.
+
+    It is rounded down to one that the network can halve often enough.
 
     Parameters
     ----------
     data, limit, seed
         As in `open_images`.
     skip_small : bool
-        Small images will be left out: what 19 of 20 have is enough, else all of those looked at.
+        One image in twenty may be smaller than the resolution, because it will be left out.
 
     Raises
     ------
     InputError
-        If the data cannot be used, or none of the images.
+        If the data cannot be used, or the size of no image can be read.
     """
     if isinstance(data, str) and built_in(data):
         usual = BUILT_IN[data.partition(":")[0]].usual_resolution

@@ -1,4 +1,4 @@
-"""A dataset as passes over its images, as an array, and as names and classes that stay aligned."""
+"""`ImageSource`: a dataset as batches or arrays of square images, with their names and classes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
@@ -17,46 +15,14 @@ from theory.support.cores import available_cores
 from theory.support.errors import InputError
 from theory.support.progress import progress_bar
 
+from .arrays import MappedImages
 from .class_labels import Classes
-from .decoding import Read, Unusable, fit, to_rgb
-from .mapped import MappedImages, Shards
-from .unusable import ENOUGH, NoneUsable, Skipped, refusal
+from .decoding import Read, fit
+from .images import Images
+from .unusable import ENOUGH, NoneUsable, Skipped, Unusable, refusal
 
 _BATCHES_IN_FLIGHT = 3
-_IMAGES_PER_TASK = 16  # enough to outweigh what a task itself costs
-
-
-class Images(Protocol):
-    """Pictures by index: their names, and a context that reads them from any thread."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> str: ...
-    def open(self) -> AbstractContextManager[Read]:
-        """Context of a thread-safe function from an index to a picture."""
-
-    def short_sides(self, indices: Sequence[int], /) -> list[int | None]:
-        """Short side of pictures in pixels, by their headers; None of those that have none."""
-
-    def classes(self) -> Classes | None:
-        """Class of each image; None if there are no classes."""
-
-
-@runtime_checkable
-class StoredAsArrays(Protocol):
-    """Images that lie in arrays; None where they cannot be read from there one by one."""
-
-    @property
-    def shards(self) -> Shards | None:
-        """The arrays."""
-
-
-def size_of(images: Images, index: int) -> tuple[int, int]:
-    """Width and height of a picture; `Unusable` if it cannot be used."""
-    with images.open() as read:
-        picture = read(index)
-        if isinstance(picture, np.ndarray):
-            return picture.shape[1], picture.shape[0]
-        return to_rgb(picture).size
+_IMAGES_PER_TASK = 16  # enough to outweigh the cost of a task
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +31,11 @@ class ImageSource:
 
     name: str  # as it was given to open_images
     resolution: int  # R, pixels to a side
-    channels: int = 3  # C; other than RGB in arrays only
+    channels: int = 3  # C; other than 3 in arrays only
     _images: Images = field(repr=False, kw_only=True)
-    _indices: Sequence[int] = field(repr=False, kw_only=True)  # which of them, in order
-    _same_size: bool = field(default=False, repr=False, kw_only=True)  # R is the images' own
-    _classes: Classes | None = field(default=None, repr=False, kw_only=True)  # not the images' own
+    _indices: Sequence[int] = field(repr=False, kw_only=True)  # the images that are used, in order
+    _same_size: bool = field(default=False, repr=False, kw_only=True)  # images must be (R, R)
+    _classes: Classes | None = field(default=None, repr=False, kw_only=True)  # replace the images'
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -79,11 +45,11 @@ class ImageSource:
         return (self.resolution, self.resolution, self.channels)
 
     def names(self) -> list[str]:
-        """Return the name of each image in order: a relative path, or as in ``image 17``."""
+        """Return the name of each image in order: a relative path, or such as ``image 17``."""
         return [self._images[index] for index in self._indices]
 
     def classes(self) -> Classes | None:
-        """Return the class of each image (`class_labels`); None if the data have no classes.
+        """Return the class of each image; None if the data have no classes.
 
         Raises
         ------
@@ -94,14 +60,14 @@ class ImageSource:
         return None if found is None else found[self._indices]
 
     def first_size(self) -> tuple[int, int]:
-        """Return width and height of the first image as it is stored, upright.
+        """Return width and height of the first image before it is cropped and reduced.
 
         Raises
         ------
         Unusable
             If it cannot be used.
         """
-        return size_of(self._images, self._indices[0])
+        return self._images.size(self._indices[0])
 
     def batches(
         self,
@@ -110,48 +76,60 @@ class ImageSource:
         progress: bool = False,
         skipped: list[Skipped] | None = None,
         threads: int | None = None,
+        first: int = 0,
     ) -> Iterator[np.ndarray]:
         """Yield all images in their fixed order as uint8 ``(n, R, R, C)``, n ≤ ``batch_size``.
 
-        Threads decode ahead; three batches exist at a time, the yielded one included.
+        Threads decode ahead; three batches are in memory at a time, the yielded one included.
 
-        After the first unusable image nothing more is yielded, and the pass goes on only to name
-        the others in one message; it is given up when there are a hundred. With a list to note them
-        in, unusable images are left out instead.
+        ===================  ==================================================================
+        ``skipped``          on unusable images
+        ===================  ==================================================================
+        None                 nothing more is yielded; the pass continues to count the others, up
+                             to a hundred, and ends with one `InputError`
+        a list               they are left out and appended to the list
+        ===================  ==================================================================
 
         Parameters
         ----------
         batch_size
-            Images in a batch, 1 or more. Batches are formed before images are left out, so any may
-            be smaller, and one of which nothing remains is not yielded.
+            Images in a batch, 1 or more. Batches are formed before images are left out, so any
+            batch may be smaller; empty ones are not yielded.
         progress
             Show a progress bar on standard error.
         skipped
-            List to which the images that are left out are appended (`Skipped`).
+            List of images that were left out.
         threads
-            That decode; by default one for each core.
+            Number of threads that decode; by default one for each core.
+        first
+            Position at which to begin.
 
         Raises
         ------
         InputError
-            If images are unreadable, damaged, smaller than the resolution, or (where the source
-            was opened without a resolution) not of the first one's size; with ``skipped``, if all
-            are (`NoneUsable`).
+            If images are unreadable, damaged, smaller than the resolution, or (if the source was
+            opened without a resolution) not of the size of the first image. With ``skipped``
+            only if all images are unusable (`NoneUsable`).
         """
         if batch_size < 1:
             raise InputError(f"batch size {batch_size}: give 1 or more")
         pool = ThreadPoolExecutor(threads or available_cores())
-        bar = progress_bar(total=len(self), desc=self.name, unit="img", shown=progress)
+        bar = progress_bar(
+            total=len(self), initial=first, desc=self.name, unit="img", shown=progress
+        )
         try:
             with self._images.open() as read, bar:
-                yield from self._decode(read, pool, batch_size, bar, skipped)
+                yield from self._decode(
+                    read, pool, range(first, len(self), batch_size), bar, skipped
+                )
         finally:
             pool.shutdown(cancel_futures=True)
 
     def load(self, *, progress: bool = False, skipped: list[Skipped] | None = None) -> np.ndarray:
         """Return all images as one uint8 array ``(N, R, R, C)`` in memory.
 
-        ``skipped`` and what is raised are as in `batches`; `without` then leaves the same ones out.
+        Parameters and exceptions are those of `batches`. To leave the same images out of names and
+        classes, give ``skipped`` to `without`.
         """
         images = np.empty((len(self), *self._shape), np.uint8)
         start = 0
@@ -163,19 +141,19 @@ class ImageSource:
     def random_access(
         self, *, progress: bool = False, skipped: list[Skipped] | None = None
     ) -> MappedImages | np.ndarray:
-        """Return all images as an array ``(N, R, R, C)`` that gives copies of any of them fast.
+        """Return all images as a uint8 array ``(N, R, R, C)`` for fast random access.
 
-        What lies on disk as arrays of this resolution stays there (`MappedImages`); the rest is
-        loaded.
+        Images that are stored as an array of this resolution stay on disk (`MappedImages`); others
+        are loaded. Parameters are those of `batches`.
 
         Raises
         ------
         InputError
-            As `batches` does; and if loading would take more than half of the available memory.
+            As `batches`; and if loading would take more than half of the available memory.
         """
-        shards = self._images.shards if isinstance(self._images, StoredAsArrays) else None
-        if shards is not None and shards.size == (self.resolution, self.resolution):
-            return MappedImages(shards, self._indices)
+        array = self._images.array
+        if array is not None and array.shape[1:3] == (self.resolution, self.resolution):
+            return MappedImages(array, self._indices)
         from .memory import available_memory, local_processes
 
         need, available = len(self) * math.prod(self._shape), available_memory()
@@ -219,24 +197,18 @@ class ImageSource:
         ranges = shard_indices(len(self), block_size(self.resolution), (i, n))
         return [position for part in ranges for position in part]
 
-    @contextmanager
-    def kept_open(self) -> Iterator[ImageSource]:
-        """Yield this source with its files kept open, for many short passes over parts of it."""
-        with self._images.open() as read:
-            yield replace(self, _images=_KeptOpen(self._images, read))
-
     def _decode(
         self,
         read: Read,
         pool: ThreadPoolExecutor,
-        size: int,
+        places_of_batches: range,
         bar: tqdm,
         skipped: list[Skipped] | None,
     ) -> Iterator[np.ndarray]:
-        starts = deque(range(0, len(self), size))
+        starts, size = deque(places_of_batches), places_of_batches.step
         pending: deque[tuple[int, np.ndarray, list[Future[list[Skipped]]]]] = deque()
         unusable: list[Skipped] = []
-        examined = 0
+        examined = places_of_batches.start
         while (starts or pending) and (skipped is not None or len(unusable) < ENOUGH):
             while starts and len(pending) < _BATCHES_IN_FLIGHT:
                 start = starts.popleft()
@@ -269,26 +241,3 @@ class ImageSource:
             except Unusable as error:
                 unusable.append(Skipped(place, self._images[index], str(error), error.side))
         return unusable
-
-
-class _KeptOpen:
-    """Images whose files are open already."""
-
-    def __init__(self, images: Images, read: Read):
-        self._images, self._read = images, read
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> str:
-        return self._images[index]
-
-    def short_sides(self, indices: Sequence[int]) -> list[int | None]:
-        return self._images.short_sides(indices)
-
-    def classes(self) -> Classes | None:
-        return self._images.classes()
-
-    @contextmanager
-    def open(self) -> Iterator[Read]:
-        yield self._read

@@ -194,14 +194,6 @@ def _():
     write("images/dataset.json", "[" * 100_000)
 
 
-@case("a shard outside its folder", "spectrum prepared", "damaged (shard '../images_00000.npy')")
-def _():
-    shutil.copy("prepared/images_00000.npy", "images_00000.npy")
-    change_json(
-        "prepared/prepared.json", lambda c: c["shards"][0].update(file="../images_00000.npy")
-    )
-
-
 for _command in ("spectrum images", "sample run", "evaluate run -n 20", "information run", "demo"):
     plain(f"a seed beyond 64 bits: {_command}", f"{_command} --seed {2**64}", "2^63 - 1")
 plain("a seed beyond 64 bits: train", [*TRAIN, "--seed", "9" * 5000], "")
@@ -264,17 +256,18 @@ def _():
 
 @case("a prepared directory not finished", [*TRAIN, "--data", "prepared"], "again to finish it")
 def _():
-    Path("prepared/prepared.json").unlink()
+    Path("prepared/prepared.json").rename("prepared/preparing.json")
+    change_json("prepared/preparing.json", lambda c: c.update(done=4))
 
 
-@case("a prepared directory cut short", [*TRAIN, "--data", "prepared"], "bytes, not")
+@case("a prepared directory cut short", [*TRAIN, "--data", "prepared"], "is damaged")
 def _():
-    cut("prepared/images_00000.npy")
+    cut("prepared/images.npy")
 
 
-@case("a prepared directory that lacks a shard", [*TRAIN, "--data", "prepared"], "is missing")
+@case("a prepared directory without images", [*TRAIN, "--data", "prepared"], "is missing")
 def _():
-    Path("prepared/images_00000.npy").unlink()
+    Path("prepared/images.npy").unlink()
 
 
 @case("a prepared directory of another format", [*TRAIN, "--data", "prepared"], "prepared/9")
@@ -282,11 +275,11 @@ def _():
     change_json("prepared/prepared.json", lambda c: c.update(format="scale-space-prepared/9"))
 
 
-@case("bytes changed in a shard", "prepare prepared --verify", "images_00000.npy")
+@case("bytes changed in prepared images", "prepare prepared --verify", "images.npy")
 def _():
-    data = bytearray(Path("prepared/images_00000.npy").read_bytes())
+    data = bytearray(Path("prepared/images.npy").read_bytes())
     data[-1] ^= 1
-    write("prepared/images_00000.npy", bytes(data))
+    write("prepared/images.npy", bytes(data))
 
 
 plain("one folder for two preparations", "prepare images -o prepared --resolution 8", "resolution")

@@ -19,9 +19,9 @@ from helpers import refusal
 from PIL import Image
 
 from ssd_models.cli import main
+from ssd_models.data.arrays import MappedImages
 from ssd_models.data.decoding import to_rgb
 from ssd_models.data.forms import DATA_HELP, IMAGE_RULE
-from ssd_models.data.mapped import MappedImages
 from ssd_models.data.measuring import measure_spectrum
 from ssd_models.data.opening import ImageSource, open_images, to_float, to_uint8
 from ssd_models.data.photos import PHOTOGRAPHS, PhotoCrops
@@ -683,13 +683,6 @@ def test_a_folder_that_vanishes_during_a_pass_is_no_folder_of_bad_images(tmp_pat
     (folder / "class0/0.png").unlink()
     assert len(source.load(skipped=skipped)) == 39
     assert skipped[0].reason == "No such file or directory"
-
-
-def test_a_source_kept_open_gives_its_parts(tmp_path):
-    for form in ("zip", "folder", "npy"):
-        with open_images(make_form(form, tmp_path), 20).kept_open() as source:
-            for part in (range(3, 9), [30, 2]):
-                np.testing.assert_array_equal(source.take(part).load(), IMAGES[list(part)])
 
 
 # ---- arrays for training -------------------------------------------------------------------------

@@ -233,7 +233,7 @@ def test_rows_are_read_from_any_thread():
     assert not wrong
 
 
-def test_a_dataset_prepares_in_several_processes():
+def test_a_dataset_is_prepared_by_several_threads():
     data = f"hf:{make('saved')}"
     prepare(data, "out", 10, workers=2)
     source, prepared = open_images(data, 10), open_images("out", 10)

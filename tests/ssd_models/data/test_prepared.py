@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,18 +15,18 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from helpers import command_refusal, in_threads, refusal
 from PIL import Image
 
 from ssd_models.cli import main
 from ssd_models.data import preparing
-from ssd_models.data.mapped import MappedImages
+from ssd_models.data.arrays import MappedImages
 from ssd_models.data.opening import open_images
-from ssd_models.data.prepared import images_per_shard, shard_size
+from ssd_models.data.prepared import verify
 from ssd_models.data.preparing import prepare
-from ssd_models.data.verifying import verify
+from ssd_models.data.source import ImageSource
+from theory.support.files import locked
 
 COUNT = 22
 
@@ -37,8 +40,9 @@ def png(size: int, seed: int) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Images of three classes; shards hold 5 images each."""
-    monkeypatch.setattr(preparing, "images_per_shard", lambda _: 5)
+    """Images of three classes; progress is saved after each batch of 5 images."""
+    monkeypatch.setattr(preparing, "_BATCH_MOST", 5)
+    monkeypatch.setattr(preparing, "_SAVE_EVERY", 0.0)
     monkeypatch.chdir(tmp_path)
     for i in range(COUNT):
         path = tmp_path / "data" / "abc"[i % 3] / f"{i}.png"
@@ -90,23 +94,19 @@ def test_bytes_do_not_depend_on_workers_and_files_are_as_documented(folder):
     prepare(str(folder), "two", 8, workers=2)
     files = content(Path("one"))
     assert files == content(Path("two"))
-    manifest = json.loads(files["prepared.json"])
-    assert manifest["format"] == "scale-space-prepared/1"
-    assert (manifest["source"], manifest["resolution"], manifest["images"]) == ("data", 8, COUNT)
-    assert (manifest["count"], manifest["skipped"]) == (COUNT, 0)
-    assert [shard["count"] for shard in manifest["shards"]] == [5, 5, 5, 5, 2]
-    for shard in manifest["shards"]:
-        array = np.load(f"one/{shard['file']}")
-        assert (array.dtype, array.shape) == (np.uint8, (shard["count"], 8, 8, 3))
-        assert len(files[shard["file"]]) == shard["bytes"]
-
-
-@pytest.mark.parametrize("resolution", [1, 28, 64, 256, 512, 6000])
-def test_a_shard_has_64_mebibytes_and_8192_images_at_most(resolution):
-    count, size = images_per_shard(resolution), resolution**2 * 3
-    assert 1 <= count <= 8192
-    assert count * size + 128 <= 2**26 or count == 1
-    assert count == 8192 or (count + 1) * size > 2**26 - 2**11
+    assert set(files) == {".lock", "images.npy", "prepared.json"}
+    record = json.loads(files["prepared.json"])
+    assert record["format"] == "scale-space-prepared/2"
+    assert (record["source"], record["resolution"], record["images"]) == ("data", 8, COUNT)
+    assert (record["count"], record["skipped"], record["channels"]) == (COUNT, [], 3)
+    source = open_images(folder, 8)
+    assert record["names"] == source.names()
+    assert record["labels"] == source.classes().labels.tolist()
+    assert record["classes"] == ["a", "b", "c"]
+    assert record["sha256"] == hashlib.sha256(files["images.npy"]).hexdigest()
+    images = np.load("one/images.npy")
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, source.load())
 
 
 def test_data_without_classes_have_none(tmp_path, monkeypatch):
@@ -117,63 +117,147 @@ def test_data_without_classes_have_none(tmp_path, monkeypatch):
     assert open_images("out", 4).names() == ["image 0", "image 1", "image 2"]
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_are_no_colours_stay(channels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.save("a.npy", rng.integers(0, 256, (5, 8, 8, channels), dtype=np.uint8))
+    for resolution in (8, 4):
+        prepare("a.npy", f"out{resolution}", resolution)
+        expected = open_images("a.npy", resolution).load()
+        prepared = open_images(f"out{resolution}", resolution)
+        assert prepared.channels == channels
+        np.testing.assert_array_equal(prepared.load(), expected)
+        np.testing.assert_array_equal(prepared.random_access()[:], expected)
+
+
 # ---- resuming ------------------------------------------------------------------------------------
 
 KILLED = """
 import ssd_models.data.preparing as p
-p.images_per_shard = lambda resolution: 8
+p._BATCH_MOST, p._SAVE_EVERY = 8, 0.0
 p.prepare("photos", "out", 64, limit=480, workers=2)
 """
+
+
+def done() -> int:
+    """Images of the unfinished directory ``out`` that a pass need not decode again."""
+    path = Path("out/preparing.json")
+    return json.loads(path.read_text())["done"] if path.is_file() else 0
 
 
 @pytest.mark.slow
 def test_a_killed_pass_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preparing, "images_per_shard", lambda _: 8)
     process = subprocess.Popen([sys.executable, "-c", KILLED], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while len(list(Path("out").glob("images_*.json"))) < 3 and time.monotonic() < deadline:
+    while done() < 24 and time.monotonic() < deadline:
         time.sleep(0.01)
-    workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=10)
-    assert not alive, "workers outlive the pass"
     assert not Path("out/prepared.json").exists()
-    message = "not complete; run `ssd prepare` again to finish it"
+    assert not Path("out/images.npy").exists()
+    message = "not complete; run the same `ssd prepare` again to finish it"
     assert message in refusal(lambda: open_images("out", 64))
-    done = {path: path.stat().st_mtime_ns for path in Path("out").glob("images_*.json")}
-    assert 3 <= len(done) < 60
+    first = done()
+    assert 24 <= first < 480
 
+    decoded = watch_decoding(monkeypatch)
     prepare("photos", "out", 64, limit=480, workers=1)
-    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in done.items())
+    assert sorted(decoded) == list(range(first, 480))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     prepare("photos", "whole", 64, limit=480, workers=1)
     assert content(Path("out")) == content(Path("whole"))
 
 
-def test_a_complete_directory_is_left_alone_and_a_removed_shard_made_again(folder):
+def watch_decoding(monkeypatch) -> list[int]:
+    """Return a list to which the positions of all images that are decoded are added."""
+    decoded: list[int] = []
+    fill = ImageSource._fill
+
+    def watched(self, out, read, places):
+        decoded.extend(places)
+        return fill(self, out, read, places)
+
+    monkeypatch.setattr(ImageSource, "_fill", watched)
+    return decoded
+
+
+STEPS = ["atomic_path", "os.replace", "os.fsync", "sha256", "_write_header", "Path.unlink"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_pass_that_is_stopped_at_any_step_can_be_continued(step, folder, monkeypatch):
+    """Stopped before and after the first, second, … call of each function that changes files."""
+    spoil(folder, 3, 16)
+    prepare(str(folder), "whole", 8, workers=1, skipped=[])
+    whole = content(Path("whole"))
+
+    class Stop(BaseException):
+        pass
+
+    for call in range(100):
+        shutil.rmtree("out", ignore_errors=True)
+        with monkeypatch.context() as patch:
+            reached = stop_at(patch, step, call // 2, after=bool(call % 2), stop=Stop)
+            with contextlib.suppress(Stop):
+                prepare(str(folder), "out", 8, workers=1, skipped=[])
+        if Path("out/prepared.json").is_file():
+            np.testing.assert_array_equal(open_images("out", 8).load(), np.load("whole/images.npy"))
+        else:
+            refusal(lambda: open_images("out", 8))
+        prepare(str(folder), "out", 8, workers=1, skipped=[])
+        assert content(Path("out")) == whole
+        if not reached:
+            return
+    raise AssertionError("the pass does not end")
+
+
+def stop_at(patch, step: str, number: int, *, after: bool, stop: type[BaseException]) -> list[int]:
+    """Raise in the given call of a function; the list is empty as long as there was none."""
+    owner, name = {"os": os, "Path": Path, "": preparing}[step.rpartition(".")[0]], step.split(".")
+    real = getattr(owner, name[-1])
+    calls, reached = iter(range(1000)), []
+
+    def stopping(*args, **options):
+        if next(calls) != number:
+            return real(*args, **options)
+        reached.append(number)
+        if after:
+            real(*args, **options)
+        raise stop
+
+    patch.setattr(owner, name[-1], stopping)
+    return reached
+
+
+def test_a_complete_directory_is_left_alone(folder):
     prepare(str(folder), "out", 8, workers=1)
-    before = content(Path("out"))
     times = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
     prepare(str(folder), "out", 8, workers=1)
     assert times == {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
-    Path("out/images_00001.npy").unlink()
-    assert "images_00001.npy: is missing; run the same" in refusal(lambda: open_images("out", 8))
-    prepare(str(folder), "out", 8, workers=1)
-    assert content(Path("out")) == before
-    for path in ("prepared.json", "images_00002.json"):
-        Path("out", path).write_text("{")
-        Path("out", path).unlink()  # as the message says
-        prepare(str(folder), "out", 8, workers=1)
-        assert content(Path("out")) == before
 
 
-def test_a_directory_that_is_mended_is_not_complete_meanwhile(folder):
-    prepare(str(folder), "out", 8, workers=1)
-    Path("out/images_00000.npy").unlink()
+def test_images_that_the_record_does_not_cover_are_made_again(folder):
+    spoil(folder, 16)
+    refusal(lambda: prepare(str(folder), "out", 8, workers=1))
+    assert done() == 10
+    partial = Path("out/preparing.npy")
+    partial.write_bytes(partial.read_bytes()[:-1])  # as after a loss of power
+    prepare(str(folder), "out", 8, workers=1, skipped=[])
+    prepare(str(folder), "whole", 8, workers=1, skipped=[])
+    assert content(Path("out")) == content(Path("whole"))
+
+
+def test_a_folder_that_another_process_writes_is_refused(folder):
     spoil(folder, 0)
     refusal(lambda: prepare(str(folder), "out", 8, workers=1))
-    assert "run `ssd prepare` again to finish it" in refusal(lambda: open_images("out", 8))
+    before = content(Path("out"))
+    with locked("out"):
+        message = refusal(lambda: prepare(str(folder), "out", 8, workers=1, skipped=[]))
+    assert "out: another process writes there" in message
+    assert content(Path("out")) == before
 
 
 @pytest.mark.parametrize(
@@ -221,11 +305,8 @@ def test_bad_images_are_listed_and_left_out_only_on_request(workers, folder, cap
     line = command_refusal(["prepare", *options], capsys)
     assert "3 of the 22 images cannot be used: a/3.png (not an image), b/4.png" in line
     assert "--skip-bad" in line
-    kept = {path.name for path in Path("out").glob("images_*.npy")}
-    assert kept == {"images_00003.npy", "images_00004.npy"}, "shards without bad images"
-    times = {name: Path("out", name).stat().st_mtime_ns for name in kept}
+    assert not Path("out/prepared.json").exists()
     main(["prepare", *options, "--skip-bad"])
-    assert times == {name: Path("out", name).stat().st_mtime_ns for name in kept}
     expected = [
         "warning: skipped 3 of 22 images:",
         *[f"  {name} (not an image)" for name in ("a/3.png", "b/4.png", "b/16.png")],
@@ -242,28 +323,46 @@ def test_bad_images_are_listed_and_left_out_only_on_request(workers, folder, cap
     np.testing.assert_array_equal(
         prepared.classes().labels, source.without(skipped).classes().labels
     )
-    assert json.loads(Path("out/prepared.json").read_text())["skipped"] == 3
+    assert np.load("out/images.npy").shape == (19, 8, 8, 3)
+    record = json.loads(Path("out/prepared.json").read_text())
+    assert record["skipped"] == [[image.index, image.name, image.reason] for image in skipped]
     again = []
     prepare(str(folder), "out", 8, skipped=again)
     assert again == skipped
 
 
-def test_mended_images_are_taken_once_bad_ones_are_not_skipped_any_more(folder):
-    mended = (folder / "a/3.png").read_bytes()
+def test_images_before_a_bad_one_are_kept_and_messages_count_all(folder, monkeypatch):
+    spoil(folder, 16)
+    for _ in range(2):  # the second time, images before the bad one are not decoded again
+        message = refusal(lambda: prepare(str(folder), "out", 8, workers=1))
+        assert "1 of the 22 images cannot be used: b/16.png" in message
+        assert done() == 10
+    decoded = watch_decoding(monkeypatch)
+    skipped = []
+    prepare(str(folder), "out", 8, workers=1, skipped=skipped)
+    assert sorted(decoded) == list(range(10, COUNT))
+    assert [(image.index, image.name) for image in skipped] == [(13, "b/16.png")]
+
+
+def test_mended_images_are_taken_once_bad_ones_are_not_skipped_any_more(folder, monkeypatch):
+    mended = (folder / "b/16.png").read_bytes()
     prepare(str(folder), "whole", 8, workers=1)
-    spoil(folder, 3)
+    spoil(folder, 16)
     prepare(str(folder), "out", 8, workers=1, skipped=[])
-    (folder / "a/3.png").write_bytes(mended)
+    assert "b/16.png" in refusal(lambda: prepare(str(folder), "out", 8, workers=1))
+    assert "run the same `ssd prepare` again" in refusal(lambda: open_images("out", 8))
+    (folder / "b/16.png").write_bytes(mended)
+    decoded = watch_decoding(monkeypatch)
     prepare(str(folder), "out", 8, workers=1)
+    assert sorted(decoded) == list(range(13, COUNT))
     assert content(Path("out")) == content(Path("whole"))
 
 
-def test_a_shard_of_bad_images_is_empty_and_a_directory_of_them_refused(folder):
+def test_batches_of_bad_images_leave_nothing_and_a_directory_of_them_is_refused(folder):
     order = open_images(folder, 8).names()
     for name in order[5:10]:
         (folder / name).write_bytes(b"text")
     prepare(str(folder), "out", 8, workers=1, skipped=[])
-    assert np.load("out/images_00001.npy").shape == (0, 8, 8, 3)
     random = open_images("out", 8).random_access()
     assert random.shape == (17, 8, 8, 3)
     np.testing.assert_array_equal(random[:], open_images("out", 8).load())
@@ -275,7 +374,7 @@ def test_a_shard_of_bad_images_is_empty_and_a_directory_of_them_refused(folder):
 
 
 def test_a_hopeless_pass_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparing, "images_per_shard", lambda _: 50)
+    monkeypatch.setattr(preparing, "_BATCH_MOST", 50)
     (tmp_path / "d").mkdir()
     for i in range(400):
         (tmp_path / "d" / f"{i}.png").write_bytes(b"text")
@@ -292,97 +391,113 @@ def edit(path: str, **changes) -> None:
 
 
 def damage(kind: str) -> None:
-    shard, manifest, sidecar = Path("out/images_00001.npy"), "out/prepared.json", "images_00001"
-    whole = shard.read_bytes()
+    images, record = Path("out/images.npy"), "out/prepared.json"
+    whole = images.read_bytes()
     match kind:
         case "truncated":
-            shard.write_bytes(whole[:-1])
+            images.write_bytes(whole[:-1])
         case "missing":
-            shard.unlink()
+            images.unlink()
         case "other shape":
-            np.save(shard, np.zeros((10, 4, 8, 3), np.uint8))  # as large as before
+            np.save(images, np.zeros((44, 4, 8, 3), np.uint8))  # as large as before
+        case "fortran":
+            np.save(images, np.asfortranarray(np.load(images)))
         case "no header":
-            shard.write_bytes(b"x" * len(whole))
+            images.write_bytes(b"x" * len(whole))
+        case "objects":
+            np.save(images, np.array([None] * 22), allow_pickle=True)
         case "format":
-            edit(manifest, format="scale-space-prepared/2")
+            edit(record, format="scale-space-prepared/9")
         case "text":
-            Path(manifest).write_text("text")
+            Path(record).write_text("text")
         case "list":
-            Path(manifest).write_text("[1]")
+            Path(record).write_text("[1]")
         case "no field":
-            fields = json.loads(Path(manifest).read_text())
+            fields = json.loads(Path(record).read_text())
             del fields["count"]
-            Path(manifest).write_text(json.dumps(fields))
+            Path(record).write_text(json.dumps(fields))
         case "wrong type":
-            edit(manifest, resolution="8")
+            edit(record, resolution="8")
         case "boolean":
-            edit(manifest, seed=True)
+            edit(record, seed=True)
         case "wrong entry":
-            shards = json.loads(Path(manifest).read_text())["shards"]
-            edit(manifest, shards=[{**shards[0], "bytes": None}, *shards[1:]])
-        case "sum":
-            edit(manifest, count=21)
-        case "classes":
-            edit(manifest, classes=["a", "b"])
-        case "sidecar":
-            Path(f"out/{sidecar}.json").write_text("{}")
+            edit(record, skipped=[[1, "a.png"]])
+        case "count":
+            edit(record, count=21)
         case "names":
-            edit(f"out/{sidecar}.json", names=["a"], labels=[0])
+            edit(record, names=[None] * 22)
+        case "classes":
+            edit(record, classes=["a", "b"])
+        case "class":
+            edit(record, labels=[-1] * 22)
         case "labels":
-            edit(f"out/{sidecar}.json", labels=[0])
+            edit(record, labels=[0])
+        case "no classes":
+            edit(record, classes=None)
 
 
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("truncated", r"images_00001\.npy: has 1087 bytes, not 1088; remove it and run"),
-        ("missing", r"images_00001\.npy: is missing; run the same `ssd prepare` again"),
-        ("other shape", r"images_00001\.npy: is damaged \(not 5 images of 8 px\)"),
-        ("no header", r"images_00001\.npy: is damaged \(not 5 images of 8 px\)"),
-        ("format", r"prepared\.json: has format 'scale-space-prepared/2', expected"),
+        ("truncated", r"images\.npy: is damaged \(mmap length is greater .*; remove out and run"),
+        ("missing", r"images\.npy: is missing; remove out and run `ssd prepare` again"),
+        ("other shape", r"images\.npy: is damaged \(uint8 of shape \(44, 4, 8, 3\), not uint8 of"),
+        ("fortran", r"images\.npy: is damaged"),
+        ("no header", r"images\.npy: is damaged"),
+        ("objects", r"images\.npy: is damaged"),
+        ("format", r"prepared\.json: has format 'scale-space-prepared/9', expected"),
         ("text", r"prepared\.json: is damaged \(Expecting value"),
         ("list", r"prepared\.json: has format None, expected"),
         ("no field", r"prepared\.json: is damaged \(no field 'count'\)"),
         ("wrong type", r"prepared\.json: is damaged \('resolution' is \"8\"\)"),
         ("boolean", r"prepared\.json: is damaged \('seed' is true\)"),
-        ("wrong entry", r"prepared\.json: is damaged \('bytes' is null\)"),
-        ("sum", r"prepared\.json: is damaged \(counts of shards do not add up\)"),
-        ("classes", r"out: is damaged \(labels do not fit\); prepare it again"),
-        ("sidecar", r"images_00001\.json: is damaged \(no field 'names'\)"),
-        ("names", r"images_00001\.json: has 1 names for 5 images"),
-        ("labels", r"images_00001\.json: is damaged \(lists do not fit together\)"),
+        ("wrong entry", r"prepared\.json: is damaged \('skipped' is not a list of \[index, name"),
+        ("count", r"prepared\.json: is damaged \(no 21 names\)"),
+        ("names", r"prepared\.json: is damaged \(no 22 names\)"),
+        ("classes", r"prepared\.json: is damaged \(labels do not fit"),
+        ("class", r"prepared\.json: is damaged \(labels do not fit"),
+        ("labels", r"prepared\.json: is damaged \(labels do not fit"),
+        ("no classes", r"prepared\.json: is damaged \(labels without classes"),
     ],
 )
 def test_damage_is_named(kind, said, folder):
     prepare(str(folder), "out", 8, workers=1)
     damage(kind)
     assert re.search(said, refusal(lambda: open_images("out", 8).classes()))
+    assert re.search(said, refusal(lambda: verify(Path("out"))))
+
+
+def test_directories_of_the_older_format_are_to_be_prepared_again(folder):
+    Path("old").mkdir()
+    for name in ("preparing.json", "prepared.json"):  # first as one that was not finished
+        Path("old", name).write_text('{"format": "scale-space-prepared/1", "source": "data"}')
+        for use in (lambda: open_images("old", 8), lambda: prepare(str(folder), "old", 8)):
+            message = refusal(use)
+            assert f"old/{name}: has format 'scale-space-prepared/1'" in message
+            assert "run `ssd prepare` again with a new folder" in message
 
 
 def test_verifying_names_what_checksums_show(folder, capsys):
     prepare(str(folder), "out", 8, workers=1)
     main(["prepare", "out", "--verify"])
-    assert "all 5 shards are as they were written" in capsys.readouterr().out
-    shard = Path("out/images_00003.npy")
-    raw = bytearray(shard.read_bytes())
+    assert "all 22 images are as they were written" in capsys.readouterr().out
+    images = Path("out/images.npy")
+    raw = bytearray(images.read_bytes())
     raw[-1] ^= 1
-    shard.write_bytes(raw)
-    edit("out/images_00001.json", labels=[0, 0, 0, 0, 0])
-    open_images("out", 8).classes()  # sizes are as they were
+    images.write_bytes(raw)
+    open_images("out", 8).classes()  # the size is as it was
     line = command_refusal(["prepare", "out", "--verify"], capsys)
-    assert "2 of 10 files are damaged: images_00001.json, images_00003.npy; remove them" in line
-    Path("out/images_00003.npy").unlink()
-    assert "images_00003.npy (No such file" in refusal(lambda: verify(Path("out")))
+    assert "images.npy: is damaged (does not have its checksum); remove out" in line
+    raw[-1] ^= 1
+    images.write_bytes(raw)
+    edit("out/prepared.json", labels=[0] * COUNT)
+    open_images("out", 8).classes()
+    line = command_refusal(["prepare", "out", "--verify"], capsys)
+    assert "prepared.json: is damaged (names and labels do not have their checksum)" in line
+    images.unlink()
+    assert "prepared.json" in refusal(lambda: verify(Path("out")))
     line = command_refusal(["prepare", str(folder), "--verify"], capsys)
     assert "data: is no prepared directory" in line
-
-
-def test_a_shard_that_vanishes_is_named_when_it_is_read(folder):
-    prepare(str(folder), "out", 8, workers=1)
-    images = open_images("out", 8).random_access()
-    Path("out/images_00004.npy").unlink()
-    assert images[:20].shape == (20, 8, 8, 3)
-    assert "images_00004.npy: cannot be read" in refusal(lambda: images[21])
 
 
 # ---- the disk ------------------------------------------------------------------------------------
@@ -397,12 +512,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(folder, tmp_path, ca
     try:
         options = ["photos", "-o", "disk/out", "--limit", "22", "--workers", "2"]
         line = command_refusal(["prepare", *options], capsys)
-        assert re.search(r"images_\d+\.\w+: cannot be written \(No space left on device\); ", line)
-        left = {path.name for path in (disk / "out").iterdir()} - {".lock"}
-        assert all(re.fullmatch(r"preparing\.json|images_\d{5}\.(npy|json)", n) for n in left)
-        assert "prepared.json" not in left
-        arrays = list((disk / "out").glob("*.npy"))
-        assert all(shard_size(path, 64) == 5 for path in arrays), "a part of a shard was left"
+        assert re.search(r"disk/out: cannot be written \(No space left on device\); ", line)
+        left = {path.name for path in (disk / "out").iterdir()}
+        assert left == {".lock", "preparing.json", "preparing.npy"}
         subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
         main(["prepare", *options])
         expected = open_images("photos", 64, limit=22).load()
@@ -456,14 +568,3 @@ def test_random_access_from_several_threads(folder):
 
     in_threads(draw)
     assert not wrong
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files")
-def test_many_shards_do_not_hold_as_many_files_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparing, "images_per_shard", lambda _: 1)
-    np.save(tmp_path / "d.npy", np.zeros((400, 2, 2, 3), np.uint8))
-    prepare(str(tmp_path / "d.npy"), tmp_path / "out", 2, workers=1)
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    images = open_images(tmp_path / "out", 2).random_access()
-    assert images[:].shape == (400, 2, 2, 3)
-    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 260

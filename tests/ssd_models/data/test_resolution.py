@@ -9,7 +9,6 @@ from helpers import refusal
 from PIL import Image
 
 from ssd_models.cli import main
-from ssd_models.data.preparing import prepare
 from ssd_models.data.resolution import choose_resolution
 from theory import ResolutionSchedule, Spectrum
 
@@ -110,15 +109,11 @@ def test_arrays_of_any_channels_go_through_the_whole_flow(
     main(["spectrum", "images.npy"])
     assert Spectrum.load("spectrum.npz").channels == channels
     main(["derive"])
-    main(["train", "--steps", "1", "--batch-size", "2", "--base-channels", "8"])
+    main(["prepare", "images.npy"])
+    train = ["train", "--steps", "1", "--batch-size", "2", "--base-channels", "8"]
+    main([*train, "--data", "prepared"])
     main(["sample", "-n", "2", "--steps", "6"])
     main(["sample", "-n", "2", "--steps", "6", "-o", "samples.npz"])
     assert np.load("samples.npz")["images"].shape == (2, 16, 16, channels)
     main(["evaluate", "-n", "20", "--steps", "6"])
     assert "frechet scattering" in capsys.readouterr().out
-
-
-def test_arrays_of_other_channels_are_not_prepared(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 4), np.uint8))
-    said = refusal(lambda: prepare(str(tmp_path / "a.npy"), tmp_path / "p", 8))
-    assert "has 4 channels; such arrays are not prepared" in said
