@@ -1,4 +1,4 @@
-"""The picture that goes with a derived schedule."""
+"""Report figure of a schedule."""
 
 from __future__ import annotations
 
@@ -21,12 +21,20 @@ _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"  # Okabe & Ito, safe for
 def save_report(
     path: str | os.PathLike[str], schedule: ResolutionSchedule, spectrum: Spectrum
 ) -> None:
-    """Draw spectrum, snr over step and frequency with the staircase, and information over steps.
+    """Draw the spectrum, snr over step and frequency with the resolutions, and information.
+
+    Parameters
+    ----------
+    path : path
+        File to write: .png, .pdf or .svg.
+    schedule : ResolutionSchedule
+    spectrum : Spectrum
+        Of the data, at the schedule's full resolution.
 
     Raises
     ------
     InputError
-        If ``path`` is no picture's name or cannot be written, or the resolutions differ.
+        If ``path`` has another suffix or cannot be written, or the resolutions differ.
     """
     from matplotlib.figure import Figure
 
@@ -51,7 +59,7 @@ def save_report(
 
 
 def check_picture_name(path: str | os.PathLike[str]) -> None:
-    """Refuse the name of a file that is neither .png, .pdf nor .svg."""
+    """Raise `InputError` unless a file name ends in .png, .pdf or .svg."""
     if Path(path).suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"{os.fspath(path)}: a picture's name must end in .png, .pdf or .svg")
 
@@ -114,6 +122,6 @@ def _draw_information(axes: Any, schedule: ResolutionSchedule, spectrum: Spectru
         title="information of the state, upper bound",
         xlabel="step t",
         ylabel="bits per pixel of the full image",
-        ylim=(1e-7, None),  # attenuated states end at no bits at all
+        ylim=(1e-7, None),  # the bits of attenuated states fall to zero
     )
     axes.legend(fontsize=8)
