@@ -1,8 +1,8 @@
-"""The derivations behind the formulas, done by computer algebra from their definitions.
+"""Derivations of the formulas of mathematics.md by computer algebra, from their definitions.
 
-Each function returns a `Derivation`: named steps that sympy worked out, ending in an identity that
-must vanish. Everything is scalar: a linear degradation M acts on each of its singular directions by
-a number m, and white noise stays white in them.
+Each function returns a `Derivation`: labelled steps computed by sympy, and an expression that is
+zero if the formula holds. All quantities are scalars: in each singular direction a linear
+degradation M multiplies by its singular value m, and white noise stays white.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ S, snr = sp.symbols("S rho", positive=True)
 
 @dataclass(frozen=True)
 class Derivation:
-    """Steps that lead to an identity."""
+    """Labelled steps of a derivation, and the identity that it proves."""
 
     title: str
     steps: tuple[tuple[str, sp.Basic], ...]
-    """What each line says, with mathematics between dollar signs; and the line."""
+    """Label of each step, with mathematics between dollar signs, and its expression."""
     identity: sp.Expr
-    """What must vanish."""
+    """Sum of squared differences between derived and stated formulas; zero if they agree."""
 
     def holds(self) -> bool:
         """Whether the identity simplifies to zero."""
@@ -60,7 +60,7 @@ def _forward_variance() -> sp.Expr:
 
 @cache
 def forward_marginal() -> Derivation:
-    """``q(x_s | x_0)`` followed by ``q(x_t | x_s)`` is ``N(a_t M x_0, σ_t² I)``."""
+    """``q(x_s | x_0)``, then ``q(x_t | x_s)``, gives ``N(a_t M x_0, σ_t² I)`` (mathematics §2)."""
     c = a_t / a_s
     xi, zeta = sp.symbols("xi zeta", real=True)  # independent, standard normal
     step = _forward_variance()
@@ -81,7 +81,7 @@ def forward_marginal() -> Derivation:
 
 @cache
 def posterior() -> Derivation:
-    """``q(x_s | x_t, x_0)`` by conditioning the joint Gaussian of both states."""
+    """``q(x_s | x_t, x_0)`` by conditioning the joint Gaussian of both states (mathematics §2)."""
     c = a_t / a_s
     mu = a_s * x0
     covariance = sp.Matrix(
@@ -109,7 +109,7 @@ def posterior() -> Derivation:
 
 @cache
 def validity() -> Derivation:
-    """A step is valid where its own noise is: exactly where the posterior's variance is."""
+    """The variance that a step adds and the posterior's have the same sign (mathematics §2)."""
     covariance = sp.Matrix(
         [
             [sigma_s**2, a_t / a_s * m * sigma_s**2],
@@ -133,7 +133,7 @@ def validity() -> Derivation:
 
 @cache
 def eta_family() -> Derivation:
-    """Every gain k with noise ``σ_s² − σ_t² k²`` keeps the marginal; DDPM and DDIM are two."""
+    """Any gain k with noise ``σ_s² − σ_t² k²`` keeps the marginal (mathematics §2)."""
     k, xi, zeta = sp.symbols("k xi zeta", real=True)
     state = a_t * m * x0 + sigma_t * xi
     new = a_s * x0 + k * (state - a_t * m * x0) + sp.sqrt(sigma_s**2 - sigma_t**2 * k**2) * zeta
@@ -163,7 +163,7 @@ def eta_family() -> Derivation:
 
 @cache
 def matched_noise() -> Derivation:
-    """The least noise after a halving keeps the low band's snr; the paper's divides it by 4."""
+    """A halving with matched noise keeps the low band's snr, else quarters it (mathematics §3)."""
     low = sp.Symbol("S_L", positive=True)  # variance of a low coefficient of the large image
     half = sp.Rational(1, 2)  # both by box and dct: A A^T = I/2 on an axis, M M^T = I/4
     before = a_s**2 * low / sigma_s**2
@@ -185,7 +185,7 @@ def matched_noise() -> Derivation:
 
 @cache
 def discarded_information() -> Derivation:
-    """Two Gaussian bands, correlation r: what the high one adds to the low one, and its bound."""
+    """Information of a high band given a correlated low one, and its bound (mathematics §4)."""
     low, high = sp.symbols("S_L S_H", positive=True)
     r = sp.Symbol("r", real=True)
     data = sp.Matrix(
@@ -215,7 +215,7 @@ def discarded_information() -> Derivation:
 
 @cache
 def change_divergence() -> Derivation:
-    """What one opened coefficient is off by: ``½ [ln(1 + ρ) − ρ/(1 + ρ)]`` nats, and its series."""
+    """KL(sampler ‖ truth) of a new coefficient, ``½ [ln(1 + ρ) − ρ/(1 + ρ)]`` (mathematics §6)."""
     x = sp.Symbol("x", real=True)
     generated, truth = sigma_s**2, sigma_s**2 * (1 + snr)
     log_ratio = (sp.log(truth / generated) - x**2 / generated + x**2 / truth) / 2
@@ -241,7 +241,7 @@ def change_divergence() -> Derivation:
 
 @cache
 def i_mmse_gaussian() -> Derivation:
-    """``dI/dρ = ½ mmse`` for a Gaussian coefficient of variance S."""
+    """``dI/dρ = ½ mmse`` for a Gaussian coefficient of variance S (mathematics §4)."""
     joint = sp.Matrix([[S, sp.sqrt(snr) * S], [sp.sqrt(snr) * S, 1 + snr * S]])  # of (x0, y)
     y = sp.Symbol("y", real=True)
     _, mmse = _condition(sp.zeros(2, 1), joint, y)
@@ -261,7 +261,7 @@ def i_mmse_gaussian() -> Derivation:
 
 @cache
 def i_mmse_binary() -> Derivation:
-    """``dI/dρ = ½ mmse`` for an input of ±1.
+    """``dI/dρ = ½ mmse`` for an input of ±1 (mathematics §4).
 
     Given ``x0 = 1`` the argument ``u = ρ + √ρ Z`` enters ``I = ρ − E ln cosh u`` and
     ``mmse = 1 − E tanh u``. Differentiating under the expectation leaves ``E[Z f(u)]``, which
@@ -300,9 +300,10 @@ def i_mmse_binary() -> Derivation:
 
 @cache
 def spectral_variance() -> Derivation:
-    """For Gaussian data the exact reverse step adds what is unknown of x0 to the known variance.
+    """The exact reverse step for Gaussian data: the posterior's variance plus that of x0 given x_t.
 
-    With any other gain than the ancestral one the same addition keeps the marginal.
+    With any other gain than the ancestral one the same addition keeps the marginal (mathematics
+    §6).
     """
     c = a_t / a_s
     marginal_s = a_s**2 * S + sigma_s**2
@@ -340,11 +341,11 @@ def spectral_variance() -> Derivation:
 
 @cache
 def jump_divergence() -> Derivation:
-    """KL(truth ‖ jump) of a band that opens as white noise; Gaussian data, and its two limits.
+    """KL(truth ‖ sampler) of a new band, for any data; for Gaussian data with its two limits.
 
-    ``y_H = m x_H + σ ε`` is the truth and ``m E[x_H | y_L] + σ ε`` what a sampler puts there. The
-    mean of minus the jump's log density is that of a squared difference; the truth's is the entropy
-    ``h(ε σ) + I(x_H; y_H | y_L)``, for any data.
+    ``y_H = m x_H + σ ε`` is the truth, and a sampler draws ``m E[x_H | y_L] + σ ε``. The mean of
+    minus the sampler's log density contains the squared error of the prediction; that of the truth
+    is the entropy ``h(σ ε) + I(x_H; y_H | y_L)`` (mathematics §8).
     """
     sigma, error, information = sp.symbols("sigma e I", positive=True)
     noise_entropy = sp.log(2 * sp.pi * sp.E * sigma**2) / 2
@@ -380,7 +381,7 @@ def jump_divergence() -> Derivation:
 
 @cache
 def reverse_water_filling() -> Derivation:
-    """With ``λ² = 1 − θ/S`` a state of snr ``1/θ`` holds the rate at the least distortion."""
+    """With ``λ² = 1 − θ/S`` a state of snr ``1/θ`` attains rate and distortion (mathematics §8)."""
     level = sp.Symbol("theta", positive=True)
     gain = sp.sqrt(1 - level / S)  # λ, above the water level
     seen = sp.simplify(gain**2 * S / level)  # snr λ² S
@@ -401,7 +402,7 @@ def reverse_water_filling() -> Derivation:
 
 @cache
 def attenuation_steps() -> Derivation:
-    """Attenuation falls as noise grows, so that its steps are valid where those of noise are."""
+    """The gain of attenuation falls as noise grows, so every step is valid (mathematics §8)."""
     tolerance, power, half, level = sp.symbols("tau P q u", positive=True)  # q = p/2
     # With u = snr P/τ the gain is (1 − 1/u)^{p/2} for u > 1.
     gain = (1 - 1 / level) ** half
@@ -425,7 +426,7 @@ def attenuation_steps() -> Derivation:
 
 @cache
 def whitened_flow() -> Derivation:
-    """``dz/dγ = x̂0`` in coordinates in which Gaussian data stand still."""
+    """The flow ``dz/dγ = x̂0`` in coordinates constant for Gaussian data (mathematics §8)."""
     gamma, state, predicted = sp.symbols("gamma z x", real=True)
     spread = sp.sqrt(1 + gamma**2 * S)
     wiener = gamma * S * state / spread**2
@@ -464,4 +465,4 @@ DERIVATIONS: dict[str, Callable[[], Derivation]] = {
         whitened_flow,
     )
 }
-"""All derivations by name, in the order of mathematics."""
+"""All derivations by name, in the order of the page of mathematics."""

@@ -2,9 +2,9 @@
 
 `theory.oracle.recursion` follows one variance per DCT coefficient, which is exact for the ``dct``
 operator only: the others mix coefficients. Here the covariance of the whole state is propagated,
-together with the predictions that the sampler remembers. What is at full resolution is written in
-the DCT, what is below in the eigenvectors of its clean covariance, so that the steps between
-changes are diagonal.
+together with the predictions that the sampler remembers. States at full resolution are expressed in
+DCT coefficients, smaller ones in the eigenvectors of the covariance of their clean images, so that
+steps that keep the resolution are diagonal.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ..spectrum.spectrum import Spectrum
 from .recursion import half_step_ratio
 from .sampler import Sampler
 
-LARGEST = 32  # pixels; a change multiplies matrices of R² x R²
+LARGEST = 32  # pixels; each change multiplies matrices of R² x R²
 
 
 def pixel_covariance(spectrum: Spectrum, component: int) -> np.ndarray:
-    """Covariance of the pixels of one colour component, DCT coefficients independent.
+    """Covariance of the pixels of one colour component, for independent DCT coefficients.
 
     Returns (R², R²) float64, pixels in row-major order, in the spectrum's squared units.
     """
@@ -38,16 +38,28 @@ def pixel_covariance(spectrum: Spectrum, component: int) -> np.ndarray:
 def dense_covariance(
     schedule: ResolutionSchedule, power: np.ndarray, visited: list[int], sampler: Sampler
 ) -> np.ndarray:
-    """Covariance of the DCT coefficients of the last clean prediction, (R², R²).
+    """Covariance of the DCT coefficients of the last clean prediction, for one colour component.
 
-    ``power`` (R²,) holds the data's variances of one colour component.
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    power : (R²,) array
+        Variances of the data's DCT coefficients, in row-major order.
+    visited : list of int
+        Steps, falling.
+    sampler : Sampler
+        With ``changes`` chosen (`Sampler.on`).
+
+    Returns
+    -------
+    (R², R²) float64
     """
     return _Chain(schedule, power, sampler).run(visited)
 
 
 @dataclass(frozen=True)
 class _Level:
-    """Clean images as they lie behind states: in coordinates in which these are independent."""
+    """Coordinates of the clean images behind states of one kind, in which they are independent."""
 
     clean: np.ndarray  # (n, R²): from the DCT coefficients of the image
     variance: np.ndarray  # (n,)
@@ -55,7 +67,7 @@ class _Level:
 
 
 class _Chain:
-    """The covariance of a sampler's state and of what it remembers, stacked."""
+    """Joint covariance of a sampler's state and of the predictions that it remembers."""
 
     def __init__(self, schedule: ResolutionSchedule, power: np.ndarray, options: Sampler):
         self.schedule, self.power, self.options = schedule, power, options
@@ -64,8 +76,8 @@ class _Chain:
         self.logsnr = np.log(schedule.base_snr)
         self._levels: dict[DegradationPath, _Level] = {}
         self.covariance = np.empty((0, 0))
-        self.history: tuple[int, int, int] | None = None  # from step, at resolution, its length
-        self.opened: int | None = None  # the change just passed, whose prediction is remembered
+        self.history: tuple[int, int, int] | None = None  # prediction: step, resolution, length
+        self.opened: int | None = None  # step before a corrected change just passed
 
     def run(self, visited: list[int]) -> np.ndarray:
         """Covariance of the last clean prediction's DCT coefficients, (R², R²)."""
@@ -85,7 +97,7 @@ class _Chain:
         return (result + result.T) / 2
 
     def level(self, t: int | None) -> _Level:
-        """Coordinates of the state at ``t``, or of clean images."""
+        """Coordinates of the state at ``t``; of clean images for None."""
         path = self.schedule.path(None, 0 if t is None else t)
         if t is None:
             path = DegradationPath(path.operator, (self.size,))
@@ -151,14 +163,14 @@ class _Chain:
         self.history = (t, int(schedule.resolutions[t]), n)
 
     def _step(self, t: int, s: int) -> None:
-        """Any step, in full matrices, as `ssd_models.sampling.samplers.ReverseStepper` takes it."""
+        """Any step, by full matrices; mirrors `ssd_models.sampling.samplers.ReverseStepper`."""
         schedule, options = self.schedule, self.options
         r_t, r_s = int(schedule.resolutions[t]), int(schedule.resolutions[s])
         a_t, sigma_t, a_s, sigma_s = (
             float(x[u]) for u in (t, s) for x in (schedule.alpha, schedule.sigma)
         )
         before, after = self.level(t), self.level(s)
-        rows = np.eye(len(self.covariance))  # what is remembered, from the stack
+        rows = np.eye(len(self.covariance))  # selects the parts of the stacked vector
         x, rows = np.split(rows, [len(before.variance)])
         path = schedule.path(s, t)
         lifted = options.changes == "free" and r_s != r_t
@@ -194,7 +206,7 @@ class _Chain:
             noise = noise + pull @ left @ pull.T
         stack = [pull @ used + k @ x]
         if options.order == 2:
-            # Both sides of a change with a call of its own are one place: keep the second's.
+            # Of the two sides of a change with its own call the second's prediction is kept.
             if options.changes == "free" or r_s == r_t:
                 stack.append(kept)
                 self.history = (t, r_t, len(kept))
@@ -209,7 +221,7 @@ class _Chain:
         self.covariance[: len(noise), : len(noise)] += noise
 
     def _corrected(self, x: np.ndarray, before: np.ndarray, t: int) -> np.ndarray:
-        """State at the arrival of a change, what opened stepped by the mean of two predictions."""
+        """State just after a corrected change: the new band by the mean of two predictions."""
         assert self.opened is not None
         difference = self.predicted(t, self.level(t).clean) @ x - before
         path = self.schedule.path(t, self.opened)
@@ -225,7 +237,7 @@ class _Chain:
         return float(half_step_ratio(*(self.logsnr[[u]] for u in (self.history[0], t, s)))[0])
 
     def between(self, small: int, large: int, kind: str) -> np.ndarray:
-        """Map of predictions at a level ``down`` to a smaller one, or its pseudo-inverse."""
+        """Map of predictions from ``large`` to ``small`` (kind "down"), or its pseudo-inverse."""
         small_step, large_step = (self._target_step(r) for r in (small, large))
         assert small_step is not None
         path = self.schedule.path(large_step, small_step)
@@ -239,7 +251,7 @@ class _Chain:
         return int(np.argmax(self.schedule.resolutions == resolution))
 
     def _degrading(self, path: DegradationPath, s: int | None, t: int) -> np.ndarray:
-        """``M`` in coordinates."""
+        """``M`` from the coordinates of ``s`` to those of ``t``."""
         axis = self._natural(path.matrix(), path)
         return self._from_natural(np.kron(axis, axis), s, t)
 
@@ -250,7 +262,7 @@ class _Chain:
         t: int,
         gain: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
-        """``V diag(gain(s)) Uᵀ`` in coordinates, from the factors of ``M``."""
+        """``V diag(gain(s)) Uᵀ`` of ``M = U s Vᵀ``, between the coordinates of the states."""
         u, singular, v = path.factors()
         u, v = self._natural(u, path, columns=False), self._natural(v.T, path, rows=False).T
         weight = gain(np.outer(singular, singular).ravel())
@@ -259,7 +271,7 @@ class _Chain:
     def _natural(
         self, matrix: np.ndarray, path: DegradationPath, rows: bool = True, columns: bool = True
     ) -> np.ndarray:
-        """One-axis matrix with DCT coefficients in place of pixels at full resolution."""
+        """One-axis matrix with full-resolution sides converted from pixels to the DCT."""
         if rows and path.resolutions[-1] == self.size:
             matrix = self.basis @ matrix
         if columns and path.resolutions[0] == self.size:
@@ -281,6 +293,10 @@ def compare_with_data(generated: np.ndarray, power: np.ndarray) -> tuple[float, 
         Covariance; zero where the data have no variance.
     power : (n,) array
         Variances of the data's independent coefficients.
+
+    Returns
+    -------
+    w2, kl : float
     """
     some = power > 0
     generated, root = generated[np.ix_(some, some)], np.sqrt(power[some])

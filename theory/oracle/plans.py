@@ -31,7 +31,7 @@ from .sampler import Sampler
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """A schedule, the steps to visit on it, and what that costs and errs."""
+    """A schedule, the steps to visit on it, their cost and the oracle's error."""
 
     schedule: ResolutionSchedule
     steps: tuple[int, ...]  # falling
@@ -41,7 +41,7 @@ class SamplingPlan:
 
     @property
     def num_calls(self) -> int:
-        """Network calls."""
+        """Number of network calls."""
         return len(self.steps)
 
 
@@ -55,7 +55,7 @@ def plan_sampling(
     operator: str = "dct",
     changes: str = "network",
 ) -> SamplingPlan:
-    """Resolutions and steps with the least oracle error in so many calls at so much cost.
+    """Choose resolutions and steps with the least oracle error for a number of calls and a cost.
 
     Parameters
     ----------
@@ -65,29 +65,28 @@ def plan_sampling(
     levels : sequence of int
         Allowed resolutions, falling; the spectrum's first. Not all need be used.
     calls : int
-        Network calls; those at changes of resolution are among them.
+        Number of network calls, including those at changes of resolution.
     cost : float, optional
-        Mean cost of a call, at most, in units of a full-resolution call. Without it full resolution
-        is never left, as smaller states cannot err less.
+        Largest mean cost of a call, in full-resolution calls. Without it all states are at full
+        resolution, as smaller states cannot lower the error.
     order : {1, 2}
-        Of the deterministic solver (`theory.oracle.report.oracle_report`).
+        Of the deterministic solver, see `theory.oracle.sampler.Sampler`.
     operator : str
-        How a change downsamples. Plans are those for `dct`; with another operator, up to 32 pixels,
-        the error that is reported is its own.
+        How a change downsamples. The plan is always the one for `dct`; its error is that of this
+        operator, for which other operators than `dct` need at most 32 pixels.
     changes : {"network", "free"}
-        Whether the network is called across each change, on both of whose sides a step then lies,
-        or changes cost nothing (`theory.oracle_report`).
+        See `theory.oracle.sampler.Sampler`.
 
     Returns
     -------
     SamplingPlan
-        Its schedule has matched noise and names the plan in ``derivation["plan"]``.
+        Its schedule has matched noise and records the plan in ``derivation["plan"]``.
 
     Raises
     ------
     InputError
-        If the calls or the cost are too few for any chain, or the operator has no exact error at
-        this size.
+        If no chain has this number of calls or is within the cost, or the operator has no exact
+        error at this size.
     """
     planner = _Planner(spectrum, noise, levels, order, operator, changes)
     if not 1 <= calls <= len(noise):
@@ -104,23 +103,27 @@ def pareto_front(
     order: int = 2,
     changes: str = "network",
 ) -> list[SamplingPlan]:
-    """Plans that no other one beats in both total cost and error, cheapest first.
+    """Plans to which no other plan is better in both total cost and error, cheapest first.
 
     Parameters
     ----------
     calls : iterable of int
         Numbers of calls to try.
     costs_per_call : iterable of float
-        Mean costs of a call to try with each; those that no chain meets are left out.
+        Mean costs of a call to try with each number; those that no chain meets are left out.
     spectrum, noise, levels, order, changes
         As in `plan_sampling`.
+
+    Returns
+    -------
+    list of SamplingPlan
     """
     planner = _Planner(spectrum, noise, levels, order, "dct", changes)
     plans = []
     costs = tuple(costs_per_call)
     for number in calls:
         for cost in costs:
-            with suppress(InputError):  # too little for any chain
+            with suppress(InputError):  # no chain is within the cost
                 plans.append(planner.best(number, cost))
     plans.sort(key=lambda plan: (plan.cost, plan.error))
     front: list[SamplingPlan] = []
@@ -131,7 +134,7 @@ def pareto_front(
 
 
 class _Planner:
-    """What plans for one spectrum, noise and set of levels share; plans found are remembered."""
+    """Plans for one spectrum, noise and set of levels; caches the plan of each route."""
 
     def __init__(
         self,
@@ -164,7 +167,7 @@ class _Planner:
         return min((self.refined[route] for route in routes), key=lambda plan: plan.error)
 
     def refine(self, route: Route) -> SamplingPlan:
-        """Shift the steps of a route while that lowers the oracle's error."""
+        """Shift the steps of a route as long as that lowers the oracle's error."""
         level = [lv for _, lv in route]
 
         def routes(chains: Sequence[Sequence[int]]) -> list[Route]:
@@ -181,14 +184,14 @@ class _Planner:
         return self._plan(routes([steps])[0])
 
     def _stretch(self, route: Route) -> float:
-        """See `stretch`; both sides of a change with a call of its own are one place."""
+        """`stretch` of a route; the two sides of a change with its own call count as one step."""
         if self.sampler.order == 1:
             return LONGEST
         places = [a for a, b in pairwise(route) if self.sampler.free or a[1] == b[1]] + [route[-1]]
         return stretch(np.log(self.noise.snr)[[step for step, _ in places]])
 
     def _error(self, routes: Sequence[Route]) -> np.ndarray:
-        """Oracle error of routes of one length, on the binned spectrum, ideal bands."""
+        """Oracle error of routes of equal length, on the binned spectrum, for operator `dct`."""
         steps = np.array([[t for t, _ in route] for route in routes]).T
         level = np.array([[lv for _, lv in route] for route in routes]).T
         resolution = np.array(self.levels)[level]
@@ -225,7 +228,7 @@ class _Planner:
 
 
 def _groups(route: Route) -> list[list[int]]:
-    """Indices of a route's states, the sides of changes together."""
+    """Indices of a route's states, with the two sides of each change in one group."""
     groups = [[0]]
     for i, (before, after) in enumerate(pairwise(route)):
         if before[1] != after[1]:

@@ -1,11 +1,11 @@
-"""How a sampler carries variance from state to state: the oracle's recursion (mathematics §6).
+"""The oracle's recursion: the variance of a sampler's state from step to step (mathematics §6).
 
-It runs on the relative error ``δ`` of a coefficient's variance, ``V = V* (1 + δ)`` with ``V*`` the
-forward marginal's. A reverse step with ``V_s = f² V_t + n`` maps
+It is written for the relative error ``δ`` of a coefficient's variance, ``V = V* (1 + δ)`` with
+``V*`` the forward marginal's. A reverse step with ``V_s = f² V_t + n`` maps
 
     δ_s = g δ_t + (g + n/V*_s − 1),    g = f² V*_t / V*_s
 
-which is linear, so the error splits exactly by the steps that caused it.
+which is linear, so the error splits exactly by the steps that cause it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..schedule.reverse_step import reverse_gains
 from .sampler import Sampler
 
 SOURCES = ("steps", "changes", "end")
-"""What can make a sampler's output differ from the data, see `theory.OracleReport`."""
+"""Sources of error of a sampler's output, see `theory.OracleReport`."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Chains:
     resolution: np.ndarray
     alpha: np.ndarray
     sigma: np.ndarray
-    snr: np.ndarray  # of the full resolution, continuous across matched changes
-    full: int
+    snr: np.ndarray  # of the full-resolution chain
+    full: int  # full resolution, pixels
     blur: np.ndarray | None = None  # variance in squared full-resolution pixels; None: no blur
     attenuations: tuple[Attenuation | None, ...] = ()  # of each chain; empty: no attenuation
 
@@ -44,14 +44,14 @@ class Chains:
 
     @property
     def by_power_alone(self) -> bool:
-        """Whether coefficients of equal power, in the same states, go the same way."""
+        """Whether coefficients of equal power in the same states have equal errors."""
         return self.blur is None and not self.attenuations
 
     @classmethod
     def of(
         cls, schedules: Sequence[ResolutionSchedule], visited: Sequence[Sequence[int]]
     ) -> Chains:
-        """Look the visited steps up in their schedules."""
+        """Take the visited steps of each schedule."""
         longest = max(len(steps) for steps in visited)
         padded = np.array([[*steps, *[steps[-1]] * (longest - len(steps))] for steps in visited]).T
         unique: dict[int, int] = {}  # schedules occur many times with other steps
@@ -78,7 +78,7 @@ class Chains:
 
 
 class _Transfer:
-    """Amplitude of each clean coefficient in each state of B chains."""
+    """Gain from each clean coefficient to its place in the states of B chains."""
 
     def __init__(self, chains: Chains, squared_radius: np.ndarray | None):
         self._chains = chains
@@ -93,10 +93,7 @@ class _Transfer:
         ]
 
     def __call__(self, i: int, n: int) -> np.ndarray:
-        """From the clean image to state ``i``, of the first ``n`` coefficients: (B, 1) or (B, n).
-
-        Without the state's amplitude ``a``.
-        """
+        """Gains of the first ``n`` coefficients in state ``i``, without ``a``: (B, 1) or (B, n)."""
         chains = self._chains
         factor: np.ndarray = chains.resolution[i][:, None] / chains.full
         if chains.blur is not None:
@@ -118,12 +115,26 @@ def propagate(
     sources: Sequence[str] = (),
     squared_radius: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Relative error ``δ`` of the generated variances, split by ``sources`` if any are named.
+    """Relative error ``δ`` of the variances that B samplers generate (mathematics §6).
 
-    ``power`` (K,) is positive and sorted by ``shell`` (K,), the larger index of a coefficient.
-    ``squared_radius`` (K,), ``k1² + k2²``, is needed with blur or attenuation. ``samplers``: of all
-    chains, or of each, which may differ in their ``changes`` alone. Returns
-    (len(sources) or 1, B, K).
+    Parameters
+    ----------
+    chains : Chains
+    power : (K,) array
+        Variances of the data's coefficients, positive.
+    shell : (K,) array
+        ``max(k1, k2)`` of each coefficient, rising.
+    samplers : Sampler or sequence of B Sampler
+        They may differ in ``changes`` only.
+    sources : sequence of str
+        Those of `SOURCES` by which the error is split; by default it is not.
+    squared_radius : (K,) array, optional
+        ``k1² + k2²``; needed with blur or attenuation.
+
+    Returns
+    -------
+    (len(sources) or 1, B, K) float64
+        The entries of all sources add up to ``δ``.
     """
     each = [samplers] if isinstance(samplers, Sampler) else list(samplers)
     eta, order, spectral_variance = each[0].eta, each[0].order, each[0].spectral_variance
@@ -132,14 +143,14 @@ def propagate(
     steps, batch = chains.resolution.shape
     active = np.searchsorted(shell, chains.resolution.max(axis=1))  # coefficients of any chain
     delta = np.zeros((count, batch, len(power)))
-    # Order 2: the previous prediction, as a multiple of the full-size x0, and its log-snr.
+    # Order 2: the previous prediction, in units of the full-resolution x0, and its log-snr.
     history = np.full((batch, len(power)), np.nan)
     history_logsnr = chains.logsnr[0]
     amplitude = np.empty(0)  # signed, of the one random number behind each coefficient (order 2)
     transfers = _Transfer(chains, squared_radius)
     kinds = np.array([sampler.changes or "network" for sampler in each])[:, None]
     free, corrects = kinds == "free", bool((kinds == "corrected").any())
-    uncorrected = np.zeros((batch, 0), bool)  # opened by the step before, by a corrected change
+    uncorrected = np.zeros((batch, 0), bool)  # in a band that a corrected change has just opened
 
     def state(i: int, transfer: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
         r, sigma = chains.resolution[i][:, None], chains.sigma[i][:, None]
@@ -207,7 +218,7 @@ def propagate(
             if corrects:
                 uncorrected = opened & (kinds == "corrected") & changed
         if order == 2:
-            # Both sides of a change with a call of its own are one place: keep the second's.
+            # Of the two sides of a change with its own call the second's prediction is kept.
             passed = changed & ~free
             history[:, :n] = np.where(inside & ~passed, estimate, history[:, :n])
             history_logsnr = np.where(passed[:, 0], history_logsnr, chains.logsnr[i - 1])
@@ -226,10 +237,10 @@ def propagate(
 
 
 def half_step_ratio(before: np.ndarray, logsnr_t: np.ndarray, logsnr_s: np.ndarray) -> np.ndarray:
-    """Weight of ``x̂0(t) − x̂0(before)`` in a second-order step from ``t`` to ``s``.
+    """Weight of ``x̂0(t) − x̂0(before)`` in a second-order step from ``t`` to ``s`` (mathematics §2).
 
-    Half the ratio of the step's length in log-snr to that of the one before; 0 at a chain's start
-    and past its end.
+    Half the ratio of the step's length in log-snr to that of the step before it; 0 where that one
+    has no length, as at the start of a chain and beyond its end.
     """
     length, earlier = logsnr_s - logsnr_t, logsnr_t - before
     return np.divide(length, 2 * earlier, out=np.zeros_like(length), where=earlier != 0)

@@ -10,7 +10,8 @@ import numpy as np
 _SHIFTS = (-64, -32, -16, -8, -4, -2, -1, 1, 2, 4, 8, 16, 32, 64)
 _SWEEPS = 200
 LONGEST = 2.0
-"""A second-order step over the one before, at most: it extrapolates a network's error 3-fold."""
+"""Largest ratio of a second-order step's length to that of the step before it: at this ratio the
+sampler may amplify a network's error threefold."""
 
 Steps = tuple[int, ...]  # falling
 
@@ -21,21 +22,22 @@ def refine_steps(
     errors: Callable[[Sequence[Steps]], np.ndarray],
     allowed: Callable[[Steps], bool] = lambda steps: True,
 ) -> tuple[Steps, float]:
-    """Shift the steps of a chain while that lowers its error.
+    """Shift the steps of a chain as long as that lowers its error.
 
     Parameters
     ----------
     steps : sequence of int, falling
     groups : sequence of sequences of int
-        Places in ``steps`` that may move, those of a group together. Others stay.
+        Indices of the steps that may move; those of a group move together.
     errors : callable
-        From a number of chains of this length to their errors.
+        Function from a list of chains of this length to their errors.
     allowed : callable
         Whether a chain may be used.
 
     Returns
     -------
-    (steps, error)
+    steps : tuple of int
+    error : float
     """
     current = tuple(steps)
     best = float(errors([current])[0])
@@ -55,7 +57,7 @@ def refine_steps(
                 gains[g] = (float(error), shift)
         if not gains:
             break
-        # All that help, those of every other group, or the one that helps most.
+        # Apply all shifts that help, those of every other group, or the most helpful one.
         single = min(gains, key=lambda g: gains[g][0])
         trials = [
             {g: gains[g][1] for g in gains if chosen(g)}
@@ -88,7 +90,7 @@ def stretch(logsnr: np.ndarray) -> float:
 def _shift(
     steps: Steps, groups: Sequence[Sequence[int]], shifts: Mapping[int, int]
 ) -> Steps | None:
-    """Chain with some groups moved; None if steps would meet, pass one another or fall below 0."""
+    """Chain with some groups shifted; None if steps would coincide, cross or become negative."""
     moved = list(steps)
     for group, shift in shifts.items():
         for i in groups[group]:

@@ -72,7 +72,11 @@ def oracle_report(
         Steps that the sampler visits, in any order; all of them by default. The sampler starts at
         the noisiest and ends on the clean prediction from the least noisy.
     eta, order, spectral_variance, changes
-        Of the sampler, see `theory.oracle.sampler.Sampler`; ancestral by default.
+        Options of the sampler, see `theory.oracle.sampler.Sampler`; ancestral by default.
+
+    Returns
+    -------
+    OracleReport
 
     Raises
     ------
@@ -111,7 +115,7 @@ def dense_oracle_report(
     steps: Sequence[int] | None = None,
     sampler: Sampler = ANCESTRAL,
 ) -> OracleReport:
-    """`oracle_report` in dense matrices, which is how it takes operators other than ``dct``.
+    """`oracle_report` by dense matrices, for operators that mix DCT coefficients.
 
     Parameters
     ----------
@@ -171,9 +175,9 @@ def oracle_errors(
 ) -> np.ndarray:
     """Relative W2² of many schedules at once, as `oracle_report` gives it for one.
 
-    All chains are propagated together; without blur and attenuation at 64 powers in each band
-    between the resolutions that occur, other coefficients being interpolated (relative difference
-    to `oracle_report` below 1e-3).
+    All chains are propagated together. Without blur and attenuation this is done for 64 powers in
+    each band between the resolutions that occur, and interpolated for the other coefficients; the
+    relative difference to `oracle_report` is below 1e-3.
 
     Parameters
     ----------
@@ -182,11 +186,16 @@ def oracle_errors(
     steps : sequence of B sequences of int, optional
         Steps that each sampler visits; all by default.
     sampler : Sampler
-        Of all of them.
+        The same for all.
 
     Returns
     -------
     (B,) float64
+
+    Raises
+    ------
+    InputError
+        As `oracle_report`, or if an operator mixes DCT coefficients.
     """
     if not schedules:
         return np.empty(0)
@@ -205,10 +214,7 @@ def oracle_errors(
 
 
 def _errors(chains: Chains, spectrum: Spectrum, samplers: Sequence[Sampler]) -> np.ndarray:
-    """Relative W2² of each chain.
-
-    From a few powers in each band between resolutions, where the power says all.
-    """
+    """Relative W2² of each chain, interpolated in the power where errors depend on it alone."""
     power, shell, place = _coefficients(spectrum)
     if not chains.by_power_alone:
         radius = squared_radius(spectrum)[place]
@@ -253,26 +259,26 @@ def _relative_w2(delta: np.ndarray, power: np.ndarray) -> float:
 
 
 def _check(schedule: ResolutionSchedule, spectrum: Spectrum) -> None:
-    """Raise `InputError` if no chain of a schedule can be evaluated on a spectrum."""
+    """Raise `InputError` unless a spectrum has the schedule's resolution and some power."""
     schedule.check_spectrum(spectrum)
     if not (spectrum.power > 0).any():
         raise InputError("spectrum: all power is zero; there is nothing to generate")
 
 
 def visited_steps(schedule: ResolutionSchedule, steps: Sequence[int] | None) -> list[int]:
-    """Return ``steps`` from the noisiest to the least noisy, checked; all of them for None."""
+    """Sort steps from noisiest to least noisy; all for None. `InputError` if they are not valid."""
     if steps is None:
         return list(range(schedule.num_steps - 1, -1, -1))
     visited = sorted((int(t) for t in steps), reverse=True)
     if not visited or visited[0] >= schedule.num_steps or visited[-1] < 0:
-        raise InputError(f"steps: must be between 0 and {schedule.num_steps - 1}, at least one")
+        raise InputError(f"steps: needs at least one, between 0 and {schedule.num_steps - 1}")
     if len(set(visited)) != len(visited):
         raise InputError("steps: a step must not be repeated")
     return visited
 
 
 def octave_decibels(power: np.ndarray, data: np.ndarray) -> np.ndarray:
-    """Ratio of two spectra (R, R, C) in decibel per octave, lowest octave first."""
+    """Ratio of two power spectra (R, R, C) in each octave, in decibel, lowest octave first."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return 10 * np.log10(octave_power(power) / octave_power(data))
 

@@ -1,4 +1,4 @@
-"""How a chain is sampled: one set of options, for the oracle and for networks alike."""
+"""Options of samplers, shared by the oracle and the torch samplers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHANGES = ("network", "free", "corrected")
 
 @dataclass(frozen=True)
 class Sampler:
-    """Options of a sampler, checked once.
+    """Options of a sampler.
 
     Parameters
     ----------
@@ -23,29 +23,28 @@ class Sampler:
     order : {1, 2}
         2: the deterministic second-order multistep solver for predictions of x0, DPM-Solver++(2M)
         (Lu et al. 2022), in the log-snr of the full resolution. The previous prediction is lifted
-        across a change, whose two sides count as one place: the prediction at its first side is not
-        kept. A coefficient without a previous prediction takes a first-order step. ``eta`` must
-        be 0.
+        across a change; of the two predictions at a change only the second is kept. A coefficient
+        without a previous prediction takes a first-order step. ``eta`` must be 0.
     changes : {"network", "corrected", "free"}, optional
         What happens where the resolution changes.
 
         =========  =============================================================================
-        network    a call of its own predicts across the change, at the new resolution; both
-                   sides of the change must be visited
-        corrected  the same; then the prediction at the arrival corrects the new band, as the
-                   trapezoidal rule does, and serves for the next step as well
-        free       the prediction at the state's own resolution is lifted (``M⁺``), so that the
-                   new band holds noise alone; no call and no side of its own is needed. At
-                   order 2 the prediction before the change is kept as history
+        network    an additional network call predicts the image at the new resolution; the steps
+                   on both sides of the change must be visited
+        corrected  the same; then the prediction after the change corrects the new band by the
+                   trapezoidal rule, and serves for the next step as well
+        free       the prediction at the smaller resolution is lifted (``M⁺``), and the new band
+                   gets noise alone; no additional call is needed. At order 2 the prediction
+                   before the change is kept as history
         =========  =============================================================================
 
-        By default what fits the schedule: "free" where states are attenuated, as what a change
-        opens then holds no signal that a call could predict, and "network" elsewhere.
+        By default "free" if the schedule attenuates its states, as the new band then has no signal
+        to predict, else "network".
     spectral_variance : bool
-        Add, to the noise of a step, the variance that the spectrum leaves to the clean image given
-        the state, up to what keeps the marginal; directions that a change opens get signal and
-        noise, and the last step draws from that variance too instead of ending on the mean. With
-        it every step is exact for Gaussian data, however long, for any ``eta``.
+        Add to each step's noise the conditional variance of the clean image given the state, as
+        known from the spectrum (mathematics §6). New bands then get signal as well as noise, and
+        the last step draws an image instead of ending on the mean. For Gaussian data steps of any
+        length and any ``eta`` are exact.
 
     Raises
     ------
@@ -74,13 +73,13 @@ class Sampler:
             )
 
     def on(self, schedule: ResolutionSchedule) -> Sampler:
-        """Sampler for a schedule, with ``changes`` chosen.
+        """Copy whose ``changes`` are chosen to fit a schedule.
 
         Raises
         ------
         InputError
-            If the schedule's states are attenuated and ``changes`` need calls, or it blurs and the
-            sampler cannot.
+            If the schedule attenuates its states and ``changes`` is not "free", or if it blurs and
+            the order is 2 or changes are free.
         """
         changes = self.changes
         if changes is None:
@@ -96,7 +95,7 @@ class Sampler:
 
     @property
     def free(self) -> bool:
-        """Whether changes of resolution cost no network call."""
+        """Whether changes of resolution need no network call."""
         return self.changes == "free"
 
 

@@ -22,7 +22,7 @@ PAPER = "ConvexDecay_0.5"  # the paper's own choice
 
 @dataclass(frozen=True)
 class ComparedSchedule:
-    """One way to sample, and what the oracle says of it."""
+    """A schedule or plan, with its cost and the oracle's error."""
 
     name: str
     schedule: ResolutionSchedule
@@ -34,11 +34,11 @@ class ComparedSchedule:
 def compare_schedules(
     spectrum: Spectrum, noise: NoiseSchedule, num_levels: int = 4, calls: int = 25
 ) -> list[ComparedSchedule]:
-    """Full resolution, the paper's schedule, derived ones, and plans of few calls, on one spectrum.
+    """Compare full resolution, the paper's schedule, derived ones and plans on one spectrum.
 
-    Chains of all steps are ancestral, plans deterministic. Both the budget schedule and the plans
-    may cost what the paper's schedule does, per call. The paper's resizes by `bilinear`, whose
-    error is known at small sizes alone; its twin by `dct` is compared, under that name.
+    Chains of all steps are ancestral, plans deterministic. The budget schedule and the plans may
+    cost as much per call as the paper's schedule. The paper's operator is `bilinear`, for which the
+    error is only known at small sizes, so its schedule is evaluated with `dct`.
 
     Parameters
     ----------
@@ -47,7 +47,11 @@ def compare_schedules(
     noise : NoiseSchedule
     num_levels : int
     calls : int
-        Of the plans.
+        Network calls of the plans.
+
+    Returns
+    -------
+    list of ComparedSchedule
     """
     size = spectrum.resolution
     levels = halved_levels(size, num_levels)
@@ -93,7 +97,7 @@ def transfer_errors(
     criterion: str = "snr",
     tolerance: float = 0.1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a schedule derived on one dataset costs, and how much it errs on the others.
+    """Cost of the schedule derived on each dataset, and its error on every dataset.
 
     Parameters
     ----------
@@ -109,6 +113,11 @@ def transfer_errors(
     errors : (n, n) float64
         Entry ``(a, b)``: relative W2² on data ``b`` of the schedule derived on ``a``, ancestral,
         all steps.
+
+    Raises
+    ------
+    InputError
+        If the spectra have different resolutions.
     """
     if len({s.resolution for s in spectra.values()}) > 1:
         raise InputError("transfer: the spectra have different resolutions; measure them at one")

@@ -1,4 +1,4 @@
-"""Which steps of a schedule a sampler visits: evenly spaced on some axis, or planned."""
+"""Choosing the steps that a sampler visits: evenly spaced on some axis, or planned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AXES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "edm": lambda snr: snr ** (-0.5 / _RHO),
 }
 SPACINGS = (*_AXES, "alpha", "planned")
-"""Ways to space steps; see `select_steps`."""
+"""Names of the spacings, see `select_steps`."""
 
 
 def select_steps(
@@ -35,19 +35,20 @@ def select_steps(
     sampler: Sampler = DDIM,
     spectrum: Spectrum | None = None,
 ) -> list[int]:
-    """Choose the steps of a sampler: the first, the last, what changes need, and more.
+    """Choose the steps of a sampler: the first, the last, those that changes need, and others.
 
     Parameters
     ----------
     schedule : ResolutionSchedule
     num_steps : int, optional
-        Network calls wanted; all steps by default. Fewer than the mandatory steps give those.
+        Number of network calls; all steps by default. If it is below the number of mandatory
+        steps, those are returned.
     spacing : {"uniform", "logsnr", "edm", "alpha", "planned"}
         How the steps are spread, see the table below.
     sampler : Sampler
-        That the steps are for. With free changes the second side of every change is visited, where
-        a band opens; else both, as the network predicts across changes from their first side only.
-        "planned" steps are for its order and ``eta`` too.
+        With free changes the step just after every change is visited; otherwise those on both
+        sides, as the network predicts across a change from the step just before it. "planned" steps
+        depend on its order and ``eta`` as well.
     spectrum : Spectrum, optional
         Of the data; needed for "alpha", and for "planned" unless the schedule has a plan.
 
@@ -65,16 +66,16 @@ def select_steps(
     edm        ``(σ/a)^(1/7)`` of that chain (Karras et al. 2022, eq. 5)
     alpha      the mean over DCT coefficients of ``asinh √(snr_k S_k)``, the coordinate in which
                `ssd_models.sampling.whitened.sample_whitened` integrates
-    planned    none: the oracle's error on ``spectrum`` is the least that shifting steps finds.
-               Where the schedule was planned for so many calls (`theory.plan_sampling`), or no
-               number is given, they are that plan's steps
+    planned    nothing: steps are shifted to lower the oracle's error on ``spectrum``
+               (`plan_steps`). If the schedule has a plan (`theory.plan_sampling`) for this number
+               of calls, or no number is given, the plan's steps are returned
     =========  ==================================================================================
 
     Raises
     ------
     InputError
-        If an option is unknown, the number is out of range, or the spacing needs a snr that falls
-        from step to step and the schedule's does not.
+        If an option is unknown, the number is out of range, the spectrum is missing, or the spacing
+        needs a snr that falls at every step and the schedule's does not.
     """
     if spacing not in SPACINGS:
         raise InputError(f"spacing {spacing!r}: unknown; choose from {', '.join(SPACINGS)}")
@@ -140,7 +141,7 @@ def mean_alpha(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
 
 
 def mandatory_steps(schedule: ResolutionSchedule, sampler: Sampler = DDIM) -> set[int]:
-    """The steps that `select_steps` visits in any case."""
+    """Steps that a sampler must visit: the first, the last, and those that changes need."""
     sides = schedule.change_sides
     if sampler.on(schedule).free:
         sides = {t - 1 for t in schedule.changes}
@@ -153,9 +154,10 @@ def plan_steps(
     num_steps: int,
     sampler: Sampler = SECOND_ORDER,
 ) -> tuple[list[int], float]:
-    """Steps of a given schedule with the least oracle error that coordinate descent finds.
+    """Steps of a given schedule that lower the oracle's error, by coordinate descent.
 
-    It starts from each even spacing. `theory.plan_sampling` chooses the schedule too.
+    The descent starts from each even spacing, and the best result is returned.
+    `theory.plan_sampling` chooses the schedule as well.
 
     Parameters
     ----------
@@ -164,14 +166,19 @@ def plan_steps(
     spectrum : Spectrum
         Of the data, at the schedule's resolution.
     num_steps, sampler
-        As in `select_steps`. At order 2 no step is made longer than twice the one before, in
-        log-snr, where the even spacing is not.
+        As in `select_steps`. At order 2 no step becomes longer than twice the one before it, in
+        log-snr, unless the even spacing has such a step.
 
     Returns
     -------
-    (steps, error)
-        Falling steps; relative W2² with coefficients grouped by power, of ideal bands whatever the
-        operator.
+    steps : list of int, falling
+    error : float
+        Relative W2², with coefficients grouped by power and every operator treated as `dct`.
+
+    Raises
+    ------
+    InputError
+        If the schedule blurs, or the resolutions differ.
     """
     power, shell, count, radius = _grouped(schedule, spectrum, "plan_steps")
     sampler = sampler.on(schedule)
@@ -214,8 +221,8 @@ def _grouped(
 
 
 def _evenly(axis: np.ndarray, needed: list[int], num_steps: int) -> list[int]:
-    """The needed steps and more of them in between, evenly on ``axis`` (T,)."""
-    # Give each further step to the segment whose gaps are widest.
+    """The needed steps and others between them, evenly spaced on ``axis`` (T,)."""
+    # Each further step goes to the segment with the widest gaps.
     inner = dict.fromkeys(pairwise(needed), 0)
     heap = [(-(axis[b] - axis[a]), a, b) for a, b in inner if b - a > 1]
     heapq.heapify(heap)
@@ -230,7 +237,7 @@ def _evenly(axis: np.ndarray, needed: list[int], num_steps: int) -> list[int]:
     for (a, b), count in inner.items():
         position = np.linspace(axis[a], axis[b], count + 2)[1:-1]
         steps = np.rint(np.interp(position, axis[a : b + 1], np.arange(a, b + 1))).astype(int)
-        order = np.arange(count)  # rounding may have met: push apart inside (a, b)
+        order = np.arange(count)  # steps that rounding made equal are pushed apart inside (a, b)
         steps = np.maximum.accumulate(np.maximum(steps, a + 1) - order) + order
         steps = np.minimum(steps, b - count + order)
         chosen.update(steps.tolist())

@@ -1,4 +1,4 @@
-"""The picture of what denoisers find: bits against the bound, by octave, and at changes."""
+"""Report figure of measured information: in total, by octave, and lost at changes of resolution."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def save_information_report(
     curves: Mapping[str, MeasuredInformation],
     losses: Mapping[str, list[ChangeLoss]],
 ) -> None:
-    """Draw the information that denoisers find over snr, and what changes of resolution lose.
+    """Draw measured information over snr, and what changes of resolution lose.
 
     Parameters
     ----------
-    path
-        A .png, .pdf or .svg.
-    curves : mapping
-        By name, all of one spectrum; the first one is shown by octave.
-    losses : mapping
-        By the name of the curve that found them, all at the same changes.
+    path : path
+        File to write: .png, .pdf or .svg.
+    curves : mapping of str to MeasuredInformation
+        By name, all of the same spectrum; the first is shown by octave.
+    losses : mapping of str to list of ChangeLoss
+        By name of a curve, all at the same changes.
 
     Raises
     ------
     InputError
-        If ``path`` is no picture's name or cannot be written.
+        If ``path`` has another suffix or cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -74,7 +74,7 @@ def _draw_octaves(axes: Any, name: str, curve: MeasuredInformation) -> None:
     edges = octave_edges(curve.spectrum.resolution)
     found, bound = curve.octaves()
     for i, colour in zip(range(found.shape[1]), COLOURS, strict=False):
-        there = bound[:, i] > 1e-3  # below, both are nothing
+        there = bound[:, i] > 1e-3  # below, both are negligible
         share = found[there, i] / bound[there, i]
         label = f"{edges[i]} to {edges[i + 1] - 1}"
         axes.semilogx(curve.snr[there], share, color=colour, label=label)

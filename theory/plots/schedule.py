@@ -1,4 +1,4 @@
-"""The picture that goes with a derived schedule."""
+"""Report figure of a schedule."""
 
 from __future__ import annotations
 
@@ -22,12 +22,20 @@ _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"  # Okabe & Ito, safe for
 def save_report(
     path: str | os.PathLike[str], schedule: ResolutionSchedule, spectrum: Spectrum
 ) -> None:
-    """Draw spectrum, snr over step and frequency with the staircase, and information over steps.
+    """Draw the spectrum, snr over step and frequency with the resolutions, and information.
+
+    Parameters
+    ----------
+    path : path
+        File to write: .png, .pdf or .svg.
+    schedule : ResolutionSchedule
+    spectrum : Spectrum
+        Of the data, at the schedule's full resolution.
 
     Raises
     ------
     InputError
-        If ``path`` is no picture's name or cannot be written, or the resolutions differ.
+        If ``path`` has another suffix or cannot be written, or the resolutions differ.
     """
     from matplotlib.figure import Figure
 
@@ -52,7 +60,7 @@ def save_report(
 
 
 def check_picture_name(path: str | os.PathLike[str], page: bool = False) -> None:
-    """Refuse the name of a file that is neither .png, .pdf nor .svg, nor an .html ``page``."""
+    """Raise `InputError` unless a file name ends in .png, .pdf, .svg or, for a page, .html."""
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".pdf", ".svg") and not (page and suffix == ".html"):
         more = ", that of a page in .html" if page else ""
@@ -144,6 +152,6 @@ def draw_information(axes: Any, schedule: ResolutionSchedule, spectrum: Spectrum
         title="information of the state, upper bound",
         xlabel="step t",
         ylabel="bits per pixel of the full image",
-        ylim=(1e-7, None),  # attenuated states end at no bits at all
+        ylim=(1e-7, None),  # the bits of attenuated states fall to zero
     )
     axes.legend(fontsize=8)

@@ -54,8 +54,7 @@ def reverse_gains(
 ) -> tuple[Any, Any]:
     """`reverse_step` from the amplitudes ``(a, σ)`` of both states.
 
-    All arguments broadcast; they may be numbers, numpy arrays or torch tensors. ``eta`` is not
-    checked.
+    For numbers, numpy arrays and torch tensors that broadcast; ``eta`` is not checked.
     """
     (a_t, sigma_t), (a_s, sigma_s) = state_t, state_s
     ancestral = (a_t / a_s) * sigma_s**2 / sigma_t**2 * singular
