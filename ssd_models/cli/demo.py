@@ -17,15 +17,18 @@ from theory.plots.schedule import save_report
 from theory.schedule.costs import chain_costs
 from theory.schedule.derivation import derive_schedule
 from theory.schedule.noise import NoiseSchedule
+from theory.schedule.paper import PAPER
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum, band_power
 from theory.support.files import atomic_path, check_new_folder
+from theory.support.tables import text_table
 
 from ..bench.timing import median_seconds
 from ..data.opening import open_images, to_float
+from ..devices import use_bf16
 from ..sampling.pictures import save_grid
 from ..sampling.pipeline import ScaleSpacePipeline
-from ..training.building import build_unet, use_bf16
+from ..training.building import build_unet
 from ..training.config import TrainConfig
 from ..training.stopping import exit_status
 from ..training.trainer import Trainer
@@ -51,9 +54,7 @@ def demo(out: str | os.PathLike[str], steps: int, seed: int) -> None:
     noise = NoiseSchedule.linear()
     schedules = {
         "full resolution": ResolutionSchedule.full_resolution(RESOLUTION, noise),
-        "paper, ConvexDecay_0.5": ResolutionSchedule.paper(
-            RESOLUTION, len(LEVELS), "ConvexDecay_0.5", noise
-        ),
+        f"paper, {PAPER}": ResolutionSchedule.paper(RESOLUTION, len(LEVELS), PAPER, noise),
         "derived, matched noise": derive_schedule(spectrum, noise, LEVELS, "snr"),
     }
     schedule = with_predictions(schedules["derived, matched noise"], spectrum)
@@ -141,13 +142,13 @@ def _print_table(
         f"Gaussian denoiser.\nTime: s/image for 20 calls uniform in t, this network, "
         f"{torch.get_num_threads()} threads, {precision}, batch 32.\n"
     )
-    print(f"{'schedule':24s} {'cost':>6s} {'error':>9s} {'s/image':>8s} {'ratio':>6s}")
+    rows = [["schedule", "cost", "error", "s/image", "ratio"]]
     for name, schedule in schedules.items():
-        cost = schedule.chain_cost(table)
         error = oracle_report(schedule, spectrum).relative_w2
-        print(
-            f"{name:24s} {cost:6.3f} {error:9.2e} {seconds[name]:8.4f} {seconds[name] / full:6.2f}"
-        )
+        own = seconds[name]
+        cost = f"{schedule.chain_cost(table):.3f}"
+        rows.append([name, cost, f"{error:.2e}", f"{own:.4f}", f"{own / full:.2f}"])
+    print(text_table(rows))
 
 
 def _write_pictures(
