@@ -25,11 +25,12 @@ from style import (
     FULL,
     MATCHED,
     PAPER,
-    markdown_table,
     new_figure,
     save,
     save_table,
 )
+
+from theory.support.tables import markdown_table
 
 _OCTAVES = "octave_decibels"
 RESULTS = FOLDER.parent / "results"

@@ -25,6 +25,7 @@ from theory.spectrum.diagnostics import (
     spectrum_warnings,
 )
 from theory.spectrum.spectrum import Spectrum, band_power
+from theory.support.tables import text_table
 
 SIZE, REDUCED, COUNT = 256, 64, 1024
 
@@ -83,8 +84,7 @@ def main(*paths: str) -> None:
     spectra |= {Path(path).stem: Spectrum.load(path) for path in paths}
     header = ["dataset", "exponent_step", "last_exponent", "chroma_step", "high_share", "warnings"]
     rows = [[name, *statistics(spectrum)] for name, spectrum in spectra.items()]
-    for row in [header, *rows]:
-        print("  ".join(f"{cell:>14s}" if i else f"{cell:28s}" for i, cell in enumerate(row)))
+    print(text_table([header, *rows]))
     save_table("dataset_faults", header, rows[: len(rows) - len(paths)])
     figure = new_figure(height=2.8)
     axes = figure.subplots()

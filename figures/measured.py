@@ -8,8 +8,8 @@ import numpy as np
 from skimage.data import astronaut
 
 from ssd_models.data.opening import open_images, to_float
-from theory.oracle.side_by_side import PAPER
 from theory.schedule.noise import NoiseSchedule
+from theory.schedule.paper import PAPER
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 

@@ -23,9 +23,9 @@ from style import (
 
 from theory.oracle.plans import pareto_front
 from theory.oracle.report import oracle_errors
-from theory.oracle.side_by_side import PAPER
 from theory.schedule.costs import chain_costs
 from theory.schedule.derivation import derive_schedule
+from theory.schedule.paper import PAPER
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 

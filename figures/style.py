@@ -61,9 +61,3 @@ def save_curves(name: str, curves: Mapping[str, np.ndarray], every: int = 20) ->
     shown = sorted({*range(0, steps, every), steps - 1})
     rows = ([t, *(float(values[t]) for values in curves.values())] for t in shown)
     save_table(name, ["t", *curves], rows)
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Lines of a Markdown table; the first row is its head."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

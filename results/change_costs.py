@@ -26,6 +26,7 @@ from theory import (
 )
 from theory.images.operators import dct_basis
 from theory.support.files import atomic_path
+from theory.support.tables import markdown_table
 
 SIZE, LEVELS, EXPONENT, STEPS, COUNT = 16, (16, 8), 2.5, 400, 3072
 WEIGHTS, SCALES = np.array([0.9, 0.1]), np.array([1 / 3, 7.0])  # mean variance 1
@@ -193,18 +194,24 @@ def table(setting: str, rows: list[dict]) -> str:
         "images. Nats: what the change costs an image of this field, by quadrature, and what a "
         "jump there costs Gaussian data and any data at most (`theory.change_divergence`).",
         "",
-        "| chain | change at | area | nats | Gaussian data | any data | power, dB | kurtosis |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    head = ["chain", "change at", "area", "nats", "Gaussian data", "any data"]
+    shown = [[*head, "power, dB", "kurtosis"]]
     for row in rows:
         change = "none" if row["change"] is None else str(row["change"])
-        lines.append(
-            f"| {row['chain']} | {change} | {row['area']:.2f} | {row['nats']:.3f} | "
-            f"{row['gaussian_nats']:.3f} | {row['most_nats']:.1f} | "
-            f"{row['decibel']:+.2f} ± {row['decibel_error']:.2f} | "
-            f"{row['kurtosis']:.1f} ± {row['kurtosis_error']:.1f} |"
+        shown.append(
+            [
+                row["chain"],
+                change,
+                f"{row['area']:.2f}",
+                f"{row['nats']:.3f}",
+                f"{row['gaussian_nats']:.3f}",
+                f"{row['most_nats']:.1f}",
+                f"{row['decibel']:+.2f} ± {row['decibel_error']:.2f}",
+                f"{row['kurtosis']:.1f} ± {row['kurtosis_error']:.1f}",
+            ]
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, markdown_table(shown)]) + "\n"
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from ssd_models import GaussianDenoiser, ScaleSpacePipeline, sample_dpmpp_2m
 from ssd_models.data.opening import open_images, to_float, to_uint8
+from ssd_models.devices import use_bf16
 from ssd_models.metrics.octaves import octave_decibels_estimate
-from ssd_models.training.building import use_bf16
 from theory.oracle.steps import select_steps
 
 COUNT, BATCH, CALLS = 512, 128, 50

@@ -1,7 +1,6 @@
 """The tables in results/ are what the stored measurements say."""
 
 import importlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -12,17 +11,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 COMPARISONS = sorted(RESULTS.glob("faces*.json"))
-BENCHMARKS = sorted((RESULTS / "bench").glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def figures():
+@pytest.fixture
+def figures(monkeypatch):
     """The scripts of figures/, which import each other by name."""
-    sys.path.insert(0, str(ROOT / "figures"))
-    try:
-        yield lambda name: importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
+    monkeypatch.syspath_prepend(ROOT / "figures")
+    return importlib.import_module
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The scripts of results/, which import each other by name."""
+    monkeypatch.syspath_prepend(RESULTS)
+    return importlib.import_module
 
 
 @pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
@@ -31,18 +33,17 @@ def test_tables_of_a_comparison(path, figures):
     assert path.with_suffix(".md").read_text() == figures("comparison").tables(results)
 
 
-@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
-def test_tables_of_a_benchmark(path, figures):
+def test_tables_of_benchmarks(figures):
     page = (RESULTS / "performance.md").read_text()
-    assert figures("performance").section(json.loads(path.read_text())) in page
+    performance = figures("performance")
+    assert len(performance.REPORTS) == 6
+    for path in performance.REPORTS:
+        assert performance.section(path) in page
 
 
-def test_table_of_what_changes_cost():
-    path = RESULTS / "change_costs.py"
-    spec = importlib.util.spec_from_file_location("change_costs", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    stored = json.loads(path.with_suffix(".json").read_text())
+def test_table_of_what_changes_cost(scripts):
+    path, script = RESULTS / "change_costs.json", scripts("change_costs")
+    stored = json.loads(path.read_text())
     page = path.with_suffix(".md").read_text(encoding="utf-8")
     assert page == script.table(stored["setting"], stored["rows"])
     # The quadrature, on Gaussian data, is the closed form.
@@ -87,3 +88,38 @@ def test_numbers_of_a_table_are_those_of_the_file(figures):
     assert shown.count(row) == 2
     assert "| one | 2 (1.00) | 30 (1.00) |" in shown
     assert "| two | 1 (0.50) | 30 (1.00) |" in shown
+
+
+def test_posterior_noise_is_timed_both_ways(scripts, tmp_path, capsys):
+    speed = scripts("posterior_speed")
+    speed.main(speed.Setting(small=4, batch=2, repeats=1), str(tmp_path / "r.json"))
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written["results"]["largest_difference"] < 1e-4  # both draw the same noise
+    rows = written["results"]["noise"]
+    assert [row["noise"] for row in rows] == ["exact, batched", "40 Lanczos iterations an image"]
+    out = capsys.readouterr().out
+    for row in rows:
+        assert f"{row['noise']}  " in out
+        assert f"{row['milliseconds']:.4g}" in out
+    with pytest.raises(SystemExit, match="at least 1"):
+        speed.main(speed.Setting(batch=0))
+
+
+@pytest.mark.parametrize("name", ["public_code", "public_sampling"])
+def test_a_folder_without_the_public_code_is_refused(name, scripts, tmp_path):
+    options = scripts(name).Options(str(tmp_path), base_channels=32)
+    with pytest.raises(SystemExit, match="no checkout of the public code"):
+        scripts("public_code").run(options.main)
+
+
+def test_what_the_public_code_imports_in_vain_need_not_be_installed(scripts, tmp_path, monkeypatch):
+    sampling = scripts("public_sampling")
+    (tmp_path / "imports_more.py").write_text("import surely_missing\nfound = 1\n")
+    monkeypatch.setattr(sampling, "UNUSED", ("surely_missing", "json"))
+    with sampling.importable(str(tmp_path)):
+        module = importlib.import_module("imports_more")
+    monkeypatch.delitem(sys.modules, "imports_more")
+    assert module.found == 1
+    assert "surely_missing" not in sys.modules
+    assert sys.modules["json"] is json
+    assert str(tmp_path) not in sys.path

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import tempfile
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from theory.schedule.costs import BLOCKS_PER_LEVEL, PAPER_MULTIPLIERS, paper_architecture
-from theory.support.errors import InputError, reason
-
+from ..devices import compute_device, use_bf16
 from ..network.flexi_unet import FlexiUNet
+from .schedules import PathSize
 
 Call = Callable[[Tensor, Tensor, int], Tensor]
-PathSize = tuple[int, int]  # input and output resolution in pixels
+
+
+class Compute(NamedTuple):
+    """On what device and how networks run."""
+
+    device: torch.device
+    bf16: bool = False
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, bf16: bool | None, compiled: bool | None) -> Compute:
+        """This process's; by default bfloat16 where that is faster, compiled on GPUs."""
+        device = compute_device()
+        on_gpu = device.type == "cuda"
+        return cls(device, use_bf16(device, bf16), on_gpu if compiled is None else compiled)
+
+    def __str__(self) -> str:
+        return ("bfloat16 autocast" if self.bf16 else "float32") + (
+            ", compiled" if self.compiled else ""
+        )
+
+
+CPU = Compute(torch.device("cpu"))  # in float32
 
 
 @dataclass
@@ -35,8 +52,7 @@ class Contender:
     module: torch.nn.Module
     call: Call  # from states (N, 3, r, r), steps (N,) and output resolution to predictions
     paths: list[PathSize]
-    bf16: bool  # autocast
-    device: torch.device
+    compute: Compute
     channels: int = 3  # of the images
 
     def __post_init__(self) -> None:
@@ -70,7 +86,7 @@ class Contender:
     def peak_memory(self, path: PathSize, batch: int, training: bool) -> int:
         """Bytes of all tensors alive at once, at most, beyond weights and optimizer."""
         run = self.train if training else self.infer
-        if self.device.type == "cuda":
+        if self.compute.device.type == "cuda":
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
             run(path, batch)
@@ -80,12 +96,12 @@ class Contender:
         return live.peak
 
     def _batch(self, path: PathSize, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        x = torch.randn(batch, self.channels, path[0], path[0], device=self.device)
-        target = torch.randn(batch, self.channels, path[1], path[1], device=self.device)
-        return x, target, torch.randint(1000, (batch,), device=self.device)
+        x = torch.randn(batch, self.channels, path[0], path[0], device=self.compute.device)
+        target = torch.randn(batch, self.channels, path[1], path[1], device=self.compute.device)
+        return x, target, torch.randint(1000, (batch,), device=self.compute.device)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.compute.device.type, torch.bfloat16, enabled=self.compute.bf16)
 
 
 class LiveTensors(TorchDispatchMode):
@@ -119,95 +135,14 @@ class LiveTensors(TorchDispatchMode):
         self.peak = max(self.peak, self._now)
 
 
-@dataclass
-class PublicContender(Contender):
-    """The published network with the update of its own training loop."""
-
-    fused: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = ("fp16_util", "nn", "logger")
-        tools, functions, logger = (
-            importlib.import_module(f"guided_diffusion.{name}") for name in names
-        )
-        logger.configure(tempfile.gettempdir(), [])  # it would print otherwise
-        self._trainer = tools.MixedPrecisionTrainer(model=self.module)
-        self._update_average = functions.update_ema
-
-    def _descend(self, loss: Tensor) -> None:
-        self._trainer.zero_grad()
-        self._trainer.backward(loss)
-        self._trainer.optimize(self._optimizer)
-        self._update_average(self._average, self._trainer.master_params, rate=0.9999)
-
-
-def flexi_contender(
-    name: str, unet: FlexiUNet, bf16: bool, compiled: bool, device: torch.device
-) -> Contender:
+def flexi_contender(name: str, unet: FlexiUNet, compute: Compute) -> Contender:
     """Our network."""
-    unet.to(device)
-    if compiled:
+    unet.to(compute.device)
+    if compute.compiled:
         unet.compile()
 
     def call(x: Tensor, t: Tensor, r_out: int) -> Tensor:
-        labels = None
-        if unet.num_classes is not None:
-            labels = torch.zeros_like(t)
+        labels = None if unet.num_classes is None else torch.zeros_like(t)
         return unet(x, t, r_out, labels).sample
 
-    return Contender(name, unet, call, unet.paths, bf16, device, unet.in_channels)
-
-
-def public_contender(
-    folder: str, resolution: int, levels: int, base_channels: int, device: torch.device
-) -> Contender:
-    """The published implementation from a checkout of its repository, float32, as it comes.
-
-    Raises
-    ------
-    InputError
-        If the folder is no such checkout, or has no network of that resolution or width.
-    """
-    if not (Path(folder) / "guided_diffusion" / "unet.py").is_file():
-        raise InputError(
-            f"{folder}: is no checkout of the public code (guided_diffusion/unet.py is missing)"
-        )
-    if resolution not in PAPER_MULTIPLIERS:
-        raise InputError(f"the public code has no network for {resolution} px")
-    sys.path.insert(0, str(Path(folder).absolute()))
-    try:
-        published = importlib.import_module("guided_diffusion.unet")
-    finally:
-        sys.path.pop(0)
-    multipliers, attention = paper_architecture(resolution)
-    sizes = [resolution >> level for level in range(levels)]
-    try:
-        module = published.FlexiUNet(
-            resolution,
-            3,
-            base_channels,
-            3,
-            BLOCKS_PER_LEVEL,
-            tuple(resolution // r for r in attention),
-            channel_mult=tuple(map(float, multipliers)),
-            num_heads=4,
-            use_scale_shift_norm=True,
-            unet_res_layer_map={r: r for r in sizes},
-        ).to(device)
-    except ValueError as error:  # its normalization needs multiples of 32 channels
-        raise InputError(
-            f"the public code has no network of {base_channels} base channels ({reason(error)})"
-        ) from error
-
-    def call(x: Tensor, t: Tensor, r_out: int) -> Tensor:
-        if r_out == x.shape[-1]:
-            return module(x, t, None)
-        if r_out == resolution:  # its process resizes such states up and runs the whole network
-            size = (resolution, resolution)
-            x = torch.nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            return module(x, t, None)
-        return module(x, t, torch.full((len(x),), float(r_out), device=x.device))
-
-    paths = [(small, large) for small in sizes for large in sizes if small <= large]
-    return PublicContender("public code", module, call, paths, False, device)
+    return Contender(name, unet, call, unet.paths, compute, unet.in_channels)

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from theory.oracle.side_by_side import PAPER
-from theory.schedule.costs import paper_architecture
+from theory.schedule.costs import network_levels
+from theory.schedule.paper import PAPER
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
@@ -18,42 +18,12 @@ from theory.support.errors import InputError
 from ..network.flexi_unet import FlexiUNet
 from ..network.path_costs import path_flops
 from . import schedules
-from .contenders import PathSize
+from .contenders import Compute
 from .machine import describe, torch_machine
-from .path_timing import compute_device, path_seconds, precision, precision_text, preset
-from .report import Column, Report, Table
+from .path_timing import path_seconds, preset
+from .report import Report, Table
+from .schedules import PathSize
 from .setting import GrowthSetting
-
-_SIZES = (Column("resolution", "px", lambda size: f"{size:3d}"), Column("levels", "levels", "d"))
-_LEVEL_COLUMNS = (
-    *_SIZES,
-    Column("public_gflop", "public, paper's", ".1f"),
-    Column("public_saving", "saving", ".2f"),
-    Column("paper_gflop", "ours, paper's", ".1f"),
-    Column("paper_saving", "saving", ".2f"),
-    Column("derived_gflop", "ours, derived", ".1f"),
-    Column("derived_saving", "saving", ".2f"),
-)
-_GROWTH_COLUMNS = (
-    *_SIZES,
-    Column("one_level_gflop", "one level", ".1f"),
-    Column("one_level_growth", "growth", ".2f"),
-    Column("paper_gflop", "paper's", ".1f"),
-    Column("paper_growth", "growth", ".2f"),
-    Column("derived_gflop", "derived", ".1f"),
-    Column("derived_growth", "growth", ".2f"),
-)
-_TIMED_COLUMNS = (
-    *_SIZES,
-    Column("paper_gflop", "paper's, GFLOP", ".2f"),
-    Column("paper_gflop_saving", "saving", ".2f"),
-    Column("paper_milliseconds", "ms", ".2f"),
-    Column("paper_saving", "saving", ".2f"),
-    Column("derived_gflop", "derived, GFLOP", ".2f"),
-    Column("derived_gflop_saving", "saving", ".2f"),
-    Column("derived_milliseconds", "ms", ".2f"),
-    Column("derived_saving", "saving", ".2f"),
-)
 
 
 @dataclass(frozen=True)
@@ -70,7 +40,7 @@ class _Chains:
             data = schedules.photograph_like(resolution, exponent)
         else:
             data = spectrum.at_resolution(resolution)
-        numbers = range(1, len(paper_architecture(resolution)[0]) + 1)
+        numbers = range(1, network_levels(resolution) + 1)
         return cls(
             resolution,
             {levels: schedules.paper(resolution, levels) for levels in numbers},
@@ -108,28 +78,24 @@ def measure_growth(setting: GrowthSetting) -> Report:
         raise InputError(
             f"{setting.spectrum}: has {largest} px; give --resolutions of at most that"
         )
-    device = compute_device()
-    bf16, compiled = precision(setting, device)
+    compute = Compute.of(setting.bf16, setting.compile)
     rows = [row for chains in counted for row in _counted(chains)]
     tables = [
-        Table(
-            "levels", _LEVEL_COLUMNS, rows, "GFLOP an image of a mean call, by network and schedule"
-        ),
+        Table("levels", rows, "GFLOP an image of a mean call, by network and schedule"),
         Table(
             "resolutions",
-            _GROWTH_COLUMNS,
             _growth(rows),
             "The same of ours at the most levels, and how many times the resolution before",
         ),
     ]
     if timed:
-        measured = [row for chains in timed for row in _timed(chains, setting)]
+        measured = [row for chains in timed for row in _timed(chains, setting, compute)]
         caption = (
             f"{setting.network} network, an image of a mean call; batch {setting.batch}, "
-            f"{precision_text(bf16, compiled)}, median of {setting.repeats} turns"
+            f"{compute}, median of {setting.repeats} turns"
         )
-        tables.append(Table("timed", _TIMED_COLUMNS, measured, caption))
-    machine = torch_machine(device)
+        tables.append(Table("timed", measured, caption))
+    machine = torch_machine(compute.device)
     source = setting.spectrum or f"a power law of exponent {setting.exponent:g}"
     return Report(
         benchmark="growth",
@@ -143,8 +109,8 @@ def measure_growth(setting: GrowthSetting) -> Report:
         ),
         setting={
             **asdict(setting),
-            "bf16": bf16,
-            "compile": compiled,
+            "bf16": compute.bf16,
+            "compile": compute.compiled,
             "changes": {
                 f"{chains.resolution}": {
                     "paper": schedules.changes_json(chains.paper[max(chains.paper)]),
@@ -184,33 +150,24 @@ def _counted(chains: _Chains) -> list[dict[str, Any]]:
 
 def _growth(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One level and the most levels of each resolution, over the resolution before."""
-    found: list[dict[str, Any]] = []
-    for row in rows:
-        if row["levels"] == 1:
-            found.append({"one_level_gflop": row["paper_gflop"]})
-        found[-1] |= {key: row[key] for key in ("resolution", "levels")}
-        found[-1] |= {key: row[key] for key in ("paper_gflop", "derived_gflop")}
+    most = {row["resolution"]: row for row in rows}  # the last of each has the most levels
+    one = [row["paper_gflop"] for row in rows if row["levels"] == 1]
+    kept = ("resolution", "levels", "paper_gflop", "derived_gflop")
+    found = [
+        {**{key: row[key] for key in kept}, "one_level_gflop": single}
+        for row, single in zip(most.values(), one, strict=True)
+    ]
     for before, after in pairwise(found):
         for name in ("one_level", "paper", "derived"):
             after[f"{name}_growth"] = after[f"{name}_gflop"] / before[f"{name}_gflop"]
     return found
 
 
-def _timed(chains: _Chains, setting: GrowthSetting) -> list[dict[str, Any]]:
+def _timed(chains: _Chains, setting: GrowthSetting, compute: Compute) -> list[dict[str, Any]]:
     """FLOP and milliseconds an image of a network of the setting's widths."""
-    device = compute_device()
-    bf16, compiled = precision(setting, device)
     unet = preset(setting, chains.resolution)
     flops = {path: path_flops(unet, *path) / 1e9 for path in chains.paths}
-    seconds = path_seconds(
-        unet,
-        chains.paths,
-        setting.batch,
-        setting.repeats,
-        bf16=bf16,
-        compile=compiled,
-        device=device,
-    )
+    seconds = path_seconds(unet, chains.paths, setting.batch, setting.repeats, compute=compute)
     milliseconds = {path: 1000 * elapsed / setting.batch for path, elapsed in seconds.items()}
     full = (chains.resolution, chains.resolution)
     rows = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,69 +12,55 @@ import torch
 
 from theory.schedule.resolution import ResolutionSchedule
 
-from ..network.flexi_unet import FlexiUNet
 from ..network.path_costs import path_flops, path_name, path_parameters
 from . import schedules
-from .contenders import Contender, PathSize, flexi_contender, public_contender
+from .contenders import Compute, Contender, flexi_contender
 from .machine import describe, torch_machine
-from .path_timing import (
-    Seconds,
-    compute_device,
-    contender_seconds,
-    precision,
-    precision_text,
-    preset,
-    waiting,
-)
-from .report import Column, Report, Table
+from .path_timing import Seconds, contender_seconds, preset, waiting
+from .report import Report, Table
+from .schedules import PathSize
 from .setting import NetworkSetting
 from .timing import seconds_of
 
-_PATH_COLUMNS = (
-    Column("path", "path", lambda path: f"{path:>8s}"),
-    Column("parameters", "parameters", lambda count: f"{count / 1e6:.2f} M"),
-    Column("gflop_per_image", "GFLOP an image", ".2f"),
-    Column("milliseconds", "ms", ".1f"),
-    Column("images_per_second", "images/s", ".1f"),
-    Column("share_of_matmul", "of matmul", ".1%"),
-    Column("peak_mebibytes", "memory", lambda size: f"{size:.0f} MiB"),
-)
-_LATENCY = Column("latency_milliseconds", "ms of one image", ".1f")
-_RATIO_COLUMNS = (
-    Column("contender", "", lambda name: f"ours over {name}"),
-    Column("mixture", "times the images/s on the mixture", ".2f"),
-    Column("geometric_mean", "in the geometric mean of its paths", ".2f"),
-    Column("paths", "paths", "d"),
-)
+
+def measure_unet(setting: NetworkSetting, others: Sequence[Contender] = ()) -> Report:
+    """Parameters, FLOP, latency, throughput and memory of each path, and a chain's cost.
+
+    ``others`` are timed beside ours and the network of one level.
+    """
+    return _measure(setting, others, training=False)
 
 
-def measure_unet(setting: NetworkSetting) -> Report:
-    """Parameters, FLOP, latency, throughput and memory of each path, and a chain's cost."""
-    return _measure(setting, training=False)
+def measure_train(setting: NetworkSetting, others: Sequence[Contender] = ()) -> Report:
+    """Images per second and memory of a training step on each path and on the mixture.
+
+    ``others`` are timed beside ours and the network of one level.
+    """
+    return _measure(setting, others, training=True)
 
 
-def measure_train(setting: NetworkSetting) -> Report:
-    """Images per second and memory of a training step on each path and on the mixture."""
-    return _measure(setting, training=True)
-
-
-def _measure(setting: NetworkSetting, training: bool) -> Report:
+def _measure(setting: NetworkSetting, others: Sequence[Contender], training: bool) -> Report:
     setting.check()
     if setting.schedule is not None:
         schedule = schedules.loaded(setting.schedule, setting.resolution)
     else:
         schedule = schedules.paper(setting.resolution, setting.levels)
-    device = compute_device()
-    contenders = _contenders(setting, schedule, device)
-    ours = contenders[0].module
-    assert isinstance(ours, FlexiUNet)
-    paths = sorted(ours.paths, key=lambda path: (-path[1], -path[0]))
+    compute = Compute.of(setting.bf16, setting.compile)
+    levels = schedules.network_levels(setting.levels, [schedule])
+    ours = preset(setting, setting.resolution, levels)
+    single = preset(setting, setting.resolution, 1)
+    contenders = [
+        flexi_contender("ours", ours, compute),
+        flexi_contender(schedules.ONE_LEVEL, single, compute),
+        *others,
+    ]
     changes = {(b, a) for a, b in schedule.changes.values()}
+    paths = sorted(ours.paths, key=lambda path: (-path[1], -path[0]))
     paths = [p for p in paths if p[1] in (p[0], 2 * p[0]) or p in changes]
 
     seconds = contender_seconds(contenders, paths, setting.batch, setting.repeats, training)
     flops = {path: path_flops(ours, *path, training=training) for path in paths}
-    peak = _matmul_flops(device, contenders[0].bf16)
+    peak = _matmul_flops(compute)
     latency: dict[PathSize, float] = {}
     if not training:
         latency = contender_seconds(contenders[:1], paths, 1, setting.repeats, False)["ours"]
@@ -95,50 +81,40 @@ def _measure(setting: NetworkSetting, training: bool) -> Report:
             row["latency_milliseconds"] = 1000 * latency[path]
         rows.append(row)
     step = _mean(seconds["ours"], schedule) / setting.batch
-    machine = torch_machine(device)
+    machine = torch_machine(compute.device)
+    work = (
+        "Training steps (forward, backward, AdamW, average of the weights)"
+        if training
+        else "Network calls without gradient"
+    )
+    name = setting.schedule or schedule.derivation.get("criterion")
     return Report(
         benchmark="train" if training else "unet",
-        heading=_heading(setting, schedule, contenders[0], machine, training),
+        heading=(
+            f"{work}: {setting.network} network, {setting.resolution} px, {ours.base_channels} "
+            f"channels, levels {', '.join(map(str, ours.resolutions))}; batch {setting.batch}; "
+            f"{compute}, channels last;\n{describe(machine)}; median of {setting.repeats} turns.\n"
+            f"Mixture: every step of the schedule once ({name}: "
+            f"{schedules.changes_text(schedule)})."
+        ),
         setting={
             **asdict(setting),
-            "bf16": contenders[0].bf16,
-            "compile": ours.is_compiled,
+            "bf16": compute.bf16,
+            "compile": compute.compiled,
             "base_channels": ours.base_channels,
             "changes": schedules.changes_json(schedule),
             "machine": machine,
         },
         tables=[
-            Table("paths", [*_PATH_COLUMNS, *([_LATENCY] if latency else [])], rows),
+            Table("paths", rows),
             _comparison(contenders, seconds, schedule, setting.batch),
-            Table("ratios", _RATIO_COLUMNS, _ratios(contenders, seconds, schedule)),
+            Table("ratios", _ratios(seconds, schedule), "images per second of ours over those of:"),
         ],
         facts={
             "matmul_tflop_per_second": peak / 1e12,
             "mixture_share_of_matmul": schedule.chain_cost(flops) / step / peak,
         },
-        lines=[
-            "matrix product of the same precision: {matmul_tflop_per_second:.1f} TFLOP/s",
-            "ours on the mixture: {mixture_share_of_matmul:.1%} of the matrix product's rate",
-        ],
     )
-
-
-def _contenders(
-    setting: NetworkSetting, schedule: ResolutionSchedule, device: torch.device
-) -> list[Contender]:
-    bf16, compiled = precision(setting, device)
-    levels = schedules.network_levels(setting.levels, [schedule])
-    contenders = [
-        flexi_contender(name, preset(setting, setting.resolution, n), bf16, compiled, device)
-        for name, n in {"ours": levels, "one level (DDPM)": 1}.items()
-    ]
-    if setting.public is not None:
-        base = contenders[0].module.base_channels
-        assert isinstance(base, int)
-        contenders.append(
-            public_contender(setting.public, setting.resolution, levels, base, device)
-        )
-    return contenders
 
 
 def _comparison(
@@ -151,20 +127,17 @@ def _comparison(
         row: dict[str, Any] = {"contender": contender.name}
         row |= {path_name(path): batch / elapsed for path, elapsed in found.items()}
         rows.append({**row, "mixture": batch / _mean(found, schedule)})
-    names = [*map(path_name, seconds["ours"]), "mixture"]
-    columns = [Column("contender", "images/s"), *(Column(name, name, ".1f") for name in names)]
-    return Table("images_per_second", columns, rows)
+    return Table("images_per_second", rows, "images per second:")
 
 
-def _ratios(
-    contenders: list[Contender], seconds: Seconds, schedule: ResolutionSchedule
-) -> list[dict[str, Any]]:
-    """How many times as many images per second ours makes."""
+def _ratios(seconds: Seconds, schedule: ResolutionSchedule) -> list[dict[str, Any]]:
+    """Images per second of ours over those of each other network."""
     ours, rows = seconds["ours"], []
-    for contender in contenders[1:]:
-        found = seconds[contender.name]
+    for name, found in seconds.items():
+        if found is ours:
+            continue
         mixture = _mean(found, schedule) / _mean(ours, schedule)
-        row: dict[str, Any] = {"contender": contender.name, "mixture": mixture}
+        row: dict[str, Any] = {"contender": name, "mixture": mixture}
         if len(found) > 1:
             logs = [math.log(found[path] / ours[path]) for path in found]
             row |= {"geometric_mean": math.exp(statistics.fmean(logs)), "paths": len(found)}
@@ -180,34 +153,11 @@ def _mean(seconds: Mapping[PathSize, float], schedule: ResolutionSchedule) -> fl
     return schedule.chain_cost(seconds)
 
 
-def _matmul_flops(device: torch.device, bf16: bool) -> float:
+def _matmul_flops(compute: Compute) -> float:
     """FLOP per second of a large matrix product, the best of some."""
+    device = compute.device
     n = 8192 if device.type == "cuda" else 2048
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    dtype = torch.bfloat16 if compute.bf16 else torch.float32
     a, b = torch.randn(2, n, n, device=device, dtype=dtype)
     times = [seconds_of(lambda: a @ b, 1, waiting(device)) for _ in range(9)]
     return 2 * n**3 / min(times)
-
-
-def _heading(
-    setting: NetworkSetting,
-    schedule: ResolutionSchedule,
-    ours: Contender,
-    machine: Mapping[str, Any],
-    training: bool,
-) -> str:
-    unet = ours.module
-    assert isinstance(unet, FlexiUNet)
-    work = (
-        "Training steps (forward, backward, AdamW, average of the weights)"
-        if training
-        else "Network calls without gradient"
-    )
-    name = setting.schedule or schedule.derivation.get("criterion")
-    return (
-        f"{work}: {setting.network} network, {setting.resolution} px, "
-        f"{unet.base_channels} channels, levels {', '.join(map(str, unet.resolutions))}; batch "
-        f"{setting.batch}; {precision_text(ours.bf16, unet.is_compiled)}, channels last;\n"
-        f"{describe(machine)}; median of {setting.repeats} turns.\n"
-        f"Mixture: every step of the schedule once ({name}: {schedules.changes_text(schedule)})."
-    )

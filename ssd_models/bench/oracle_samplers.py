@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import asdict
 
 from theory.oracle.plans import plan_sampling
 from theory.oracle.report import oracle_report
-from theory.oracle.sampler import Sampler
+from theory.oracle.sampler import ANCESTRAL, DDIM, SECOND_ORDER, Sampler
 from theory.oracle.steps import select_steps
 from theory.schedule.costs import chain_costs
-from theory.schedule.derivation import derive_schedule
 from theory.schedule.levels import halved_levels
 from theory.schedule.noise import NoiseSchedule
 from theory.schedule.resolution import ResolutionSchedule
@@ -19,40 +17,22 @@ from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 
 from .machine import machine
-from .report import Column, Report, Row, Table
-from .schedules import changes_json, one_level, paper
+from .report import Report, Row, Table
+from .schedules import changes_json, derived, one_level, paper, path_calls, total_cost
 
 Costs = Mapping[tuple[int, int], float]
 _PLANNED_COST = 0.5  # of a mean call of plans that choose the schedule too
 _SOLVER = "DPM-Solver++(2M)"
-_CHAIN_COLUMNS = (
-    Column("chain", "  1000 ancestral steps", lambda name: f"  {name}, 1000 ancestral steps"),
-    Column("error", "error", ".2e"),
-    Column("cost", "cost", ".0f"),
-    Column("changes", "changes at", lambda changes: " ".join(changes) or "none"),
-)
-
-
-@dataclass(frozen=True)
-class _Row:
-    name: str
-    order: int
-    eta: float
-    spacing: str
-    changes: str
-    variance: bool = False
-
-
-_ROWS = (
-    _Row("ancestral", 1, 1.0, "logsnr", "network"),
-    _Row("ancestral, spectral variance", 1, 1.0, "logsnr", "network", True),
-    _Row("DDIM", 1, 0.0, "logsnr", "network"),
-    _Row(_SOLVER, 2, 0.0, "uniform", "network"),
-    _Row(_SOLVER, 2, 0.0, "edm", "network"),
-    _Row(_SOLVER, 2, 0.0, "logsnr", "network"),
-    _Row(_SOLVER, 2, 0.0, "planned", "network"),
-    _Row(_SOLVER, 2, 0.0, "logsnr", "free"),
-    _Row(_SOLVER, 2, 0.0, "planned", "free"),
+_SAMPLERS = (  # name, options, spacing of the steps
+    ("ancestral", ANCESTRAL, "logsnr"),
+    ("ancestral, spectral variance", Sampler(eta=1.0, spectral_variance=True), "logsnr"),
+    ("DDIM", DDIM, "logsnr"),
+    (_SOLVER, SECOND_ORDER, "uniform"),
+    (_SOLVER, SECOND_ORDER, "edm"),
+    (_SOLVER, SECOND_ORDER, "logsnr"),
+    (_SOLVER, SECOND_ORDER, "planned"),
+    (_SOLVER, Sampler(order=2, changes="free"), "logsnr"),
+    (_SOLVER, Sampler(order=2, changes="free"), "planned"),
 )
 
 
@@ -87,13 +67,13 @@ def _of_spectrum(
     noise = NoiseSchedule.linear()
     levels = halved_levels(spectrum.resolution, num_levels)
     table = chain_costs(levels)[1]
-    schedule = derive_schedule(spectrum, noise, levels, tolerance=tolerance, criterion="snr")
-    chains: dict[str, ResolutionSchedule] = {
+    schedule = derived(spectrum, num_levels, tolerance)
+    chains = {
         "DDPM, full resolution": one_level(levels[0]),
         "paper, dct": paper(levels[0], num_levels).with_operator("dct"),
         f"derived, snr <= {tolerance:g}": schedule,
     }
-    chain_rows: list[Row] = [
+    whole: list[Row] = [
         {
             "chain": name,
             "error": oracle_report(chain, spectrum).relative_w2,
@@ -102,22 +82,16 @@ def _of_spectrum(
         }
         for name, chain in chains.items()
     ]
-    columns = [
-        Column("sampler", "  sampler", lambda name: f"  {name:29s}"),
-        Column("spacing", "spacing"),
-        Column("changes", "changes"),
-        *(Column(str(n), f"{n} calls", _cell) for n in calls),
-    ]
-    given = [
+    given: list[Row] = [
         {
-            "sampler": row.name,
-            "spacing": row.spacing,
-            "changes": row.changes,
-            **{str(n): _evaluate(row, schedule, spectrum, table, n) for n in calls},
+            "sampler": name,
+            "spacing": spacing,
+            "changes": sampler.on(schedule).changes,
+            **{str(n): _evaluate(sampler, spacing, schedule, spectrum, table, n) for n in calls},
         }
-        for row in _ROWS
+        for name, sampler, spacing in _SAMPLERS
     ]
-    planned = [
+    planned: list[Row] = [
         {
             "sampler": _SOLVER,
             "spacing": "planned",
@@ -126,41 +100,48 @@ def _of_spectrum(
         }
         for changes in ("network", "free")
     ]
-    caption = f"schedule and steps planned together, mean call at most {_PLANNED_COST:g}:"
+    forms = {str(n): _error_and_cost for n in calls}
     return [
         Table(
             f"chains {path}",
-            _CHAIN_COLUMNS,
-            chain_rows,
-            f"{path}: {spectrum.count} images, {spectrum.resolution} px",
+            whole,
+            f"{path}: {spectrum.count} images, {spectrum.resolution} px; 1000 ancestral steps",
+            {"changes": " ".join},
         ),
-        Table(f"samplers {path}", columns, given, "on the derived schedule, matched noise:"),
-        Table(f"planned {path}", columns, planned, caption),
+        Table(
+            f"samplers {path}",
+            given,
+            "on the derived schedule, matched noise, by number of calls:",
+            forms,
+        ),
+        Table(
+            f"planned {path}",
+            planned,
+            f"schedule and steps planned together, mean call at most {_PLANNED_COST:g}:",
+            forms,
+        ),
     ]
 
 
-def _cell(found: Mapping[str, float]) -> str:
+def _error_and_cost(found: Mapping[str, float]) -> str:
     return f"{found['error']:.1e} ({found['cost']:.2f})"
 
 
 def _evaluate(
-    row: _Row, schedule: ResolutionSchedule, spectrum: Spectrum, table: Costs, calls: int
+    sampler: Sampler,
+    spacing: str,
+    schedule: ResolutionSchedule,
+    spectrum: Spectrum,
+    table: Costs,
+    calls: int,
 ) -> dict[str, float] | None:
-    sampler = Sampler(row.eta, row.order, row.changes, row.variance)
-    steps = select_steps(schedule, calls, row.spacing, sampler, spectrum)
+    steps = select_steps(schedule, calls, spacing, sampler, spectrum)
     if len(steps) != calls:
         return None
-    report = oracle_report(
-        schedule,
-        spectrum,
-        steps,
-        row.eta,
-        order=row.order,
-        spectral_variance=row.variance,
-        changes=row.changes,
-    )
-    cost = chain_cost(schedule, steps, row.changes, table)
-    return {"error": report.relative_w2, "cost": cost}
+    return {
+        "error": oracle_report(schedule, spectrum, steps, **asdict(sampler)).relative_w2,
+        "cost": total_cost(path_calls(schedule, steps, sampler.changes), table),
+    }
 
 
 def _plan(
@@ -171,22 +152,3 @@ def _plan(
     except InputError:
         return None
     return {"error": plan.error, "cost": plan.cost}
-
-
-def chain_cost(
-    schedule: ResolutionSchedule, steps: Sequence[int], changes: str, table: Costs
-) -> float:
-    """Cost of all network calls of a chain, in the unit of ``table``.
-
-    Parameters
-    ----------
-    schedule : ResolutionSchedule
-    steps : sequence of int, falling
-    changes : {"network", "free"}
-    table : mapping
-        ``{(resolution in, resolution out): cost}``, see `theory.schedule.costs.chain_costs`.
-    """
-    at = [int(r) for r in schedule.resolutions[list(steps)]]
-    if changes == "free":
-        return sum(table[r, r] for r in at)
-    return sum(table[pair] for pair in pairwise([*at, schedule.resolution]))

@@ -3,60 +3,53 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
-from theory.oracle.plans import pareto_front
-from theory.oracle.side_by_side import ComparedSchedule, compare_schedules, transfer_errors
+from theory.oracle.plans import pareto_front, plan_sampling
+from theory.oracle.report import oracle_errors, oracle_report
+from theory.schedule.costs import chain_costs
+from theory.schedule.derivation import derive_schedule
 from theory.schedule.levels import halved_levels
 from theory.schedule.noise import NoiseSchedule
+from theory.schedule.paper import PAPER
+from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 
 from .machine import machine
-from .report import Column, Report, Row, Table
+from .report import Report, Row, Table
 from .schedules import changes_json, changes_text
-
-_SCHEDULE_COLUMNS = (
-    Column("schedule", "  schedule", lambda name: f"  {name}"),
-    Column("calls", "calls", "d"),
-    Column("cost", "cost", ".1f"),
-    Column("error", "error", ".2e"),
-    Column("times_less", "times less", ".1f"),
-    Column("changes", "changes at", lambda changes: " ".join(changes) or "-"),
-)
-_PLAN_COLUMNS = (
-    Column("calls", "calls", lambda calls: f"{calls:5d}"),
-    Column("cost", "cost", ".2f"),
-    Column("error", "error", ".2e"),
-    Column("changes_text", "changes at"),
-)
 
 
 def compare(paths: Sequence[str], num_levels: int, calls: int, steps: int) -> Report:
     """Cost and exact Gaussian error of schedules on each spectrum, and transfer between them."""
     noise = NoiseSchedule.linear(steps)
     spectra = {_name(path, paths): Spectrum.load(path) for path in paths}
-    tables = []
-    for name, spectrum in spectra.items():
-        rows = compare_schedules(spectrum, noise, num_levels, calls)
-        caption = f"{name}: {spectrum.count} images, {spectrum.resolution} px"
-        key = f"schedules {name}"
-        tables.append(Table(key, _SCHEDULE_COLUMNS, _schedule_rows(rows), caption))
-    lines = []
+    tables = [
+        Table(
+            f"schedules {name}",
+            compare_schedules(spectrum, noise, num_levels, calls),
+            f"{name}: {spectrum.count} images, {spectrum.resolution} px",
+            {"changes": " ".join},
+        )
+        for name, spectrum in spectra.items()
+    ]
+    heading = (
+        f"Oracle, relative W2²; linear noise, T = {steps}, {num_levels} levels. Chains of all "
+        "steps are ancestral,\nplans of few calls deterministic. Cost in full-resolution calls "
+        "of the paper's network.\n`times less`: the paper's error over this one."
+    )
     if len({spectrum.resolution for spectrum in spectra.values()}) > 1:
-        lines = ["no transfer: the spectra have different resolutions"]
+        heading += "\nNo transfer: the spectra have different resolutions."
     elif len(spectra) > 1:
         tables.append(_transfer(spectra, noise, num_levels))
     return Report(
         benchmark="schedules",
-        heading=(
-            f"Oracle, relative W2²; linear noise, T = {steps}, {num_levels} levels. Chains of all "
-            "steps are ancestral,\nplans of few calls deterministic. Cost in full-resolution calls "
-            "of the paper's network.\n`times less`: the paper's error over this one."
-        ),
+        heading=heading,
         setting={
             "spectra": {name: _described(spectrum) for name, spectrum in spectra.items()},
             "levels": num_levels,
@@ -65,41 +58,121 @@ def compare(paths: Sequence[str], num_levels: int, calls: int, steps: int) -> Re
             "machine": machine(),
         },
         tables=tables,
-        lines=lines,
     )
 
 
-def _schedule_rows(rows: Sequence[ComparedSchedule]) -> list[Row]:
-    paper = next(row for row in rows if row.name.startswith("paper"))
+def compare_schedules(
+    spectrum: Spectrum, noise: NoiseSchedule, num_levels: int = 4, calls: int = 25
+) -> list[Row]:
+    """Full resolution, the paper's schedule, derived ones, and plans of few calls, on one spectrum.
+
+    Chains of all steps are ancestral, plans deterministic. Both the budget schedule and the plans
+    may cost what the paper's schedule does, per call. The paper's resizes by `bilinear`, whose
+    error is known at small sizes alone; its twin by `dct` is compared, under that name.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Its resolution can be halved ``num_levels − 1`` times.
+    noise : NoiseSchedule
+    num_levels : int
+    calls : int
+        Of the plans.
+
+    Returns
+    -------
+    list of dict
+        ``schedule`` (name), ``calls``, ``cost`` (of all calls, in full-resolution calls), ``error``
+        (relative W2²), ``times_less`` (the paper's error over it) and ``changes``.
+    """
+    size = spectrum.resolution
+    levels = halved_levels(size, num_levels)
+    table = chain_costs(levels)[1]
+    paper = ResolutionSchedule.paper(size, num_levels, PAPER, noise, operator="dct")
+    budget = paper.chain_cost(table)
+    matched = ResolutionSchedule.from_noise(paper.resolutions, noise, levels=levels)
+    chains = {
+        "full resolution": ResolutionSchedule.full_resolution(size, noise),
+        f"paper, {PAPER}, dct": paper,
+        "same changes, matched noise": matched,
+        "derived, snr <= 0.1": derive_schedule(spectrum, noise, levels, "snr"),
+        "derived, snr <= 0.3": derive_schedule(spectrum, noise, levels, "snr", 0.3),
+        "lossless, tau = 0.1": derive_schedule(spectrum, noise, levels, tolerance=0.1),
+        "lossless, tau = 1": derive_schedule(spectrum, noise, levels),
+        "budget: the paper's cost": derive_schedule(spectrum, noise, levels, "budget", budget),
+    }
+    found = [
+        (
+            name,
+            len(noise),
+            schedule.chain_cost(table) * len(noise),
+            oracle_report(schedule, spectrum).relative_w2,
+            schedule,
+        )
+        for name, schedule in chains.items()
+    ]
+    for order in (1, 2):
+        plan = plan_sampling(spectrum, noise, levels, calls, budget, order)
+        name = f"budget: {calls} calls, order {order}"
+        found.append((name, calls, plan.cost, plan.error, plan.schedule))
+    papers = next(error for _, _, _, error, schedule in found if schedule is paper)
     return [
         {
-            "schedule": row.name,
-            "calls": row.calls,
-            "cost": row.cost,
-            "error": row.error,
-            "times_less": paper.error / row.error,
-            "changes": changes_json(row.schedule),
+            "schedule": name,
+            "calls": number,
+            "cost": cost,
+            "error": error,
+            "times_less": papers / error,
+            "changes": changes_json(schedule),
         }
-        for row in rows
+        for name, number, cost, error, schedule in found
     ]
 
 
-def _transfer(spectra: dict[str, Spectrum], noise: NoiseSchedule, num_levels: int) -> Table:
+def transfer_errors(
+    spectra: Mapping[str, Spectrum],
+    noise: NoiseSchedule,
+    levels: Sequence[int],
+    criterion: str = "snr",
+    tolerance: float = 0.1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a schedule derived on one dataset costs, and how much it errs on the others.
+
+    Parameters
+    ----------
+    spectra : mapping of n names to Spectrum
+        All of the resolution ``levels[0]``.
+    noise, levels, criterion, tolerance
+        As in `theory.derive_schedule`.
+
+    Returns
+    -------
+    costs : (n,) float64
+        Mean call of each dataset's schedule, in full-resolution calls.
+    errors : (n, n) float64
+        Entry ``(a, b)``: relative W2² on data ``b`` of the schedule derived on ``a``, ancestral,
+        all steps.
+    """
+    if len({s.resolution for s in spectra.values()}) > 1:
+        raise InputError("transfer: the spectra have different resolutions; measure them at one")
+    schedules = [derive_schedule(s, noise, levels, criterion, tolerance) for s in spectra.values()]
+    table = chain_costs(levels)[1]
+    costs = np.array([schedule.chain_cost(table) for schedule in schedules])
+    errors = [oracle_errors(schedules, spectrum) for spectrum in spectra.values()]
+    return costs, np.array(errors).T
+
+
+def _transfer(spectra: Mapping[str, Spectrum], noise: NoiseSchedule, num_levels: int) -> Table:
     size = next(iter(spectra.values())).resolution
     costs, errors = transfer_errors(spectra, noise, halved_levels(size, num_levels))
     rows = [
         {"derived_on": name, "cost": cost, **dict(zip(spectra, row, strict=True))}
         for name, cost, row in zip(spectra, costs.tolist(), errors.tolist(), strict=True)
     ]
-    columns = [
-        Column("derived_on", "  derived on", lambda name: f"  {name[:24]}"),
-        Column("cost", "cost", ".3f"),
-        *(Column(name, name[:12], ".2e") for name in spectra),
-    ]
     caption = (
         "Transfer, snr <= 0.1: error on the data of a column of the schedule derived on a row's"
     )
-    return Table("transfer", columns, rows, caption)
+    return Table("transfer", rows, caption)
 
 
 def _name(path: str, paths: Sequence[str]) -> str:
@@ -160,5 +233,5 @@ def pareto(
             "steps": steps,
             "machine": machine(),
         },
-        tables=[Table("plans", _PLAN_COLUMNS, rows)],
+        tables=[Table("plans", rows, forms={"changes": None, "steps": None})],
     )

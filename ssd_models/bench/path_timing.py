@@ -9,8 +9,8 @@ from functools import partial
 import torch
 
 from ..network.flexi_unet import FlexiUNet
-from ..training.building import use_bf16
-from .contenders import Contender, PathSize, flexi_contender
+from .contenders import CPU, Compute, Contender, flexi_contender
+from .schedules import PathSize
 from .setting import ComputeSetting
 from .timing import Job, median_seconds
 
@@ -24,9 +24,7 @@ def path_seconds(
     batch: int,
     repeats: int = 5,
     training: bool = False,
-    bf16: bool = False,
-    compile: bool = False,
-    device: torch.device | str = "cpu",
+    compute: Compute = CPU,
     least: float = LEAST,
 ) -> dict[PathSize, float]:
     """Median seconds of a batch on each path of a network, the paths taking turns.
@@ -47,11 +45,8 @@ def path_seconds(
     training : bool
         A training step as `Trainer` makes it (forward, backward, AdamW, average of the weights)
         in place of a call without gradient.
-    bf16 : bool
-        Bfloat16 autocast.
-    compile : bool
-        With `torch.compile`; the compiler's time does not count.
-    device : torch.device or str
+    compute : Compute
+        By default float32 on the CPU. The time that `torch.compile` takes does not count.
     least : float
         Seconds that a turn lasts at least: shorter jobs are repeated in it, and their mean counts.
 
@@ -66,7 +61,7 @@ def path_seconds(
         If the network has no such path.
     """
     module = copy.deepcopy(unet).train(training)
-    contender = flexi_contender("network", module, bf16, compile, torch.device(device))
+    contender = flexi_contender("network", module, compute)
     return contender_seconds([contender], list(paths), batch, repeats, training, least)["network"]
 
 
@@ -90,28 +85,11 @@ def contender_seconds(
         for contender in contenders
         if path in contender.paths or len(contenders) == 1
     }
-    found = median_seconds(jobs, repeats, least, waiting(contenders[0].device))
+    found = median_seconds(jobs, repeats, least, waiting(contenders[0].compute.device))
     medians: Seconds = {contender.name: {} for contender in contenders}
     for (name, path), seconds in found.items():
         medians[name][path] = seconds
     return medians
-
-
-def compute_device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def precision(setting: ComputeSetting, device: torch.device) -> tuple[bool, bool]:
-    """Whether a setting means bfloat16, and whether it means `torch.compile`."""
-    bf16 = use_bf16(device) if setting.bf16 is None else setting.bf16
-    compiled = device.type == "cuda" if setting.compile is None else setting.compile
-    return bf16, compiled
-
-
-def precision_text(bf16: bool, compiled: bool) -> str:
-    """The same in words."""
-    return ("bfloat16 autocast" if bf16 else "float32") + (", compiled" if compiled else "")
 
 
 def preset(setting: ComputeSetting, resolution: int, levels: int | None = None) -> FlexiUNet:

@@ -14,47 +14,38 @@ from typing import Any
 
 from theory.support.errors import InputError
 from theory.support.files import atomic_path, check_writable
+from theory.support.tables import Form, cell, cells, text_table
 
 FORMAT = "scale-space-bench/1"
 
-Row = Mapping[str, Any]  # JSON values by column key
-
-
-@dataclass(frozen=True)
-class Column:
-    """Values of one kind: their key in the JSON (with the unit), and how they are printed."""
-
-    key: str
-    title: str
-    form: str | Callable[[Any], str] = "s"  # format specification, or a function
-
-    def cell(self, row: Row) -> str:
-        """Text of a row's value; a dash where it has none."""
-        value = row.get(self.key)
-        if value is None:
-            return "-"
-        return self.form(value) if callable(self.form) else format(value, self.form)
+Row = Mapping[str, Any]  # JSON values by key, with the unit in the key
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one kind under a key of the JSON; rows may hold more than the columns print."""
+    """Rows of one kind under a key of the JSON.
+
+    Parameters
+    ----------
+    key : str
+        In the JSON.
+    rows : sequence of mappings
+        JSON values.
+    caption : str
+    forms : mapping
+        See `theory.support.tables.cells`: for values other than numbers and texts, how they are
+        printed; None for what is only written.
+    """
 
     key: str
-    columns: Sequence[Column]
     rows: Sequence[Row]
     caption: str = ""
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
     def text(self) -> str:
-        """Aligned columns, the first to the left, the others to the right."""
-        cells = [[column.title for column in self.columns]]
-        cells += [[column.cell(row) for column in self.columns] for row in self.rows]
-        first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
-        lines = [
-            "  ".join([name.ljust(first), *map(str.rjust, values, others)]).rstrip()
-            for name, *values in cells
-        ]
-        return "\n".join([self.caption, *lines] if self.caption else lines)
+        """Caption and aligned columns."""
+        lines = text_table(cells(self.rows, self.forms))
+        return f"{self.caption}\n{lines}" if self.caption else lines
 
 
 @dataclass(frozen=True)
@@ -72,8 +63,6 @@ class Report:
     tables : sequence of Table
     facts : mapping
         Single numbers by name (JSON values only).
-    lines : sequence of str
-        Sentences with the facts, as templates of `str.format`: ``"{rate:.1f} images/s"``.
     """
 
     benchmark: str
@@ -81,14 +70,11 @@ class Report:
     setting: Mapping[str, Any]
     tables: Sequence[Table] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    lines: Sequence[str] = ()
 
     def text(self) -> str:
         """All that is printed."""
-        parts = [self.heading, *(table.text() for table in self.tables)]
-        if self.lines:
-            parts.append("\n".join(line.format(**self.facts) for line in self.lines))
-        return "\n\n".join(parts)
+        facts = "\n".join(f"{key.replace('_', ' ')}: {cell(v)}" for key, v in self.facts.items())
+        return "\n\n".join(filter(None, [self.heading, *(t.text() for t in self.tables), facts]))
 
     def to_json(self) -> dict[str, Any]:
         """Content of the JSON file: tables and facts by name under ``results``."""
@@ -110,7 +96,7 @@ class Report:
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that a report cannot be written to, before it is measured."""
+    """Raise `InputError` unless a report can be written to the file."""
     if Path(path).suffix != ".json":
         raise InputError(f"{path}: must end in .json")
     check_writable(path)

@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
-from theory.oracle.sampler import Sampler
 from theory.oracle.steps import select_steps
 from theory.schedule.resolution import ResolutionSchedule
 
@@ -17,23 +15,13 @@ from ..network.flexi_unet import FlexiUNet
 from ..network.path_costs import path_flops
 from ..sampling.pipeline import ScaleSpacePipeline
 from . import schedules
-from .contenders import PathSize
+from .contenders import Compute
 from .machine import describe, torch_machine
-from .path_timing import compute_device, precision, precision_text, preset, waiting
-from .public_comparison import PublicSampler, compare_public
-from .report import Column, Report, Table
+from .path_timing import preset, waiting
+from .report import Report, Table
+from .schedules import PathSize
 from .setting import SamplingSetting
 from .timing import Job, median_seconds
-
-_COLUMNS = (
-    Column("schedule", "schedule"),
-    Column("sampler", "sampler"),
-    Column("calls", "calls", "d"),
-    Column("gflop_per_image", "GFLOP/image", ".1f"),
-    Column("seconds_per_image", "s/image", ".4g"),
-    Column("speedup_same_calls", "over DDPM", ".2f"),
-    Column("speedup_over_ancestral", "over its 1000", ".1f"),
-)
 
 
 @dataclass(frozen=True)
@@ -55,9 +43,9 @@ class Chain:
         if calls is None:
             everything = select_steps(schedule)
             run = select_steps(schedule, min(timed, len(everything)), "uniform")
-            return cls(name, None, run, 1.0, 1, path_calls(schedule, everything))
+            return cls(name, None, run, 1.0, 1, schedules.path_calls(schedule, everything))
         steps = select_steps(schedule, calls)
-        return cls(name, calls, steps, 0.0, 2, path_calls(schedule, steps))
+        return cls(name, calls, steps, 0.0, 2, schedules.path_calls(schedule, steps))
 
     @property
     def sampler(self) -> str:
@@ -65,28 +53,15 @@ class Chain:
         return "ancestral" if self.eta else "2nd order"
 
 
-def path_calls(schedule: ResolutionSchedule, steps: Sequence[int]) -> Counter[PathSize]:
-    """Network calls on each path of a chain through ``steps``, falling."""
-    sides = schedule.resolutions[list(steps)].tolist()
-    if Sampler().on(schedule).free:
-        return Counter((side, side) for side in sides)
-    return Counter(pairwise([*sides, schedule.resolution]))
-
-
 def measure_sampling(setting: SamplingSetting) -> Report:
     """Seconds and FLOP an image of one level, the paper's schedule and a derived one."""
     setting.check()
     chosen = _schedules(setting)
-    device = compute_device()
-    bf16, compiled = precision(setting, device)
+    compute = Compute.of(setting.bf16, setting.compile)
     levels = schedules.network_levels(setting.levels, chosen.values())
-    unet = preset(setting, setting.resolution, levels).to(device).eval()
-    if compiled:
+    unet = preset(setting, setting.resolution, levels).to(compute.device).eval()
+    if compute.compiled:
         unet.compile()
-    public = None
-    if setting.public is not None:
-        own = chosen[schedules.PAPERS]
-        public = PublicSampler.load(setting.public, own, unet.base_channels, device)
     chains = [
         Chain.of(name, schedule, calls, setting.timed)
         for calls in (None, *setting.calls)
@@ -102,36 +77,32 @@ def measure_sampling(setting: SamplingSetting) -> Report:
             output_type="pt",
             timesteps=chain.steps,
             sampler="eta" if chain.order == 1 else "dpmpp_2m",
-            bf16=bf16,
+            bf16=compute.bf16,
             max_batch=setting.batch,
         )
         for number, chain in enumerate(chains)
     }
-    found = median_seconds(jobs, setting.repeats, synchronize=waiting(device))
+    found = median_seconds(jobs, setting.repeats, synchronize=waiting(compute.device))
     rows = _rows(chains, chosen, unet, {n: t / setting.batch for n, t in found.items()})
     caption = (
-        "over DDPM: times faster than one level with as many calls; over its 1000: than its "
-        "ancestral steps"
+        "speedup same calls: times faster than one level with as many calls; over ancestral: than "
+        "all its steps"
     )
-    tables = [Table("sampling", _COLUMNS, rows, caption)]
-    if public is not None:
-        ancestral = {r["schedule"]: r["seconds_per_image"] for r in rows if r["ancestral"]}
-        tables += compare_public(public, unet, setting.batch, setting.repeats, bf16, ancestral)
-    machine = torch_machine(device)
+    machine = torch_machine(compute.device)
     return Report(
         benchmark="sampling",
-        heading=_heading(setting, chosen, unet, machine, bf16),
+        heading=_heading(setting, chosen, unet, machine, compute),
         setting={
             **asdict(setting),
-            "bf16": bf16,
-            "compile": compiled,
+            "bf16": compute.bf16,
+            "compile": compute.compiled,
             "base_channels": unet.base_channels,
             "schedules": {
                 name: schedules.changes_json(schedule) for name, schedule in chosen.items()
             },
             "machine": machine,
         },
-        tables=tables,
+        tables=[Table("sampling", rows, caption, {"ancestral": None, "timed_calls": None})],
     )
 
 
@@ -156,19 +127,15 @@ def _rows(
     seconds: Mapping[int, float],
 ) -> list[dict[str, Any]]:
     """Rows of all chains, from the seconds an image of what was run of each."""
-    flops: dict[PathSize, int] = {}
-
-    def cost(calls: Mapping[PathSize, int]) -> int:
-        for path in calls:
-            if path not in flops:
-                flops[path] = path_flops(unet, *path)
-        return sum(count * flops[path] for path, count in calls.items())
-
+    flops = {
+        path: path_flops(unet, *path) for path in {path for chain in chains for path in chain.calls}
+    }
     rows: list[dict[str, Any]] = []
     for number, chain in enumerate(chains):
         # Where only part of a chain runs, changes are a larger share of it than of the whole:
         # scaled by FLOP, not by steps.
-        whole, run = cost(chain.calls), cost(path_calls(chosen[chain.name], chain.steps))
+        whole = schedules.total_cost(chain.calls, flops)
+        timed = schedules.path_calls(chosen[chain.name], chain.steps)
         rows.append(
             {
                 "schedule": chain.name,
@@ -176,7 +143,7 @@ def _rows(
                 "ancestral": chain.eta > 0,
                 "calls": chain.calls.total(),
                 "gflop_per_image": whole / 1e9,
-                "seconds_per_image": seconds[number] * whole / run,
+                "seconds_per_image": seconds[number] * whole / schedules.total_cost(timed, flops),
                 "timed_calls": len(chain.steps),
             }
         )
@@ -197,7 +164,7 @@ def _heading(
     chosen: Mapping[str, ResolutionSchedule],
     unet: FlexiUNet,
     machine: Mapping[str, Any],
-    bf16: bool,
+    compute: Compute,
 ) -> str:
     where = [
         f"{name}: {schedules.changes_text(schedule)}"
@@ -209,7 +176,7 @@ def _heading(
     return (
         f"Whole sampling pipelines, one network for all: {setting.network}, {setting.resolution} "
         f"px, {unet.base_channels} channels; batch {setting.batch};\n"
-        f"{precision_text(bf16, unet.is_compiled)}; {describe(machine)}; median of "
+        f"{compute}; {describe(machine)}; median of "
         f"{setting.repeats} turns.\nOf the 1000 ancestral steps {setting.timed}, evenly in t, are "
         "timed, and the time is scaled by FLOP to all of\nthem; chains of few calls are timed "
         "whole (DPM-Solver++(2M), even in log-snr). Changes:\n" + "\n".join(where)

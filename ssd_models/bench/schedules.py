@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
-from theory.oracle.side_by_side import PAPER
+from theory.oracle.sampler import Sampler
 from theory.schedule.derivation import derive_schedule
 from theory.schedule.levels import halved_levels
 from theory.schedule.noise import NoiseSchedule
+from theory.schedule.paper import PAPER
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
+
+PathSize = tuple[int, int]  # resolution of the state and of the prediction, pixels
 
 ONE_LEVEL = "one level (DDPM)"
 PAPERS = "paper's schedule, its noise"
@@ -33,11 +38,11 @@ def paper(resolution: int, levels: int) -> ResolutionSchedule:
     return ResolutionSchedule.paper(resolution, levels, PAPER, NoiseSchedule.linear())
 
 
-def derived(spectrum: Spectrum, levels: int) -> ResolutionSchedule:
-    """Smallest resolutions with snr at most 0.1 in what they discard, matched noise."""
+def derived(spectrum: Spectrum, levels: int, tolerance: float = _TOLERANCE) -> ResolutionSchedule:
+    """Smallest resolutions with snr at most ``tolerance`` in what they discard, matched noise."""
     sizes = halved_levels(spectrum.resolution, levels)
     return derive_schedule(
-        spectrum, NoiseSchedule.linear(), sizes, tolerance=_TOLERANCE, criterion="snr"
+        spectrum, NoiseSchedule.linear(), sizes, tolerance=tolerance, criterion="snr"
     )
 
 
@@ -61,6 +66,24 @@ def network_levels(levels: int, chains: Iterable[ResolutionSchedule]) -> int:
     """Levels R, R/2, … that a network for those schedules needs, ``levels`` at least."""
     lowest = (chain.resolution // min(chain.levels) for chain in chains)  # powers of two
     return max(levels, *(factor.bit_length() for factor in lowest))
+
+
+def path_calls(
+    schedule: ResolutionSchedule, steps: Sequence[int], changes: str | None = None
+) -> Counter[PathSize]:
+    """Network calls on each path of a chain through ``steps``, falling.
+
+    ``changes`` as in `theory.Sampler`; by default what fits the schedule.
+    """
+    sides = schedule.resolutions[list(steps)].tolist()
+    if Sampler(changes=changes).on(schedule).free:
+        return Counter((side, side) for side in sides)
+    return Counter(pairwise([*sides, schedule.resolution]))
+
+
+def total_cost(calls: Mapping[PathSize, float], costs: Mapping[PathSize, float]) -> float:
+    """Sum over paths of the number of calls, or their share, times the cost of one."""
+    return float(sum(count * costs[path] for path, count in calls.items()))
 
 
 def changes_text(schedule: ResolutionSchedule) -> str:

@@ -26,7 +26,7 @@ class ComputeSetting:
     """Turns, of which the median counts."""
 
     def check(self) -> None:
-        """Refuse numbers that cannot be measured with `InputError`."""
+        """Raise `InputError` for numbers that cannot be measured."""
         if min(self.batch, self.repeats) < 1:
             raise InputError("bench: batch and repeats must be at least 1")
 
@@ -41,11 +41,9 @@ class NetworkSetting(ComputeSetting):
     """Number of resolutions R, R/2, R/4, …"""
     schedule: str | None = None
     """Schedule whose steps make the mixture; by default the paper's ConvexDecay_0.5."""
-    public: str | None = None
-    """Folder of a checkout of the paper's public code, to run it (its Python code!) beside ours."""
 
     def check(self) -> None:
-        """Refuse numbers that cannot be measured with `InputError`."""
+        """Raise `InputError` for numbers that cannot be measured."""
         super().check()
         if min(self.resolution, self.levels) < 1:
             raise InputError("bench: resolution and levels must be at least 1")
@@ -65,15 +63,10 @@ class SamplingSetting(NetworkSetting):
     """Of the ancestral steps, so many are timed, evenly in t, and the time is scaled."""
 
     def check(self) -> None:
-        """Refuse numbers that cannot be measured with `InputError`."""
+        """Raise `InputError` for numbers that cannot be measured."""
         super().check()
         if not all(1 <= calls <= 1000 for calls in (*self.calls, self.timed)):
             raise InputError("bench sampling: --calls and --timed must lie between 1 and 1000")
-        if self.public is not None and self.network != "paper":
-            raise InputError(
-                "bench sampling: the public code has the paper's network; give --network paper "
-                "(and --base-channels 64, say) for the same beside it"
-            )
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class GrowthSetting(ComputeSetting):
     """File written by `ssd spectrum` in its place; resolutions above its own are left out."""
 
     def check(self) -> None:
-        """Refuse numbers that cannot be measured with `InputError`."""
+        """Raise `InputError` for numbers that cannot be measured."""
         super().check()
         if not self.resolutions or min(self.resolutions + self.measure) < 2:
             raise InputError("bench growth: --resolutions and --measure need 2 pixels at least")

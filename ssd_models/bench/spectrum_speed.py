@@ -9,16 +9,10 @@ from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 
 from .machine import describe, machine
-from .report import Column, Report, Table
+from .report import Report, Table
 from .timing import Job, median_seconds
 
 _IMAGES = 1024  # of a batch
-_COLUMNS = (
-    Column("input", "input"),
-    Column("measured", "measured", lambda name: f"{name:26s}"),
-    Column("images_per_second", "images/s", ".0f"),
-    Column("over_dctn", "over dctn", ".2f"),
-)
 
 
 def measure_spectrum(resolution: int, batches: int, repeats: int) -> Report:
@@ -54,7 +48,7 @@ def measure_spectrum(resolution: int, batches: int, repeats: int) -> Report:
             "repeats": repeats,
             "machine": found,
         },
-        tables=[Table("throughput", _COLUMNS, rows)],
+        tables=[Table("throughput", rows)],
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from .growth import measure_growth
 from .network import measure_train, measure_unet
-from .posterior_speed import measure_posterior
 from .report import Report, check_output, publish
 from .sampling_speed import measure_sampling
 from .setting import GrowthSetting, NetworkSetting, SamplingSetting
@@ -22,7 +21,6 @@ PARTS: Parts = {
     "train": lambda: measure_train(NetworkSetting(**_PAPER)),
     "unet": lambda: measure_unet(NetworkSetting()),
     "sampling": lambda: measure_sampling(SamplingSetting(**_PAPER, batch=4)),
-    "posterior": lambda: measure_posterior("bilinear", 32, 64, 3, 40, 7),
     "spectrum": lambda: measure_spectrum(64, 4, 5),
     "growth": lambda: measure_growth(GrowthSetting(measure=(32, 64, 128))),
 }

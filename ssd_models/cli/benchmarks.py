@@ -1,28 +1,40 @@
-"""`ssd bench …`: errors that the oracle knows exactly; `performance` has what takes time."""
+"""`ssd bench …`: what schedules and samplers err by the oracle, and what takes how long."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from theory.support.errors import InputError
 
-from .options import ReportOutput, SpectrumFile, SpectrumFiles
-from .performance import (
-    BenchAll,
-    BenchGrowth,
-    BenchPosterior,
-    BenchSampling,
-    BenchSpectrum,
-    BenchTrain,
-    BenchUnet,
-)
+from ..bench.setting import GrowthSetting, NetworkSetting, SamplingSetting
+from .options import Output, ReportOutput, SpectrumFile, SpectrumFiles
+
+if TYPE_CHECKING:
+    from ..bench.report import Report
 
 
 @dataclass(frozen=True)
-class BenchSchedules:
+class _Benchmark(ABC):
+    """A command that measures one report."""
+
+    output: ReportOutput = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def _report(self) -> Report: ...
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench.report import publish
+
+        publish(self._report, self.output)
+
+
+@dataclass(frozen=True)
+class BenchSchedules(_Benchmark):
     """Compare the paper's schedule with derived ones by cost and exact Gaussian error.
 
     Example: ssd bench schedules faces.npz photos.npz
@@ -36,20 +48,17 @@ class BenchSchedules:
     """Network calls of the plans with few."""
     steps: int = 1000
     """Number of diffusion steps T."""
-    output: ReportOutput = None
 
-    def run(self) -> None:
-        """Run the command."""
+    def _report(self) -> Report:
         from ..bench.oracle_schedules import compare
-        from ..bench.report import publish
 
         if not self.spectra:
             raise InputError("ssd bench schedules: name at least one spectrum file")
-        publish(lambda: compare(self.spectra, self.levels, self.calls, self.steps), self.output)
+        return compare(self.spectra, self.levels, self.calls, self.steps)
 
 
 @dataclass(frozen=True)
-class BenchPareto:
+class BenchPareto(_Benchmark):
     """Print the plans that no other beats in both cost and error, on one spectrum.
 
     Example: ssd bench pareto faces.npz --calls 10 25 50
@@ -67,19 +76,16 @@ class BenchPareto:
     """Of the deterministic solver."""
     steps: int = 1000
     """Number of diffusion steps T."""
-    output: ReportOutput = None
 
-    def run(self) -> None:
-        """Run the command."""
+    def _report(self) -> Report:
         from ..bench.oracle_schedules import pareto
-        from ..bench.report import publish
 
         options = (self.levels, self.calls, self.costs, self.order, self.steps)
-        publish(lambda: pareto(self.spectrum, *options), self.output)
+        return pareto(self.spectrum, *options)
 
 
 @dataclass(frozen=True)
-class BenchSamplers:
+class BenchSamplers(_Benchmark):
     """Compare samplers by exact Gaussian error and cost, for several numbers of network calls.
 
     Example: ssd bench samplers faces.npz photos.npz
@@ -93,17 +99,113 @@ class BenchSamplers:
     """Of the derived schedule: largest snr in the discarded band."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
-    output: ReportOutput = None
 
-    def run(self) -> None:
-        """Run the command."""
+    def _report(self) -> Report:
         from ..bench.oracle_samplers import measure_samplers
-        from ..bench.report import publish
 
         if not self.spectra:
             raise InputError("ssd bench samplers: name at least one spectrum file")
-        options = (self.calls, self.tolerance, self.levels)
-        publish(lambda: measure_samplers(self.spectra, *options), self.output)
+        return measure_samplers(self.spectra, self.calls, self.tolerance, self.levels)
+
+
+@dataclass(frozen=True)
+class BenchSpectrum(_Benchmark):
+    """Compare the throughput of measuring a spectrum with that of the DCT alone.
+
+    Example: ssd bench spectrum --resolution 64 -o spectrum_speed.json
+    """
+
+    resolution: int = 64
+    """Side of the images in pixels."""
+    batches: int = 4
+    """Batches of 1024 images."""
+    repeats: int = 5
+    """Times of which the median counts."""
+
+    def _report(self) -> Report:
+        from ..bench.spectrum_speed import measure_spectrum
+
+        return measure_spectrum(self.resolution, self.batches, self.repeats)
+
+
+@dataclass(frozen=True)
+class BenchUnet(_Benchmark):
+    """Measure each path of the network: parameters, FLOP, latency, throughput, memory.
+
+    Example: ssd bench unet --network paper --resolution 64
+    """
+
+    setting: NetworkSetting = field(default_factory=NetworkSetting)
+
+    def _report(self) -> Report:
+        from ..bench.network import measure_unet
+
+        return measure_unet(self.setting)
+
+
+@dataclass(frozen=True)
+class BenchTrain(_Benchmark):
+    """Measure a training step on each path, beside the one-level (DDPM) network of that width.
+
+    Example: ssd bench train --network paper --base-channels 64 --schedule schedule.json
+    """
+
+    setting: NetworkSetting = field(default_factory=NetworkSetting)
+
+    def _report(self) -> Report:
+        from ..bench.network import measure_train
+
+        return measure_train(self.setting)
+
+
+@dataclass(frozen=True)
+class BenchSampling(_Benchmark):
+    """Time whole sampling pipelines: one level, the paper's schedule, a derived one; several calls.
+
+    Example: ssd bench sampling --network paper --base-channels 64 --batch 8 -o sampling.json
+    """
+
+    setting: SamplingSetting = field(default_factory=SamplingSetting)
+
+    def _report(self) -> Report:
+        from ..bench.sampling_speed import measure_sampling
+
+        return measure_sampling(self.setting)
+
+
+@dataclass(frozen=True)
+class BenchGrowth(_Benchmark):
+    """Count what a mean call costs by resolution and number of levels; time it where asked.
+
+    Example: ssd bench growth --measure 32 64 128 -o growth.json
+    """
+
+    setting: GrowthSetting = field(default_factory=GrowthSetting)
+
+    def _report(self) -> Report:
+        from ..bench.growth import measure_growth
+
+        return measure_growth(self.setting)
+
+
+@dataclass(frozen=True)
+class BenchAll:
+    """Run train, unet, sampling, spectrum and growth, modestly: some minutes.
+
+    Example: ssd bench all -o runs/bench
+
+    Beside other work set OMP_WAIT_POLICY=passive: threads that wait busily for each other can take
+    ten times as long then.
+    """
+
+    output: Output = "runs/bench"
+    """Folder for one JSON file a part; files of the same names are replaced."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from ..bench.suite import bench_all
+
+        bench_all(self.output)
 
 
 @dataclass(frozen=True)
@@ -119,7 +221,6 @@ BENCHMARKS: dict[str, type] = {
     "pareto": BenchPareto,
     "spectrum": BenchSpectrum,
     "samplers": BenchSamplers,
-    "posterior": BenchPosterior,
     "unet": BenchUnet,
     "train": BenchTrain,
     "sampling": BenchSampling,

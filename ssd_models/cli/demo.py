@@ -31,7 +31,7 @@ from ..data.opening import open_images, to_float
 from ..metrics.classifier import ImageClassifier
 from ..sampling.pictures import save_animation
 from ..sampling.pipeline import ScaleSpacePipeline
-from ..training.building import build_unet, use_bf16
+from ..training.building import build_unet
 from ..training.config import TrainConfig
 from ..training.stopping import exit_status
 from ..training.trainer import Trainer

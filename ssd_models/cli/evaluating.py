@@ -176,10 +176,10 @@ class EvaluateCommand:
         return open_images(self.data, resolution).load(progress=process_index() == 0)
 
     def _pipeline(self, model: Path) -> Any:
-        from ..sampling.generating import own_device
+        from ..devices import compute_device
         from ..sampling.pipeline import ScaleSpacePipeline
 
-        return ScaleSpacePipeline.from_pretrained(model).to(own_device())
+        return ScaleSpacePipeline.from_pretrained(model).to(compute_device())
 
     def _sample(self, pipeline: Any) -> tuple[np.ndarray, dict[str, Any]]:
         from ..distributed import part_ways
@@ -210,10 +210,9 @@ class EvaluateCommand:
         }
 
     def _bf16(self) -> bool:
-        from ..sampling.generating import own_device
-        from ..training.building import use_bf16
+        from ..devices import compute_device, use_bf16
 
-        return use_bf16(own_device()) if self.bf16 is None else self.bf16
+        return use_bf16(compute_device(), self.bf16)
 
     def _denoising(self, pipeline: Any, held_out: np.ndarray) -> dict[str, Any]:
         from ..diffusion.gaussian import has_exact_denoiser

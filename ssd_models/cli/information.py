@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from theory.support.errors import InputError
 from theory.support.seeds import check_seed
+from theory.support.tables import text_table
 
 from ..data.forms import DATA_HELP
 from .options import OptionalOutput, OptionalPath, Run
@@ -87,10 +88,9 @@ class InformationCommand:
         print(f"\n{output}: {len(measured.steps)} steps on {measured.count} held-out images")
 
     def _measure(self, run: str) -> tuple[Any, Any]:
+        from ..devices import compute_device, use_bf16
         from ..metrics.information import measure_information
-        from ..sampling.generating import own_device
         from ..sampling.pipeline import ScaleSpacePipeline
-        from ..training.building import use_bf16
         from ..training.run_data import run_images
 
         real = run_images(run, self.data)
@@ -98,7 +98,7 @@ class InformationCommand:
             raise InputError(lacking)
         images = real.held_out
         chosen = images[:: max(len(images) // self.number, 1)][: self.number]
-        device = own_device()
+        device = compute_device()
         pipeline = ScaleSpacePipeline.from_pretrained(run).to(device)
         measured = measure_information(
             pipeline,
@@ -106,7 +106,7 @@ class InformationCommand:
             self.steps,
             self.seed,
             self.batch,
-            use_bf16(device) if self.bf16 is None else self.bf16,
+            use_bf16(device, self.bf16),
             progress=True,
             meta={"source": str(run), "seed": self.seed},
         )
@@ -120,18 +120,24 @@ def _print_curve(name: str, curve: Any) -> None:
         f"\n{name}: bits per pixel of the full image, found (± 1.96 standard errors) and Gaussian "
         "bound;\nfound over Gaussian by octave, lowest first"
     )
-    print(f"{'t':>5s} {'px':>4s} {'snr':>9s} {'found':>17s} {'bound':>8s}  octaves")
+    rows = [["t", "px", "snr", "found", "bound", "octaves"]]
     for i in range(0, len(curve.steps), max(len(curve.steps) // 16, 1)):
         share = [
             f"{a / b:5.2f}" if b > 1e-3 else "    -"
             for a, b in zip(found[i], bound[i], strict=True)
         ]
         spread = 1.96 * curve.standard_error[i] / pixels
-        print(
-            f"{curve.steps[i]:5d} {curve.resolutions[i]:4d} {curve.snr[i]:9.3g} "
-            f"{found[i].sum() / pixels:8.4f} ± {spread:6.4f} {bound[i].sum() / pixels:8.4f}  "
-            + " ".join(share)
+        rows.append(
+            [
+                str(curve.steps[i]),
+                str(curve.resolutions[i]),
+                f"{curve.snr[i]:.3g}",
+                f"{found[i].sum() / pixels:.4f} ± {spread:.4f}",
+                f"{bound[i].sum() / pixels:.4f}",
+                " ".join(share),
+            ]
         )
+    print(text_table(rows))
 
 
 def _print_losses(losses: dict[str, Any]) -> None:
@@ -139,8 +145,9 @@ def _print_losses(losses: dict[str, Any]) -> None:
     if not rows:
         return
     print("\nlost at changes of resolution, bits per image")
-    print(f"{'t':>5s} {'change':>10s} {'Gaussian':>9s} " + " ".join(f"{n:>16s}" for n in losses))
+    shown = [["t", "change", "Gaussian", *losses]]
     for i, loss in enumerate(rows):
-        cells = " ".join(f"{found[i].found:16.2f}" for found in losses.values())
+        cells = (f"{found[i].found:.2f}" for found in losses.values())
         change = f"{loss.before}->{loss.after}"
-        print(f"{loss.step:5d} {change:>10s} {loss.gaussian:9.2f} {cells}")
+        shown.append([str(loss.step), change, f"{loss.gaussian:.2f}", *cells])
+    print(text_table(shown))

@@ -84,6 +84,7 @@ class SampleCommand:
         """Sample from a model and write to ``place``: a folder, or a file if it has a suffix."""
         import torch
 
+        from ..devices import compute_device
         from ..sampling.pipeline import ScaleSpacePipeline
 
         pipeline = ScaleSpacePipeline.from_pretrained(self.run_directory)
@@ -92,9 +93,8 @@ class SampleCommand:
                 f"{self.output}: PNG files of {channels} channels would be read as transparent or "
                 "not at all; name an .npz"
             )
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         frames: list[Any] = []
-        chain = pipeline.to(device).trajectory(
+        chain = pipeline.to(compute_device()).trajectory(
             self.number,
             self._calls(pipeline.scheduler.schedule),
             eta=self.eta,

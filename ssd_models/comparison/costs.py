@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from theory.oracle.steps import select_steps
 from theory.schedule.resolution import ResolutionSchedule
 
+from ..bench.contenders import Compute
 from ..bench.machine import describe, torch_machine
-from ..bench.path_timing import compute_device, path_seconds, precision
-from ..bench.sampling_speed import path_calls
-from ..bench.setting import ComputeSetting
+from ..bench.path_timing import path_seconds
+from ..bench.schedules import PathSize, path_calls, total_cost
+from ..devices import compute_device
 from ..network.flexi_unet import FlexiUNet
 from ..network.path_costs import path_flops
 from ..training.building import build_unet
 from ..training.config import TrainConfig
 from ..training.objective import PathSampler
 
-Path = tuple[int, int]  # resolution of the state and of the prediction, pixels
-Costs = Mapping[Path, float]  # of one image
 _TURNS = 7  # of a timing
 
 
-def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[Path, float]:
+def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[PathSize, float]:
     """Share of the training images that each path takes."""
     sampler = PathSampler.of(config, schedule)
     images = {(p.r_in, p.r_out): p.probability * p.images for p in sampler.paths}
@@ -33,7 +30,7 @@ def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[P
     return {path: count / total for path, count in images.items()}
 
 
-def sampling_calls(schedule: ResolutionSchedule, calls: int) -> dict[Path, int]:
+def sampling_calls(schedule: ResolutionSchedule, calls: int) -> dict[PathSize, int]:
     """Network calls on each path of a chain of about ``calls`` calls, see `sampler_steps`."""
     return path_calls(schedule, sampler_steps(schedule, calls))
 
@@ -43,7 +40,7 @@ def sampler_steps(schedule: ResolutionSchedule, calls: int) -> list[int]:
     return select_steps(schedule, None if calls >= schedule.num_steps else calls)
 
 
-def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict[Path, int]:
+def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict[PathSize, int]:
     """FLOP of one image on each path that the schedule uses."""
     steps = zip(schedule.resolutions, schedule.output_resolutions, strict=True)
     paths = sorted({(int(a), int(b)) for a, b in steps})
@@ -72,9 +69,8 @@ def seconds(
         ``setting`` in words, ``machine``, and by arm ``training`` (an image) and ``sampling`` (an
         image, by the number of calls).
     """
-    device = compute_device()
     keys = {arm: _network(config) for arm, config in configs.items()}
-    paths: dict[tuple[Any, ...], set[Path]] = {}
+    paths: dict[tuple[Any, ...], set[PathSize]] = {}
     for arm, key in keys.items():
         paths.setdefault(key, set()).update(flops(unets[arm], schedules[arm], False))
     timed = {}
@@ -82,7 +78,7 @@ def seconds(
         if key in timed:
             continue
         config = configs[arm]
-        bf16, compiled = precision(ComputeSetting(bf16=config.bf16, compile=config.compile), device)
+        compute = Compute.of(config.bf16, config.compile)
         timed[key] = [
             {
                 path: elapsed / config.batch_size
@@ -92,9 +88,7 @@ def seconds(
                     config.batch_size,
                     _TURNS,
                     training,
-                    bf16,
-                    compiled,
-                    device,
+                    compute,
                 ).items()
             }
             for training in (False, True)
@@ -103,10 +97,10 @@ def seconds(
     for arm, schedule in schedules.items():
         sampling, training = timed[keys[arm]]
         arms[arm] = {
-            "training": mean_cost(training_shares(schedule, configs[arm]), training),
-            "sampling": {str(n): mean_cost(sampling_calls(schedule, n), sampling) for n in calls},
+            "training": total_cost(training_shares(schedule, configs[arm]), training),
+            "sampling": {str(n): total_cost(sampling_calls(schedule, n), sampling) for n in calls},
         }
-    machine = torch_machine(device)
+    machine = torch_machine(compute_device())
     batches = ", ".join(sorted({str(config.batch_size) for config in configs.values()}))
     return {
         "setting": f"{describe(machine)}, batch {batches}, medians of {_TURNS} turns by path",
@@ -118,8 +112,3 @@ def seconds(
 def _network(config: TrainConfig) -> tuple[Any, ...]:
     """What of a configuration the seconds of a path depend on."""
     return config.network, config.base_channels, config.batch_size, config.bf16, config.compile
-
-
-def mean_cost(shares: Mapping[Path, float], costs: Costs) -> float:
-    """Sum over paths of share (or number of calls) times cost."""
-    return float(np.sum([share * costs[path] for path, share in shares.items()]))

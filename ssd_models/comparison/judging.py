@@ -17,14 +17,14 @@ from theory.oracle.sampler import Sampler
 from theory.spectrum.spectrum import Spectrum
 from theory.support.files import atomic_path
 
+from ..devices import compute_device, use_bf16
 from ..metrics.denoising import change_errors, level_errors
 from ..metrics.evaluation import evaluate_images
 from ..metrics.information import measure_information
 from ..network.model_files import SPECTRUM_FILE
-from ..sampling.generating import generate, own_device
+from ..sampling.generating import generate
 from ..sampling.pictures import save_grid
 from ..sampling.pipeline import ScaleSpacePipeline
-from ..training.building import use_bf16
 from ..training.splits import held_out
 from .arms import Comparison, Stage
 from .costs import sampler_steps
@@ -143,7 +143,7 @@ def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict
 
 
 def _load(comparison: Comparison, stage: Stage) -> tuple[ScaleSpacePipeline, bool]:
-    device = own_device()
+    device = compute_device()
     pipeline = ScaleSpacePipeline.from_pretrained(comparison.model(stage)).to(device)
     return pipeline, use_bf16(device)
 

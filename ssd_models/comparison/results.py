@@ -17,10 +17,11 @@ from theory.information.measured import losses_at_changes
 from theory.plots.html import save_page
 from theory.support.files import atomic_path
 
+from ..bench.schedules import total_cost
 from ..sampling.pictures import image_grid
 from ..training.building import build_unet
 from .arms import Comparison, Stage
-from .costs import flops, mean_cost, sampling_calls, seconds, training_shares
+from .costs import flops, sampling_calls, seconds, training_shares
 from .judging import (
     errors_at_changes,
     errors_at_full_resolution,
@@ -166,9 +167,9 @@ def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
         "changes": {str(t): list(sides) for t, sides in schedule.changes.items()},
         "predicted": dict(schedule.predicted),
         "training_shares": _named(shares),
-        "training_flops_per_image": mean_cost(shares, flops(unet, schedule, training=True)),
+        "training_flops_per_image": total_cost(shares, flops(unet, schedule, training=True)),
         "sampling_calls": {n: _named(paths) for n, paths in calls.items()},
-        "sampling_flops_per_image": {n: mean_cost(paths, sampled) for n, paths in calls.items()},
+        "sampling_flops_per_image": {n: total_cost(paths, sampled) for n, paths in calls.items()},
         "parameters": sum(p.numel() for p in unet.parameters()),
     }
 

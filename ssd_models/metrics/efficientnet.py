@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from theory.support.errors import InputError
 from theory.support.files import package_file
 
+from ..devices import compute_device
 from .estimates import Estimate, jackknife
 from .frechet import frechet_distance
 
@@ -66,7 +67,7 @@ def efficientnet_features(images: np.ndarray, batch: int = 32) -> np.ndarray:
             f"features: have {images.dtype} images of shape {images.shape}; need uint8 "
             "(N, R, R, 1 or 3)"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = compute_device()
     network = _network().to(device)
     found = np.empty((len(images), FEATURES), np.float32)
     with torch.inference_mode():

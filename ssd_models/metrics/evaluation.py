@@ -10,6 +10,7 @@ import numpy as np
 
 from theory.support.errors import InputError
 from theory.support.progress import progress_bar
+from theory.support.tables import text_table
 
 from ..training.batches import ImageArray
 from .checks import check_pair
@@ -132,35 +133,26 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"real/real: of {counts['baseline']} images each, fewer than compared, so too large"
         )
-    lines += ["", f"{'metric':34s} {'value':>9s} {'95 % interval':>21s} {'real/real':>10s}"]
+    rows = [["metric", "value", "95 % from", "to", "real/real"]]
     for name, estimate in result["metrics"].items():
-        base = result["baseline"].get(name)
-        for label, *cells, real in metric_rows(name, estimate, base):
-            value, low, high, other = ("-" if v is None else f"{v:.3f}" for v in (*cells, real))
-            lines.append(f"{label:34s} {value:>9s} {low:>10s} {high:>10s} {other:>10s}")
-    if rows := result.get("denoising"):
-        lines += [
-            "",
-            "error on held-out images, per value of a pixel, beside the best linear one's",
-        ]
-        lines.append(
-            f"{'step':>6s} {'level':>6s} {'error':>10s} {'± 1.96 se':>10s} {'linear':>10s}"
-        )
-        for row in rows:
-            linear = f"{row['linear']:10.3g}" if "linear" in row else ""
-            lines.append(
-                f"{row['step']:6d} {row['level']:6d} {row['error']:10.3g} "
-                f"{1.96 * row['standard_error']:10.2g} {linear}".rstrip()
-            )
-    if rows := result.get("changes"):
-        lines += [
-            "",
-            "error at changes over the best linear one's, all frequencies and the new octave",
-        ]
-        for row in rows:
+        for label, *values in metric_rows(name, estimate, result["baseline"].get(name)):
+            rows.append([label, *("-" if v is None else f"{v:.3f}" for v in values)])
+    lines += ["", text_table(rows)]
+    if found := result.get("denoising"):
+        rows = [["step", "level", "error", "± 1.96 se", "linear"]]
+        for row in found:
+            numbers = (row["error"], 1.96 * row["standard_error"], row.get("linear"))
+            cells = ("-" if v is None else f"{v:.3g}" for v in numbers)
+            rows.append([str(row["step"]), str(row["level"]), *cells])
+        title = "error on held-out images, per value of a pixel, beside the best linear one's"
+        lines += ["", title, text_table(rows)]
+    if found := result.get("changes"):
+        rows = [["step", "change", "all frequencies", "new octave"]]
+        for row in found:
             parts = (row["all"], row["new_octave"])
-            cells = [f"{p['over_linear']:.3f} ± {1.96 * p['standard_error']:.3f}" for p in parts]
-            lines.append(f"{row['step']:6d} {row['from']} -> {row['to']}: {', '.join(cells)}")
+            cells = (f"{p['over_linear']:.3f} ± {1.96 * p['standard_error']:.3f}" for p in parts)
+            rows.append([str(row["step"]), f"{row['from']} -> {row['to']}", *cells])
+        lines += ["", "error at changes over the best linear one's", text_table(rows)]
     if found := result.get("inception"):
         lines += ["", "inception: " + ", ".join(f"{k} {v}" for k, v in found.items())]
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from theory.support.errors import InputError, reason
 
+from ..devices import compute_device
 from .checks import check_pair
 
 INSTALL = 'pip install "scale-space-diffusion[metrics]"'
@@ -105,7 +106,7 @@ def inception_metrics(
                 cache_root=None if cache is None else str(cache),
                 feature_extractor=_NETWORK,
                 feature_extractor_weights_path=own,
-                cuda=torch.cuda.is_available(),
+                cuda=compute_device().type == "cuda",
                 fid=True,
                 kid=True,
                 prc=True,

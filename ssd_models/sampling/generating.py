@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -61,10 +60,3 @@ def generate(
         own.append((block, images))
     blocks = sorted(gathered(own), key=lambda found: found[0])
     return np.concatenate([images for _, images in blocks])
-
-
-def own_device() -> str:
-    """The GPU of this process if there are any, else the CPU."""
-    if torch.cuda.is_available():
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return "cpu"

@@ -1,4 +1,4 @@
-"""The network that a configuration describes, and the precision that a device computes in."""
+"""The network that a configuration describes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,6 @@ from theory.support.errors import InputError
 
 from ..network.flexi_unet import FlexiUNet
 from .config import TrainConfig
-
-
-def use_bf16(device: torch.device | str) -> bool:
-    """Whether ``device`` computes in bfloat16 itself, so that autocast to it saves time."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if kind != "cpu":
-        return False
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
-    return bool(supported and supported())
 
 
 def build_unet(

@@ -12,11 +12,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..devices import use_bf16
 from ..diffusion.process import ScaleSpaceProcess
 from ..network.flexi_unet import FlexiUNet
 from ..sampling.pipeline import ScaleSpacePipeline
 from .batches import Batch, Batches
-from .building import use_bf16
 from .checkpoints import MODEL_FOLDER
 from .config import TrainConfig
 from .objective import DenoisingLoss
@@ -69,7 +69,7 @@ class Learner:
         self._loss = DenoisingLoss(process, config.snr_clip, config.time_input, config.snr_floor)
         if on_gpu if config.compile is None else config.compile:
             self.plain.compile()
-        self.bf16 = use_bf16(self.device) if config.bf16 is None else config.bf16
+        self.bf16 = use_bf16(self.device, config.bf16)
         self.unet.train()
 
     def step(self, batches: list[Batch], source: Batches, weight: float) -> Tensor:

@@ -11,6 +11,9 @@ import numpy as np
 
 from ..support.errors import InputError
 
+PAPER = "ConvexDecay_0.5"
+"""The paper's own choice."""
+
 NAMES = ("equal", "ConvexDecay_GAMMA", "SigmoidLikeDecay_GAMMA", "TanhLikeDecay_GAMMA")
 _DEFAULT_GAMMA = {"ConvexDecay": 0.5}
 

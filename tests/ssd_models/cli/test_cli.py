@@ -368,12 +368,8 @@ def test_benchmarks_print_their_setting_and_compare(here, capsys):
     assert "over dctn" in out
     main(["bench", "samplers", "a.npz", "--levels", "2", "--calls", "5", "8"])
     out = capsys.readouterr().out
-    assert "derived, snr <= 0.1, 1000 ancestral steps" in out
+    assert "16 px; 1000 ancestral steps" in out
     assert out.count("DPM-Solver++(2M)") == 8
-    main(["bench", "posterior", "--small", "4", "--batch", "2", "--repeats", "1"])
-    out = capsys.readouterr().out
-    assert "40 Lanczos iterations an image" in out
-    assert float(out.split()[-1]) < 1e-4  # both draw the same noise
     assert "no such file" in refusal(["bench", "schedules", "none.npz"], capsys)
     assert "at least one" in refusal(["bench", "schedules"], capsys)
     assert "no chain" in refusal(["bench", "pareto", "a.npz", "--costs", "0.01"], capsys)

@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssd_models.comparison.costs import training_flops
 from ssd_models.data.class_labels import Classes
+from ssd_models.devices import use_bf16
 from ssd_models.diffusion.process import ScaleSpaceProcess
 from ssd_models.sampling.pipeline import ScaleSpacePipeline
-from ssd_models.training.building import use_bf16
 from ssd_models.training.config import TrainConfig, read_config, write_config
 from ssd_models.training.objective import DenoisingLoss, PathSampler
 from ssd_models.training.outlook import cost_line

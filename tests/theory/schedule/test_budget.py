@@ -1,4 +1,4 @@
-"""Budgets and plans: against exhaustive search, and against the paper's chain."""
+"""Budgets and plans, against exhaustive search."""
 
 import itertools
 
@@ -10,7 +10,6 @@ from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, deri
 from theory.oracle.plans import pareto_front, plan_sampling
 from theory.oracle.report import oracle_errors, oracle_report
 from theory.oracle.sampler import Sampler
-from theory.oracle.side_by_side import compare_schedules, transfer_errors
 from theory.oracle.steps import select_steps
 from theory.schedule.budget import opening_errors
 from theory.schedule.costs import chain_costs
@@ -170,29 +169,6 @@ def test_the_front_only_gets_better():
     assert len(front) >= 3
     assert (np.diff([plan.cost for plan in front]) > 0).all()
     assert (np.diff([plan.error for plan in front]) < 0).all()
-
-
-@pytest.mark.parametrize("exponent", [2.0, 2.6])
-def test_budgets_beat_the_papers_chain(exponent):
-    """At the paper's cost a twentieth of its error; at 25 calls no more than its 1000 steps."""
-    rows = {row.name: row for row in compare_schedules(Spectrum.power_law(64, exponent), NOISE)}
-    paper = rows["paper, ConvexDecay_0.5, dct"]
-    budget = rows["budget: the paper's cost"]
-    assert budget.cost <= paper.cost * (1 + 1e-9)
-    assert budget.error < paper.error / 20
-    plan = rows["budget: 25 calls, order 2"]
-    assert plan.calls == 25
-    assert plan.error < paper.error
-
-
-def test_schedules_transfer_at_a_price():
-    smooth, rough = Spectrum.power_law(32, 3.0), Spectrum.power_law(32, 1.5)
-    costs, errors = transfer_errors({"a": smooth, "b": rough}, NOISE, (32, 16, 8))
-    assert costs[0] < costs[1]
-    assert errors[0, 1] > 10 * errors[1, 1]  # too small too soon for rough images
-    assert errors[1, 0] == pytest.approx(errors[0, 0], rel=0.1)
-    with pytest.raises(InputError, match="different resolutions"):
-        transfer_errors({"a": smooth, "b": Spectrum.power_law(16, 2)}, NOISE, (32, 16))
 
 
 def test_plans_of_operators_without_an_exact_error_are_refused():

@@ -1,0 +1,241 @@
+"""The paper's public sampler beside ours: one ancestral step on each path, and the whole chain.
+
+    python results/public_sampling.py CHECKOUT [--help] [-o FILE.json]
+
+Steps of both take turns on the paper's schedule, networks of one width with random weights. The
+public code runs as it comes, in float32, with Lanczos iterations for the noise of each image at
+changes. CHECKOUT is a folder with the paper's public repository, whose Python code is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.distributed
+import tyro
+from public_code import public_contender, run
+from ssd_models.bench.path_costs import path_name
+from torch import Tensor
+from tyro.conf import Positional
+
+from ssd_models import FlexiUNet, ScaleSpaceProcess
+from ssd_models.bench import schedules
+from ssd_models.bench.contenders import Compute
+from ssd_models.bench.machine import describe, torch_machine
+from ssd_models.bench.path_timing import preset, waiting
+from ssd_models.bench.report import Report, Table, publish
+from ssd_models.bench.schedules import PathSize
+from ssd_models.bench.setting import NetworkSetting
+from ssd_models.bench.timing import Job, median_seconds
+from ssd_models.cli.options import ReportOutput
+from ssd_models.sampling.guidance import guided_denoiser
+from ssd_models.sampling.samplers import ReverseStepper
+from theory import InputError, ResolutionSchedule, Sampler
+from theory.schedule.paper import PAPER
+from theory.support.errors import reason
+
+# Modules that the public process imports and sampling does not use.
+UNUSED = ("torchvision", "pandas")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What both samplers have in common."""
+
+    folder: Positional[str]
+    """Checkout of the public code."""
+    resolution: int = 64
+    """Full resolution in pixels."""
+    levels: int = 4
+    """Number of resolutions R, R/2, R/4, …"""
+    base_channels: int = 64
+    """Channels of multiplier 1; a multiple of 32."""
+    batch: int = 4
+    """Images."""
+    repeats: int = 5
+    """Turns, of which the median counts."""
+    output: ReportOutput = None
+
+    def main(self) -> None:
+        """Measure, print and write."""
+        publish(lambda: compare_public(self), self.output)
+
+
+@dataclass(frozen=True)
+class PublicSampler:
+    """The published network with random weights, and its reverse process."""
+
+    module: torch.nn.Module
+    process: Any  # guided_diffusion.respace.SpacedScaleSpaceDiffusion
+    schedule: ResolutionSchedule  # the paper's
+
+    @classmethod
+    def load(
+        cls, folder: str, schedule: ResolutionSchedule, base_channels: int, device: torch.device
+    ) -> PublicSampler:
+        """Build both from a checkout of the public code, for the paper's ``schedule``.
+
+        Raises
+        ------
+        InputError
+            If the folder is no such checkout, its sampler cannot be built, or its schedule is
+            another.
+        """
+        levels = list(schedule.levels)
+        contender = public_contender(folder, levels[0], len(levels), base_channels, device)
+        try:
+            with importable(folder):
+                diffusion = importlib.import_module("guided_diffusion.scale_space_diffusion")
+                spaced = importlib.import_module("guided_diffusion.respace")
+            process = spaced.SpacedScaleSpaceDiffusion(
+                use_timesteps=range(len(schedule)),
+                betas=diffusion.get_named_beta_schedule("linear", len(schedule)),
+                model_mean_type=diffusion.ModelMeanType.START_X_RS,
+                model_var_type=diffusion.ModelVarType.FIXED_SMALL,
+                loss_type=diffusion.LossType.MSE,
+                resolutions_array=levels[::-1],
+                ssd_config={
+                    "resolution_schedule": PAPER,
+                    "scale_min": levels[-1],
+                    "multires_training_mode": "flexi_unet",
+                    "unet_res_layer_map": {size: size for size in levels},
+                },
+            )
+            own = [process.get_resolution(t) for t in range(len(schedule))]
+        except (ImportError, AttributeError, TypeError, KeyError) as error:
+            raise InputError(f"{folder}: its sampler cannot be run ({reason(error)})") from error
+        if own != schedule.resolutions.tolist():
+            raise InputError(f"{folder}: its schedule is not the {PAPER} that ours has")
+        return cls(contender.module.eval(), process, schedule)
+
+    def step(self, x: Tensor, t: int) -> Job:
+        """One ancestral step from the states ``x`` at ``t``."""
+        times = torch.full((len(x),), t, device=x.device)
+        return partial(self.process.p_sample, self.module, x, times)
+
+
+def compare_public(options: Options) -> Report:
+    """Time ancestral steps of both; whole chains are the sums over their steps."""
+    compute = Compute.of(None, None)
+    schedule = schedules.paper(options.resolution, options.levels)
+    public = PublicSampler.load(options.folder, schedule, options.base_channels, compute.device)
+    setting = NetworkSetting("paper", options.base_channels, options.batch)
+    unet = preset(setting, options.resolution, options.levels).to(compute.device).eval()
+    if compute.compiled:
+        unet.compile()
+    sides = schedule.resolutions.tolist()
+    steps = {(sides[t], sides[t - 1]): t for t in range(1, len(schedule))}
+    jobs: dict[tuple[str, PathSize], Job] = {}
+    for path, t in steps.items():
+        x = torch.randn(options.batch, 3, path[0], path[0], device=compute.device)
+        jobs["ours", path] = our_step(unet, schedule, x, t, compute)
+        jobs["public", path] = public.step(x, t)
+    with process_group(), torch.no_grad():
+        found = median_seconds(jobs, options.repeats, synchronize=waiting(compute.device))
+    seconds: dict[str, dict[PathSize, float]] = {"ours": {}, "public": {}}
+    for (name, path), elapsed in found.items():
+        seconds[name][path] = elapsed / options.batch
+    full = (schedule.resolution, schedule.resolution)
+    calls = schedules.path_calls(schedule, range(len(schedule))[::-1])
+    paths = sorted(steps, key=lambda path: (-path[1], -path[0]))
+    chains = {schedules.ONE_LEVEL: Counter({full: len(schedule)}), schedules.PAPERS: calls}
+    machine = torch_machine(compute.device)
+    return Report(
+        benchmark="public_sampling",
+        heading=(
+            f"Ancestral steps, {options.resolution} px, {options.base_channels} channels, batch "
+            f"{options.batch}; ours in {compute}, the public code in float32;\n"
+            f"{describe(machine)}; median of {options.repeats} turns."
+        ),
+        setting={
+            **asdict(options),
+            "bf16": compute.bf16,
+            "compile": compute.compiled,
+            "machine": machine,
+        },
+        tables=[
+            Table(
+                "public_steps",
+                [
+                    {
+                        "path": path_name(path),
+                        "steps": calls[path],
+                        "ours_milliseconds": 1000 * seconds["ours"][path],
+                        "public_milliseconds": 1000 * seconds["public"][path],
+                        "speedup": seconds["public"][path] / seconds["ours"][path],
+                    }
+                    for path in paths
+                ],
+                "One step of an image:",
+            ),
+            Table(
+                "public_chains",
+                [
+                    {
+                        "chain": name,
+                        "public_seconds": schedules.total_cost(path_counts, seconds["public"]),
+                        "ours_seconds": schedules.total_cost(path_counts, seconds["ours"]),
+                    }
+                    for name, path_counts in chains.items()
+                ],
+                "All 1000 steps of an image:",
+            ),
+        ],
+    )
+
+
+def our_step(
+    unet: FlexiUNet, schedule: ResolutionSchedule, x: Tensor, t: int, compute: Compute
+) -> Job:
+    """One ancestral step from ``t`` to ``t − 1``, as the pipeline makes it."""
+    stepper = ReverseStepper(ScaleSpaceProcess(schedule), Sampler(eta=1.0))
+    denoise = guided_denoiser(unet, schedule, bf16=compute.bf16, max_batch=len(x))
+
+    def step() -> Tensor:
+        return stepper.step(denoise(x, t, stepper.out_resolution(t, t - 1)), x, t, t - 1)
+
+    return step
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """A group of this process alone, unless there is one: the public steps wait for all others."""
+    grouped = torch.distributed.is_initialized()
+    if not grouped:
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        if not grouped:
+            torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def importable(folder: str) -> Iterator[None]:
+    """Let modules of ``folder`` be imported, without what they import in vain."""
+    missing = [name for name in UNUSED if importlib.util.find_spec(name) is None]
+    path = str(Path(folder).absolute())
+    sys.path.insert(0, path)
+    sys.modules.update({name: ModuleType(name) for name in missing})
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+        for name in missing:
+            del sys.modules[name]
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Options, description=__doc__).main)
