@@ -30,7 +30,7 @@ def main() -> None:
 
 def section(path: Path) -> str:
     """One report: its heading, every table with the keys of the JSON as titles, single numbers."""
-    report = json.loads(path.read_text())
+    report = json.loads(path.read_text(encoding="utf-8"))
     stored = path.parent.name == "bench"
     command = f"ssd bench {path.stem}" if stored else f"python results/{path.stem}.py"
     parts = [f"## `{command}`", " ".join(report["heading"].split())]

@@ -28,6 +28,7 @@ from theory.support.files import check_new_folder
 from ..bench.timing import median_seconds
 from ..data.class_labels import Classes, require_classes
 from ..data.opening import open_images, to_float
+from ..devices import use_bf16
 from ..metrics.classifier import ImageClassifier
 from ..sampling.pictures import save_animation
 from ..sampling.pipeline import ScaleSpacePipeline

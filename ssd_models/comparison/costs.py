@@ -50,7 +50,7 @@ def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict
 def training_flops(schedule: ResolutionSchedule, config: TrainConfig, channels: int) -> float:
     """FLOP of training on one image, mean over the paths that training draws."""
     unet = build_unet(config, schedule, channels)
-    return mean_cost(training_shares(schedule, config), flops(unet, schedule, training=True))
+    return total_cost(training_shares(schedule, config), flops(unet, schedule, training=True))
 
 
 def seconds(
