@@ -18,7 +18,8 @@ from theory.schedule.costs import chain_costs
 from theory.schedule.derivation import derive_schedule
 from theory.schedule.noise import NoiseSchedule
 from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import Spectrum, band_power
+from theory.spectrum.bands import band_power
+from theory.spectrum.spectrum import Spectrum
 from theory.support.files import atomic_path, check_new_folder
 
 from ..bench.timing import median_seconds

@@ -32,31 +32,31 @@ def measure_spectrum(
     progress: bool = False,
     skipped: list[Skipped] | None = None,
 ) -> Spectrum:
-    """Measure images by name, as `open_images` takes them.
+    """Measure the spectrum of a dataset by its name.
 
-    Processes of a launcher (`processes`) share the work, and each returns the whole result. Every
-    process takes whole blocks of images, so that the result has the same bits for any number
-    of them; blocks are formed before images are left out.
+    Processes of a launcher share the work, and each returns the whole result. Each measures whole
+    blocks of images (`theory.spectrum.streaming.block_size`), formed before images are left out, so
+    that results agree up to rounding for any number of processes.
 
     Parameters
     ----------
     data, resolution, limit, seed
         As in `open_images`.
     shard : (i, n), optional
-        Measure part i of n only, see `theory.spectrum.shards`.
+        Measure shard i of n only, see `theory.spectrum.shards`.
     workers : int
-        Processes that this one starts, at most one a block; a single one already decodes and
-        transforms on all cores.
+        Processes to start, at most one for each block. One process already decodes and transforms
+        on all cores.
     progress : bool
-        Show a bar on standard error; of several processes the first one's.
+        Show a progress bar on standard error; of several processes, that of the first.
     skipped : list, optional
         Leave unusable images out and append them here; the spectrum's ``meta`` counts them.
 
     Raises
     ------
     InputError
-        If the data cannot be used, are the same image again and again, or are fewer blocks of
-        images than parts.
+        If the data cannot be used, all images are the same, or there are fewer blocks of images
+        than shards.
     """
     if workers < 1:
         raise InputError(f"workers {workers}: give 1 or more")
@@ -87,16 +87,13 @@ def measure_spectrum(
         meta["skipped"] = len(found)
     if skipped is not None:
         skipped += found
-    spectrum = Spectrum.from_moments(reduce(operator.add, measured), meta)
-    if shard is None and not spectrum.power.any():
-        raise InputError(f"{data}: the images are all the same; give images that differ")
-    return spectrum
+    return Spectrum.from_moments(reduce(operator.add, measured), meta)
 
 
 def _measure_in_workers(
     opened: Callable[[], ImageSource], parts: list[tuple[int, int]], skip: bool, progress: bool
 ) -> list[_Part]:
-    """Measure parts, each in a process of its own."""
+    """Measure each part in a new process."""
     with ProcessPoolExecutor(len(parts), multiprocessing.get_context("spawn")) as pool:
         futures = [
             pool.submit(_open_and_measure, opened, part, skip, progress and part is parts[0])
@@ -112,7 +109,7 @@ def _open_and_measure(
 
 
 def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progress: bool) -> _Part:
-    """Sums over a part, None if nothing in it is usable, and what was left out of it."""
+    """Moments of a part's images, None if none is usable, and the images that were left out."""
     positions = source.shard_positions(*part)
     source = source.take(positions)
     if not skip:
@@ -126,6 +123,6 @@ def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progre
 
 
 def _measure_blocks(source: ImageSource, skipped: list[Skipped], progress: bool) -> Moments:
-    """Measure each block by itself, as one that lacks images must not be filled from the next."""
+    """Moments measured block by block, so that a block lacking images takes none from the next."""
     blocks = source.batches(block_size(source.resolution), progress=progress, skipped=skipped)
     return reduce(operator.add, (measure([to_float(block)]) for block in blocks))
