@@ -14,7 +14,8 @@ from style import DERIVED, PAPER, new_figure, save, save_curves
 
 from theory.plots.schedule import water_level
 from theory.schedule.derivation import derive_schedule
-from theory.spectrum.spectrum import Spectrum, band_power
+from theory.spectrum.bands import band_power
+from theory.spectrum.spectrum import Spectrum
 
 
 def main(data: str = "photos") -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from style import COLOURS, new_figure, save, save_table
 
 from ssd_models.data.opening import open_images, to_float
-from theory.spectrum.diagnostics import convergence
+from theory.spectrum.convergence import convergence
 
 RESOLUTION = 64
 
@@ -36,7 +36,7 @@ def main(data: str = "photos") -> None:
     axes.set(
         xlabel="images",
         ylabel="relative error of power",
-        title="off the total (solid), bootstrap (dotted)",
+        title="off the total (solid), jackknife (dotted)",
     )
     axes.set_ylim(1e-4, 0.4)
     axes.legend(ncols=2, loc="lower left")

@@ -34,9 +34,7 @@ from .schedule.derivation import (
 )
 from .schedule.noise import NoiseSchedule as NoiseSchedule
 from .schedule.resolution import ResolutionSchedule as ResolutionSchedule
-from .spectrum.diagnostics import (
-    spectral_exponents as spectral_exponents,
-    spectrum_warnings as spectrum_warnings,
-)
+from .spectrum.diagnostics import spectrum_warnings as spectrum_warnings
+from .spectrum.exponents import spectral_exponents as spectral_exponents
 from .spectrum.spectrum import Spectrum as Spectrum
 from .support.errors import InputError as InputError

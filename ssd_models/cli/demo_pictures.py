@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from theory.spectrum.spectrum import Spectrum, band_power
+from theory.spectrum.bands import band_power
+from theory.spectrum.spectrum import Spectrum
 from theory.support.files import atomic_path
 
 from ..sampling.pictures import save_grid

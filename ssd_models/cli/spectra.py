@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from tyro.conf import Positional, arg
 
 from theory.support.errors import InputError
@@ -30,7 +32,7 @@ class SpectrumCommand:
 
     Example: ssd spectrum photos/ -o spectrum.npz
 
-    A large dataset in parts, on any machines, then together (as one pass, to the last bit):
+    A large dataset in parts, on any machines, then together (as in one pass, up to rounding):
     ssd spectrum DATA -o part3.npz --shard 3/16; ssd spectrum merge part*.npz -o spectrum.npz
     """
 
@@ -97,16 +99,25 @@ class MergeCommand:
             if self.spectra.count(path) > 1:
                 raise InputError(f"{path}: is given twice")
         given = {path: Spectrum.load(path) for path in self.spectra}
-        held: dict[tuple[str, object], str] = {}  # whatever the files are called
-        for path, one in given.items():
-            what = (one.sha256, one.meta.get("shard"))
-            if (other := held.setdefault(what, path)) != path:
-                raise InputError(f"{path}: holds the same images as {other}; give one of them")
+        for (path, one), (other, two) in combinations(given.items(), 2):  # whatever they are called
+            if _same_images(one, two):
+                raise InputError(f"{other}: holds the same images as {path}; give one of them")
         spectrum, missing = merge_spectra(given)
         spectrum.save(self.output)
         _describe_spectrum(self.output, spectrum)
         if missing:
             print(f"warning: shards are missing: {', '.join(missing)}")
+
+
+def _same_images(one: Any, other: Any) -> bool:
+    """Whether two spectra are of the same images, measured by any number of processes."""
+    return (
+        one.count == other.count
+        and one.meta.get("shard") == other.meta.get("shard")
+        and one.power.shape == other.power.shape
+        and np.allclose(one.power, other.power, rtol=1e-9, atol=0)
+        and np.allclose(one.mean, other.mean, rtol=0, atol=1e-9)
+    )
 
 
 def _check_npz(path: str) -> None:
@@ -115,8 +126,9 @@ def _check_npz(path: str) -> None:
 
 
 def _describe_spectrum(path: str, spectrum: Any) -> None:
-    from theory.spectrum.diagnostics import spectral_exponents, spectrum_warnings
-    from theory.spectrum.spectrum import octave_power
+    from theory.spectrum.bands import octave_power
+    from theory.spectrum.diagnostics import spectrum_warnings
+    from theory.spectrum.exponents import spectral_exponents
 
     print(f"{path}: {spectrum.count} images of {spectrum.resolution} px")
     total = spectrum.power.sum()

@@ -32,23 +32,23 @@ def measure_spectrum(
     progress: bool = False,
     skipped: list[Skipped] | None = None,
 ) -> Spectrum:
-    """Measure the spectrum of a dataset.
+    """Measure the spectrum of a dataset by its name.
 
-    Processes of a launcher (`ssd_models.distributed`) share the work, and each returns the whole
-    result. Every process measures whole blocks of images, which are formed before images are left
-    out, so that the result has the same bits for any number of processes.
+    Processes of a launcher share the work, and each returns the whole result. Each measures whole
+    blocks of images (`theory.spectrum.streaming.block_size`), formed before images are left out, so
+    that results agree up to rounding for any number of processes.
 
     Parameters
     ----------
     data, resolution, limit, seed
         As in `open_images`.
     shard : (i, n), optional
-        Measure part i of n only, see `theory.spectrum.shards`.
+        Measure shard i of n only, see `theory.spectrum.shards`.
     workers : int
-        Number of processes that this one starts, 1 or more, at most one for each block. A single
-        process already decodes and transforms on all cores.
+        Processes to start, at most one for each block. One process already decodes and transforms
+        on all cores.
     progress : bool
-        Show a progress bar on standard error; of several processes that of the first.
+        Show a progress bar on standard error; of several processes, that of the first.
     skipped : list, optional
         Leave unusable images out and append them here; the spectrum's ``meta`` counts them.
 
@@ -60,7 +60,7 @@ def measure_spectrum(
     ------
     InputError
         If the data cannot be used, all images are the same, or there are fewer blocks of images
-        than parts.
+        than shards.
     """
     if workers < 1:
         raise InputError(f"workers {workers}: give 1 or more")
@@ -91,16 +91,13 @@ def measure_spectrum(
         meta["skipped"] = len(found)
     if skipped is not None:
         skipped += found
-    spectrum = Spectrum.from_moments(reduce(operator.add, measured), meta)
-    if shard is None and not spectrum.power.any():
-        raise InputError(f"{data}: the images are all the same; give images that differ")
-    return spectrum
+    return Spectrum.from_moments(reduce(operator.add, measured), meta)
 
 
 def _measure_in_workers(
     opened: Callable[[], ImageSource], parts: list[tuple[int, int]], skip: bool, progress: bool
 ) -> list[_Part]:
-    """Measure each part in a process of its own."""
+    """Measure each part in a new process."""
     with ProcessPoolExecutor(len(parts), multiprocessing.get_context("spawn")) as pool:
         futures = [
             pool.submit(_open_and_measure, opened, part, skip, progress and part is parts[0])
@@ -116,7 +113,7 @@ def _open_and_measure(
 
 
 def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progress: bool) -> _Part:
-    """Return the moments of a part, None if no image is usable, and the images left out."""
+    """Moments of a part's images, None if none is usable, and the images that were left out."""
     positions = source.shard_positions(*part)
     source = source.take(positions)
     if not skip:
@@ -130,6 +127,6 @@ def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progre
 
 
 def _measure_blocks(source: ImageSource, skipped: list[Skipped], progress: bool) -> Moments:
-    """Measure each block by itself; one that lacks images must not be filled from the next."""
+    """Moments measured block by block, so that a block lacking images takes none from the next."""
     blocks = source.batches(block_size(source.resolution), progress=progress, skipped=skipped)
     return reduce(operator.add, (measure([to_float(block)]) for block in blocks))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from theory.plots import html
-from theory.spectrum.spectrum import octave_edges
+from theory.spectrum.bands import octave_edges
 
 from ..training.batches import ImageArray
 from .evaluation import metric_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dctn
 
-from theory.spectrum.spectrum import octave_edges, octave_power
+from theory.spectrum.bands import octave_edges, octave_power
 from theory.support.cores import available_cores
 
 from ..data.opening import to_float
@@ -27,7 +27,7 @@ def octave_features(images: np.ndarray) -> np.ndarray:
     -------
     (N, octaves) float64
         Squared orthonormal DCT coefficients of the image less the mean image, for values in
-        [-1, 1], summed over colours and over each band of `theory.spectrum.spectrum.octave_edges`,
+        [-1, 1], summed over colours and over each band of `theory.spectrum.bands.octave_edges`,
         lowest octave first, times N/(N − 1): their mean over images is that of `theory.Spectrum`'s
         power.
     """

@@ -24,7 +24,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.utils import gather_object
 
 from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import Spectrum
+from theory.spectrum.spectrum import SameImagesError, Spectrum
 from theory.support.errors import InputError
 from theory.support.files import check_new_folder, locked, new_folder, replaced_folder
 from theory.support.paths import user_path
@@ -204,12 +204,15 @@ class Trainer:
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
-        """Of the training images, or of 16,384 of them; None for a single image."""
+        """Of the training images, or of 16,384 of them; None for one image, however often."""
         if len(self._trained) < 2:
             return None
         chosen = self._trained[:: max(len(self._trained) // _MEASURED, 1)][:_MEASURED]
         parts = (to_float(self.images[chosen[i : i + 1024]]) for i in range(0, len(chosen), 1024))
-        return replace(Spectrum.from_images(parts, {"source": self.data}), moments=None)
+        try:
+            return replace(Spectrum.from_images(parts, {"source": self.data}), moments=None)
+        except SameImagesError:
+            return None
 
     def _loop(self, log: RunLog | None, stop: StopRequest, progress: bool) -> str | None:
         config = self.config

@@ -19,7 +19,8 @@ import numpy as np
 from scipy.linalg import eigvalsh
 from scipy.special import erf
 
-from ..spectrum.spectrum import Spectrum, octave_edges, shell_index
+from ..spectrum.bands import octave_edges, shell_index
+from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 
 if TYPE_CHECKING:  # schedules are derived from information

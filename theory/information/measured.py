@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..spectrum.spectrum import Spectrum, octave_edges
+from ..spectrum.bands import octave_edges
+from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from ..support.files import atomic_path
 from ..support.paths import user_path

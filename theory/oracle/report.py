@@ -15,7 +15,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from ..schedule.resolution import ResolutionSchedule
-from ..spectrum.spectrum import Spectrum, octave_power, shell_index, squared_radius
+from ..spectrum.bands import octave_power, shell_index, squared_radius
+from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from .dense import LARGEST, compare_with_data, dense_covariance
 from .recursion import SOURCES, Chains, amplitude_error, propagate
@@ -93,7 +94,7 @@ def oracle_report(
     chains = Chains.of([schedule], [visited])
     data = spectrum.power
     flat, shell, place = _coefficients(spectrum)
-    radius = squared_radius(spectrum)[place]
+    radius = squared_radius(spectrum.power)[place]
     delta = propagate(chains, flat, shell, sampler, SOURCES, radius)[:, 0]
     total = delta.sum(axis=0)
     power = np.zeros(data.size)
@@ -217,7 +218,7 @@ def _errors(chains: Chains, spectrum: Spectrum, samplers: Sequence[Sampler]) -> 
     """Relative W2² of each chain, interpolated in the power where errors depend on it alone."""
     power, shell, place = _coefficients(spectrum)
     if not chains.by_power_alone:
-        radius = squared_radius(spectrum)[place]
+        radius = squared_radius(spectrum.power)[place]
         delta = propagate(chains, power, shell, samplers, squared_radius=radius)[0]
         return amplitude_error(delta) ** 2 @ power / power.sum()
     edges = [0, *np.unique(chains.resolution).tolist(), spectrum.resolution]

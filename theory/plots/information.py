@@ -10,7 +10,7 @@ import numpy as np
 
 from ..information.bounds import gaussian_information
 from ..information.measured import ChangeLoss, MeasuredInformation
-from ..spectrum.spectrum import octave_edges
+from ..spectrum.bands import octave_edges
 from ..support.files import atomic_path
 from .schedule import check_picture_name
 

@@ -12,7 +12,8 @@ import numpy as np
 from ..information.bounds import gaussian_information, schedule_information, state_information
 from ..information.divergence import change_divergence, described_divergence
 from ..schedule.resolution import ResolutionSchedule
-from ..spectrum.spectrum import Spectrum, band_power, octave_edges
+from ..spectrum.bands import band_power, octave_edges
+from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from ..support.files import atomic_path
 

@@ -12,7 +12,8 @@ from ..information.bounds import schedule_information
 from ..information.divergence import change_divergence
 from ..schedule.costs import chain_costs
 from ..schedule.resolution import ResolutionSchedule
-from ..spectrum.spectrum import Spectrum, octave_edges, octave_power
+from ..spectrum.bands import octave_edges, octave_power
+from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from . import html
 from .schedule import draw_information, draw_snr, draw_spectrum

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..spectrum.spectrum import Spectrum, check_power, shell_index, squared_radius
+from ..spectrum.bands import shell_index, squared_radius
+from ..spectrum.spectrum import Spectrum, check_power
 from ..support.errors import InputError
 from .attenuation import Attenuation
 from .costs import chain_costs
@@ -52,7 +53,7 @@ def binned_powers(
     """
     check_power(spectrum)
     shell = np.repeat(shell_index(spectrum.resolution).ravel(), spectrum.channels)
-    flat, radius = spectrum.power.ravel(), squared_radius(spectrum)
+    flat, radius = spectrum.power.ravel(), squared_radius(spectrum.power)
     groups = []
     for low, high in pairwise([0, *sorted(levels)]):
         own = (shell >= low) & (shell < high) & (flat > 0)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..information.bounds import check_snr, shell_information, signal_dominated_fraction
 from ..information.measured import MeasuredInformation
-from ..spectrum.spectrum import Spectrum, check_power, shell_index
+from ..spectrum.bands import shell_index
+from ..spectrum.spectrum import Spectrum, check_power
 from ..support.errors import InputError
 from .attenuation import Attenuation, check_attenuation
 from .budget import budget_resolutions

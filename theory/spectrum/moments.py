@@ -1,145 +1,174 @@
-"""Sums over images, exact in any order: what a spectrum is computed from.
-
-They are kept in fixed point, where addition is associative.
-"""
+"""Means and sums of squared deviations that can be merged: what a spectrum is computed from."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from ..support.errors import InputError
 
-REPLICATES = 200  # of the bootstrap over images
-_HIGH, _LOW = 2.0**10, 2.0**60  # units of the two words of a fixed-point number
+
+def products(values: np.ndarray) -> np.ndarray:
+    """Sums over n of ``values[g, n, i] · values[g, n, j]``: (G, N, d, ...) to (G, P, ...).
+
+    The ``P = d (d + 1) / 2`` pairs ``i ≤ j`` have the order of ``np.triu_indices(d)``.
+    """
+    pairs = list(zip(*np.triu_indices(values.shape[2]), strict=True))
+    sums = np.empty((len(values), len(pairs), *values.shape[3:]), values.dtype)
+    for p, (i, j) in enumerate(pairs):
+        np.einsum("gn...,gn...->g...", values[:, :, i], values[:, :, j], out=sums[:, p])
+    return sums
 
 
-@dataclass
-class ExactSum:
-    """Sum of float64 arrays in fixed point: multiples of 2^-10, and of 2^-60 for the rest.
+def symmetric(pairs: np.ndarray, size: int) -> np.ndarray:
+    """Symmetric matrices from their entries ``i ≤ j``: (P, ...) to (size, size, ...)."""
+    rows, columns = np.triu_indices(size)
+    full = np.empty((size, size, *pairs.shape[1:]), pairs.dtype)
+    full[rows, columns] = full[columns, rows] = pairs
+    return full
 
-    Integer addition is associative and commutative, so the sum does not depend on the order. Values
-    up to 2^52 add up without loss beyond 2^-60 each.
+
+@dataclass(frozen=True)
+class WeightedMoments:
+    """Weighted mean of vectors and sum of the products of their deviations from it.
+
+    Parameters
+    ----------
+    weight : float
+        Sum of the weights.
+    mean : (d, ...) float64
+    scatter : (d (d + 1) / 2, ...) float64
+        ``Σ w (v_i − mean_i)(v_j − mean_j)`` for ``i ≤ j``, in the order of `products`.
     """
 
-    high: np.ndarray
-    low: np.ndarray
+    weight: float
+    mean: np.ndarray
+    scatter: np.ndarray
 
     @classmethod
-    def zeros(cls, shape: tuple[int, ...]) -> ExactSum:
-        """Return an empty sum of arrays of that shape."""
-        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    def of(cls, values: np.ndarray, weights: np.ndarray) -> WeightedMoments:
+        """Moments of vectors (N, d, ...) with weights (N,), whole numbers of which any may be 0.
 
-    def add(self, values: np.ndarray) -> None:
-        """Add one array."""
-        high = np.rint(values * _HIGH)
-        self.high += high.astype(np.int64)
-        self.low += np.rint((values - high / _HIGH) * _LOW).astype(np.int64)
+        Sums over N have the vectors' precision.
+        """
+        weight = float(weights.sum())
+        weights = weights.astype(values.dtype)
+        mean = np.einsum("n,n...->...", weights, values) / max(weight, 1)
+        deviations = values - mean
+        deviations *= np.sqrt(weights).reshape(-1, *[1] * mean.ndim)
+        scatter = products(deviations[None])[0]
+        return cls(weight, mean.astype(np.float64), scatter.astype(np.float64))
 
-    def __add__(self, other: ExactSum) -> ExactSum:
-        return ExactSum(self.high + other.high, self.low + other.low)
+    def __add__(self, other: WeightedMoments) -> WeightedMoments:
+        """Moments of both sets of vectors together (Chan, Golub & LeVeque 1983, eq. 2.1)."""
+        weight = self.weight + other.weight
+        share = other.weight / max(weight, 1)
+        step = other.mean - self.mean
+        return WeightedMoments(
+            weight,
+            self.mean + share * step,
+            self.scatter + other.scatter + products(step[None, None])[0] * (share * self.weight),
+        )
 
-    @property
-    def value(self) -> np.ndarray:
-        """The sum in float64."""
-        return self.high / _HIGH + self.low / _LOW
 
+def jackknife(observed: WeightedMoments, groups: int) -> np.ndarray:
+    """Covariance of the mean of ``groups`` observations, entries ``i ≤ j`` as in `products`.
 
-@lru_cache(maxsize=8)
-def radial_bins(resolution: int) -> np.ndarray:
-    """Half-octave bin of each DCT frequency ``(k1, k2)`` by its radius: (R, R) int.
-
-    Bin 0 is the constant; bin ``1 + j`` holds radii from ``2^(j/2)`` to ``2^((j+1)/2)``; the last
-    bin holds what lies beyond radius R, in the corner.
+    ``Σ w (v − v̄)(v − v̄)ᵀ / ((G − 1) Σ w)``, which for equal weights is the jackknife that leaves
+    out one group at a time (Efron & Tibshirani 1993, eq. 11.5). Zero for fewer than two groups.
     """
-    index = np.arange(resolution)
-    radius = np.hypot(index[:, None], index)
-    with np.errstate(divide="ignore"):
-        half_octave = np.floor(2 * np.log2(radius) + 1e-9)
-    last = math.ceil(2 * np.log2(resolution) - 1e-9)
-    bins = np.where(radius == 0, 0, 1 + np.clip(half_octave, 0, last)).astype(int)
-    bins.setflags(write=False)
-    return bins
+    return observed.scatter / (max(groups - 1, 1) * max(observed.weight, 1))
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over images of the DCT coefficients ``x_c`` of their C channels.
+    """Moments of a dataset's images and, for error bars, of the power in small groups of images.
 
-    Frequencies and channels share one axis of ``K = R² C`` entries, channels fastest. Products
-    ``x_c x_d`` are kept by their distance ``d − c``: entry ``(s, 3 k + c)`` is ``x_c x_{c+s}``.
+    A group's colour covariance is that about the mean of the images transformed together with it
+    (`theory.spectrum.streaming`), which makes it unbiased. Weights are numbers of images.
+
+    Parameters
+    ----------
+    images : WeightedMoments of (C, R, R)
+        DCT coefficients of the channels of each image.
+    groups : int
+        Number of groups; an image that was transformed alone is in none.
+    covariances : WeightedMoments of (C (C + 1) / 2, R, R)
+        Colour covariance of the coefficients in each group, entries ``i ≤ j``.
+    radial : WeightedMoments of (bins,)
+        Power of each group in the bins of `theory.spectrum.bands.radial_bins`, channels summed.
     """
 
-    resolution: int
-    channels: int
-    count: int = 0
-    first: ExactSum = field(default_factory=lambda: ExactSum.zeros(()))  # (K,) Σ x
-    second: ExactSum = field(default_factory=lambda: ExactSum.zeros(()))  # (C, K) Σ x_c x_d
-    # Covariances of groups of images, for the standard error: Σ over groups of m q and m q qᵀ, with
-    # m images in a group and q the P = C (C + 1)/2 entries of its covariance.
-    groups: int = 0
-    grouped: int = 0  # images in groups
-    group_first: ExactSum = field(default_factory=lambda: ExactSum.zeros(()))  # (R², P)
-    group_second: ExactSum = field(default_factory=lambda: ExactSum.zeros(()))  # (R², P (P + 1)/2)
-    # Power per radial bin and the weight of the images, first plain, then of each replicate.
-    shells: ExactSum = field(default_factory=lambda: ExactSum.zeros(()))  # (1 + B, bins)
-    weights: np.ndarray = field(default_factory=lambda: np.zeros(1 + REPLICATES, np.int64))
+    images: WeightedMoments
+    groups: int
+    covariances: WeightedMoments
+    radial: WeightedMoments
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return int(self.images.weight)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (R, R, C) of the images."""
+        return (*self.images.mean.shape[1:], len(self.images.mean))
 
     def __add__(self, other: Moments) -> Moments:
-        if (self.resolution, self.channels) != (other.resolution, other.channels):
-            raise InputError(
-                f"spectra of {self.resolution} px with {self.channels} channels and of "
-                f"{other.resolution} px with {other.channels} do not fit together"
-            )
+        """Moments of both datasets together."""
         return Moments(
-            self.resolution,
-            self.channels,
-            self.count + other.count,
-            self.first + other.first,
-            self.second + other.second,
+            self.images + other.images,
             self.groups + other.groups,
-            self.grouped + other.grouped,
-            self.group_first + other.group_first,
-            self.group_second + other.group_second,
-            self.shells + other.shells,
-            self.weights + other.weights,
+            self.covariances + other.covariances,
+            self.radial + other.radial,
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Content for a file; `from_arrays` reads it back."""
-        result: dict[str, np.ndarray] = {
-            "moments_size": np.array(
-                [self.resolution, self.channels, self.count, self.groups, self.grouped], np.int64
-            ),
-            "moments_weights": self.weights,
-        }
-        for name in _SUMS:
-            total: ExactSum = getattr(self, name)
-            result[f"moments_{name}"] = np.stack([total.high, total.low])
+        result = {"moments_groups": np.array(self.groups)}
+        for name in _PARTS:
+            for key, value in vars(getattr(self, name)).items():
+                result[f"moments_{name}_{key}"] = np.asarray(value)
         return result
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Moments | None:
-        """Moments of a file, or None if it has none (of this kind)."""
-        if "moments_size" not in arrays:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Moments | None:
+        """Moments of a file; None if it has none, or those of an earlier version."""
+        if "moments_groups" not in arrays:
             return None
-        resolution, channels, count, groups, grouped = map(int, arrays["moments_size"])
-        sums: dict[str, Any] = {
-            name: ExactSum(*arrays[f"moments_{name}"].astype(np.int64)) for name in _SUMS
+        parts = {
+            name: WeightedMoments(
+                float(arrays[f"moments_{name}_weight"]),
+                arrays[f"moments_{name}_mean"],
+                arrays[f"moments_{name}_scatter"],
+            )
+            for name in _PARTS
         }
-        return cls(
-            resolution,
-            channels,
-            count,
-            groups=groups,
-            grouped=grouped,
-            weights=arrays["moments_weights"].astype(np.int64),
-            **sums,
+        return cls(groups=int(arrays["moments_groups"]), **parts)
+
+
+def merged(moments: Sequence[Moments | None]) -> Moments:
+    """Moments of several datasets together, each None if its spectrum has none.
+
+    Raises
+    ------
+    InputError
+        If one has none, or the images are not all of one shape.
+    """
+    known = [one for one in moments if one is not None]
+    if len(known) < len(moments):
+        raise InputError(
+            "merge: all spectra must be measured from images (one has no moments of images, or "
+            "those of an earlier version: measure it again)"
         )
+    for one in known:
+        if one.shape != known[0].shape:
+            raise InputError(f"merge: spectra of shape {known[0].shape} and {one.shape} do not fit")
+    return reduce(operator.add, known)
 
 
-_SUMS = ("first", "second", "group_first", "group_second", "shells")
+_PARTS = ("images", "covariances", "radial")

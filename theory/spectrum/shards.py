@@ -1,25 +1,31 @@
-"""Spectra of parts of a dataset, measured apart: which part is whose, and putting them together.
+"""Shards: parts of a dataset that are measured apart and then merged.
 
 Shard i of n holds the blocks of images (`theory.spectrum.streaming.block_size`) whose number, from
-0, is ``i − 1`` modulo n. Shards are whole blocks, so all of them together have the bits of one
-pass.
+0, is ``i − 1`` modulo n. As a pass works on the same blocks, all shards together agree with one
+pass up to rounding, error bars included.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import reduce
 
 from ..support.errors import InputError
+from .moments import merged
 from .spectrum import Spectrum
 
-_SAME = ("source", "limit", "seed", "images")  # what shards of one measurement agree in
+_SAME = ("source", "limit", "seed", "images")  # entries of meta that shards of a dataset share
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Return (i, n) of "i/n", 1 ≤ i ≤ n."""
+    """Numbers (i, n) of a shard written "i/n".
+
+    Raises
+    ------
+    InputError
+        If it is not written so, or i is not from 1 to n.
+    """
     match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise InputError(f"shard {text!r}: write i/n with i from 1 to n, such as 3/16")
@@ -27,7 +33,15 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_indices(count: int, block: int, shard: tuple[int, int]) -> list[range]:
-    """Ranges of image numbers that a shard holds, of ``count`` images in blocks of ``block``.
+    """Ranges of the image numbers that a shard holds.
+
+    Parameters
+    ----------
+    count : int
+        Number of images of the dataset.
+    block : int
+        Images in a block.
+    shard : (i, n)
 
     Raises
     ------
@@ -49,20 +63,25 @@ def shard_indices(count: int, block: int, shard: tuple[int, int]) -> list[range]
 
 
 def merge_spectra(spectra: Mapping[str, Spectrum]) -> tuple[Spectrum, list[str]]:
-    """Merge spectra by name: shards of one measurement, or whole datasets.
+    """Merge shards of one measurement, or whole datasets.
+
+    Parameters
+    ----------
+    spectra : mapping of str to Spectrum
+        By the name that error messages give them, such as their file's.
 
     Returns
     -------
     spectrum : Spectrum
-        Of all; where all shards are there, as measured in one pass.
+        Of all images.
     missing : list of str
-        Shards that are not there, such as "3/16".
+        Shards that were not given, such as "3/16".
 
     Raises
     ------
     InputError
         If shards of different measurements, a shard and a whole dataset, or one shard twice are
-        given, or spectra do not fit.
+        given, the shapes differ, or all images are the same.
     """
     if not spectra:
         raise InputError("merge: there is no spectrum to merge")
@@ -100,7 +119,7 @@ def merge_spectra(spectra: Mapping[str, Spectrum]) -> tuple[Spectrum, list[str]]
     meta = {key: value for key, value in first.meta.items() if key != "shard"}
     if missing:
         meta["shard"] = " ".join(sorted(have, key=parse_shard))
-    merged = reduce(lambda a, b: a.merge(b), spectra.values())
-    if "skipped" in merged.meta:
-        meta["skipped"] = merged.meta["skipped"]
-    return replace(merged, meta=meta), missing
+    meta.pop("skipped", None)
+    if skipped := sum(spectrum.meta.get("skipped", 0) for spectrum in spectra.values()):
+        meta["skipped"] = skipped
+    return Spectrum.from_moments(merged([one.moments for one in spectra.values()]), meta), missing

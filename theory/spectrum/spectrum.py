@@ -1,34 +1,32 @@
-"""Second-order statistics of an image dataset: power per DCT frequency and colour component.
+"""The power spectrum of an image dataset: power by DCT frequency and colour component.
 
 The basis is the orthonormal type-2 DCT in space, which has no wrap-around leakage, and the
-eigenvectors of the colour covariance, so white noise stays white in it.
+eigenvectors of the colour covariance. It is orthonormal, so white noise stays white in it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.fft import idctn
 
 from ..images.operators import dct_basis, resize_matrix
-from ..support.errors import InputError, reason
-from ..support.files import atomic_path
-from ..support.paths import user_path
-from ..support.reading import parse_json, read_npz
-from .moments import Moments
+from ..support.errors import InputError
+from .estimation import estimate
+from .files import FORMAT, explained, read_arrays, write_arrays
+from .moments import Moments, merged
 from .streaming import measure
 
-_FORMAT = "scale-space-spectrum/1"
-# Kinds of what is read from ``meta``, where it is there.
-_META = {"source": str, "shard": str, "skipped": int, "limit": int, "seed": int, "images": int}
+_ARRAYS = ("power", "mean", "colour_basis", "standard_error")
+
+
+class SameImagesError(InputError):
+    """The images of a spectrum are all the same."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ class Spectrum:
     ----------
     power : (R, R, C) float64
         Variance of the orthonormal DCT-II coefficient ``(k1, k2)`` of colour component ``c``, mean
-        image removed, for images scaled to [-1, 1]. Components are sorted by falling power. What
-        single precision leaves of no variance at all is zero.
+        image removed, for images scaled to [-1, 1]. Components are sorted by falling power. Powers
+        no larger than what rounding in single precision leaves are zero.
     mean : (R, R, C) float64
         Mean image, in the images' own channels.
     colour_basis : (C, C) float64
@@ -48,13 +46,17 @@ class Spectrum:
     count : int
         Number of images; 0 for a spectrum that was not measured.
     standard_error : (R, R, C) float64
-        Standard error of ``power``, from how the covariance varies between groups of images. It
-        is itself uncertain by about ``1/√(2 G)`` of its value, with G groups (one per 32 images
-        and more where there are few).
+        Standard error of ``power``, by the jackknife over groups of up to 8 images
+        (`theory.spectrum.moments.jackknife`).
     meta : dict
-        What is known of the source (JSON values only).
+        Notes on the source (JSON values only).
     moments : Moments, optional
-        Sums over the images, which make spectra mergeable. None where not measured.
+        Of the images, by which spectra can be merged and have intervals. None where not measured.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit together, are not finite, or a power is negative.
     """
 
     power: np.ndarray
@@ -69,20 +71,19 @@ class Spectrum:
         shape = self.power.shape
         if len(shape) != 3 or shape[0] != shape[1] or 0 in shape:
             raise InputError(f"spectrum: power needs shape (R, R, C), got {shape}")
-        for name, expected in (
-            ("mean", shape),
-            ("standard_error", shape),
-            ("colour_basis", (shape[2], shape[2])),
-        ):
-            if getattr(self, name).shape != expected:
-                raise InputError(
-                    f"spectrum: {name} needs shape {expected}, got {getattr(self, name).shape}"
-                )
-        for name in ("power", "mean", "standard_error", "colour_basis"):
+        shapes = {"mean": shape, "standard_error": shape, "colour_basis": (shape[2], shape[2])}
+        for name, expected in shapes.items():
+            if (given := getattr(self, name).shape) != expected:
+                raise InputError(f"spectrum: {name} needs shape {expected}, got {given}")
+        for name in _ARRAYS:
             if not np.isfinite(getattr(self, name)).all():
                 raise InputError(f"spectrum: {name} has values that are not finite")
         if (self.power < 0).any():
             raise InputError("spectrum: power must not be negative")
+        if self.moments is not None and self.moments.shape != shape:
+            raise InputError(
+                f"spectrum: moments are of images {self.moments.shape}, the power of {shape}"
+            )
 
     @property
     def resolution(self) -> int:
@@ -96,7 +97,7 @@ class Spectrum:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of power, mean and colour basis: what schedules are derived from."""
+        """SHA-256 of power, mean and colour basis, from which schedules are derived."""
         digest = hashlib.sha256()
         for array in (self.power, self.mean, self.colour_basis):
             digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
@@ -123,7 +124,8 @@ class Spectrum:
         Raises
         ------
         InputError
-            For arrays of another shape, type or range, or fewer than two images in all.
+            If an array has another shape, type or range, or the images are fewer than two or all
+            the same.
         """
         if isinstance(batches, np.ndarray):
             batches = [batches]
@@ -131,70 +133,59 @@ class Spectrum:
 
     @classmethod
     def from_moments(cls, moments: Moments, meta: dict[str, Any]) -> Spectrum:
-        """Spectrum of measured sums; at least two images, or a shard's."""
-        count, size, channels = moments.count, moments.resolution, moments.channels
-        if count < 2 and "shard" not in meta:  # the rest of a shard may be elsewhere
-            raise InputError(f"spectrum: needs at least two images, got {count}")
-        first = moments.first.value.reshape(size, size, channels) / count
-        products = moments.second.value / count  # (C, K)
-        rows, columns = np.triu_indices(channels)
-        second = np.empty((size, size, channels, channels))
-        for row, column in zip(rows, columns, strict=True):
-            entries = products[column - row].reshape(size, size, channels)[..., row]
-            second[..., row, column] = second[..., column, row] = entries
-        covariance = (second - first[..., :, None] * first[..., None, :]) * (
-            count / max(count - 1, 1)
-        )
+        """Spectrum of images by their moments.
 
-        eigenvalues, basis = np.linalg.eigh(covariance.sum(axis=(0, 1)))
-        basis = basis[:, np.argsort(-eigenvalues, kind="stable")]
-        basis = basis * np.where(basis.sum(axis=0) < 0, -1.0, 1.0)  # the sign is arbitrary; fix it
-        power = np.einsum("ic,klij,jc->klc", basis, covariance, basis)
-        known = power > _rounding(np.einsum("klcc->kl", second))[..., None]
-        return cls(
-            power=np.where(known, power, 0.0),
-            mean=idctn(first, axes=(0, 1), norm="ortho"),
-            colour_basis=basis,
-            count=count,
-            standard_error=np.where(known, _standard_error(moments, basis), 0.0),
-            meta={"format": _FORMAT, "value_range": [-1, 1], "dct": "II, orthonormal", **meta},
+        Parameters
+        ----------
+        moments : Moments
+        meta : dict
+            Recorded with the spectrum. With a ``shard`` the images may be a single one or all the
+            same, as the other shards may have others.
+
+        Raises
+        ------
+        InputError
+            If the images are fewer than two or all the same.
+        """
+        whole = "shard" not in meta
+        if moments.count < 2 and whole:
+            raise InputError(f"spectrum: needs at least two images, got {moments.count}")
+        spectrum = cls(
+            **estimate(moments),
+            count=moments.count,
+            meta={"format": FORMAT, "value_range": [-1, 1], "dct": "II, orthonormal", **meta},
             moments=moments,
         )
+        if whole:
+            check_power(spectrum)
+        return spectrum
 
     def merge(self, other: Spectrum) -> Spectrum:
-        """Spectrum of both datasets together, as if measured in one pass.
+        """Spectrum of both datasets together, as if measured in one pass, up to rounding.
 
-        Associative and commutative to the last bit. Where ``self`` holds whole blocks of 1024
-        images (fewer above 64 pixels, `theory.spectrum.streaming.block_size`) it also has the bits
-        of one pass; at other splits it agrees up to rounding.
+        Parameters
+        ----------
+        other : Spectrum
+            Of images of the same size and number of channels.
 
         Raises
         ------
         InputError
             If the shapes differ or one of the two was not measured from images.
         """
-        if self.power.shape != other.power.shape:
-            raise InputError(
-                f"merge: spectra of shape {self.power.shape} and {other.power.shape} do not fit"
-            )
-        if self.moments is None or other.moments is None:
-            raise InputError(
-                "merge: both spectra must be measured from images (one has no sums over images; "
-                "files of version 0.1 had others: measure it again)"
-            )
         source = [str(s.meta["source"]) for s in (self, other) if "source" in s.meta]
         meta = {**self.meta, **({"source": " + ".join(source)} if source else {})}
         meta.pop("shard", None)  # `theory.spectrum.shards` knows which shards belong together
         if skipped := sum(s.meta.get("skipped", 0) for s in (self, other)):
             meta["skipped"] = skipped
-        return Spectrum.from_moments(self.moments + other.moments, meta)
+        return Spectrum.from_moments(merged([self.moments, other.moments]), meta)
 
     def at_resolution(self, resolution: int, operator: str = "dct") -> Spectrum:
         """Spectrum of the same images reduced to ``resolution`` pixels, from this one alone.
 
-        For ``dct`` the low corner times ``(r/R)²``, which is exact. For the other operators the
-        coefficients of the full image are taken as uncorrelated. The standard error assumes them
-        independent, and the result cannot be merged.
+        For ``dct`` it is the low corner times ``(r/R)²``, which is exact. The other operators take
+        the coefficients of the full image as uncorrelated, and the standard error takes the errors
+        of their powers as uncorrelated. The result has no moments and cannot be merged.
 
         Parameters
         ----------
@@ -258,26 +249,16 @@ class Spectrum:
             colour_basis=np.eye(channels),
             count=0,
             standard_error=np.zeros(shape),
-            meta={"format": _FORMAT, "source": f"power law, exponent {exponent}"},
+            meta={"format": FORMAT, "source": f"power law, exponent {exponent}"},
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``spectrum.npz`` (complete or not at all)."""
-        path = user_path(path)
-        if path.suffix != ".npz":
-            raise InputError(f"{path}: a spectrum's file name must end in .npz")
-        arrays: dict[str, Any] = {
-            "power": self.power,
-            "mean": self.mean,
-            "colour_basis": self.colour_basis,
-            "count": np.int64(self.count),
-            "standard_error": self.standard_error,
-            "meta": np.array(json.dumps({"format": _FORMAT, **self.meta})),
-        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays["count"] = np.array(self.count)
         if self.moments is not None:
             arrays |= self.moments.arrays()
-        with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
+        write_arrays(path, arrays, self.meta)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Spectrum:
@@ -288,122 +269,18 @@ class Spectrum:
         InputError
             If the file is missing, is not a spectrum, or has arrays that do not fit together.
         """
-        path = user_path(path)
-        try:
-            arrays = read_npz(path)
-            meta = parse_json(str(arrays["meta"]))
-            if not isinstance(meta, dict):
-                raise InputError(f"{path}: meta is no object of names and values")
-            if meta.get("format") != _FORMAT:
-                raise InputError(f"{path}: has format {meta.get('format')!r}, expected {_FORMAT!r}")
-            for name, kind in _META.items():
-                if not isinstance(meta.get(name), kind | None):
-                    raise InputError(f"{path}: meta has {name} {meta[name]!r}")
+        with explained(path):
+            arrays, meta = read_arrays(path)
             return cls(
-                power=arrays["power"],
-                mean=arrays["mean"],
-                colour_basis=arrays["colour_basis"],
+                **{name: arrays[name] for name in _ARRAYS},
                 count=int(arrays["count"]),
-                standard_error=arrays["standard_error"],
                 meta=meta,
                 moments=Moments.from_arrays(arrays),
             )
-        except InputError as error:
-            message = str(error)
-            raise InputError(
-                message if message.startswith(str(path)) else f"{path}: {message}"
-            ) from None
-        except FileNotFoundError:
-            raise InputError(
-                f"{path}: no such file; write one with `ssd spectrum DATA -o {path}`"
-            ) from None
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{path}: is not a readable spectrum file ({reason(error)}); "
-                "write one with `ssd spectrum`"
-            ) from None
 
 
 def check_power(spectrum: Spectrum) -> None:
-    """Refuse a spectrum without power, which says nothing, with `InputError`."""
+    """Raise `SameImagesError` if a spectrum has no power at all."""
     if not spectrum.power.any():
-        raise InputError(
-            "spectrum: has no power, the images are all the same; give images that differ"
-        )
-
-
-def shell_index(size: int) -> np.ndarray:
-    """``max(k1, k2)`` of each DCT frequency, (size, size): ``r`` pixels keep those below r."""
-    index = np.arange(size)
-    return np.maximum(index[:, None], index)
-
-
-def squared_radius(spectrum: Spectrum) -> np.ndarray:
-    """``k1² + k2²`` of each coefficient, (R · R · C,) float64."""
-    k = np.arange(float(spectrum.resolution)) ** 2
-    return np.repeat((k[:, None] + k).ravel(), spectrum.channels)
-
-
-def octave_edges(resolution: int) -> list[int]:
-    """Edges ``[0, 2, 4, 8, …, R]`` of the octave bands in ``max(k1, k2)``.
-
-    Band ``i`` holds the coefficients with ``edges[i] ≤ max(k1, k2) < edges[i + 1]``, lowest octave
-    first, the constant one included in the first: a halving removes exactly the last band.
-    """
-    edges = [0]
-    while (edge := 2 ** len(edges)) < resolution:
-        edges.append(edge)
-    return [*edges, resolution]
-
-
-def octave_power(power: np.ndarray) -> np.ndarray:
-    """Sum of ``power`` (..., R, R, C) in each octave band and over colours: (..., octaves)."""
-    return _shell_sums(power, octave_edges(power.shape[-2]))
-
-
-def band_power(power: np.ndarray) -> np.ndarray:
-    """Mean power at each frequency index ``max(k1, k2)``, colours summed: (R, R, C) to (R,)."""
-    size = len(power)
-    return _shell_sums(power, range(size + 1)) / (2 * np.arange(size) + 1)
-
-
-def _shell_sums(power: np.ndarray, edges: Iterable[int]) -> np.ndarray:
-    """Sums over colours and over ``edges[i] ≤ max(k1, k2) < edges[i + 1]``."""
-    power = power.sum(axis=-1)
-    within = [power[..., :edge, :edge].sum(axis=(-2, -1)) for edge in edges]
-    return np.diff(np.stack(within, axis=-1), axis=-1)
-
-
-def _rounding(second: np.ndarray) -> np.ndarray:
-    """Largest power that rounding alone leaves, (R, R), from ``E|x_k|²`` summed over channels.
-
-    With ε of single precision, in which images are decoded and transformed. An error of the fast
-    transform is a part ε of the image's norm, on each coefficient; that of a coefficient's own size
-    and mean is a part of a few ε of it (up to 4 in 3,000 sets of images that were all the same).
-    """
-    epsilon = float(np.finfo(np.float32).eps)
-    return epsilon**2 * (64 * second + second.sum())
-
-
-def _standard_error(moments: Moments, basis: np.ndarray) -> np.ndarray:
-    """Standard error of the power of each component, (R, R, C).
-
-    The covariance of a group of m images has a variance of 1/m of a single image's, so
-    ``Σ m (q − q̄)(q − q̄)ᵀ / (G − 1)`` over G groups estimates the single image's.
-    """
-    size, channels = moments.resolution, moments.channels
-    if moments.groups < 2:
-        return np.zeros((size, size, channels))
-    total = moments.group_first.value / moments.grouped  # (R², P)
-    rows, columns = np.triu_indices(total.shape[1])
-    spread = moments.group_second.value - moments.grouped * total[:, rows] * total[:, columns]
-    weights = _pair_weights(basis)  # bᵀ Σ b = Σ_p weights[p, c] q_p
-    pairs = weights[rows] * weights[columns] * np.where(rows == columns, 1.0, 2.0)[:, None]
-    variance = (spread @ pairs).clip(min=0) / (moments.groups - 1)
-    return np.sqrt(variance / moments.count).reshape(size, size, channels)
-
-
-def _pair_weights(basis: np.ndarray) -> np.ndarray:
-    """Weights of ``bᵀ Σ b`` over the entries ``Σ_ij``, ``i ≤ j``: (pairs, C)."""
-    rows, columns = np.triu_indices(len(basis))
-    return basis[rows] * basis[columns] * np.where(rows == columns, 1.0, 2.0)[:, None]
+        source = spectrum.meta.get("source", "spectrum")
+        raise SameImagesError(f"{source}: the images are all the same; give images that differ")

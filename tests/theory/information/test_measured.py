@@ -18,7 +18,7 @@ from theory.information.measured import (
     measured_information,
 )
 from theory.information.mmse import binary_information, binary_mmse
-from theory.spectrum.spectrum import shell_index
+from theory.spectrum.bands import shell_index
 
 NOISE = NoiseSchedule.linear(1000)
 SPECTRUM = Spectrum.power_law(16, 2.2)
