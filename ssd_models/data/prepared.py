@@ -107,6 +107,8 @@ def read_record(path: Path) -> dict[str, Any]:
             raise _damaged(path, f"{name!r} is {json.dumps(record[name])[:40]}")
     if any([type(x) for x in image] != [int, str, str] for image in record["skipped"]):
         raise _damaged(path, "'skipped' is not a list of [index, name, reason]")
+    if not len(record["skipped"]) <= record.get("done", record["images"]) <= record["images"]:
+        raise _damaged(path, "numbers of images contradict each other")
     return record
 
 
