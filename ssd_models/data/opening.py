@@ -44,18 +44,18 @@ def open_images(
     data
         One of
 
-        ==================================  ====================================================
-        ``photos``                          random crops of built-in photographs (`PhotoCrops`)
-        ``glyphs``                          drawn letters and digits with classes (`Glyphs`)
-        a folder                            of image files, in subfolders or not; folders called
-                                            photos or glyphs are written ``./photos``
-        a ``.zip``                          the same, read in place
-        an ``.npy`` or ``.npz``             uint8 ``(N, R, R, C)`` or ``(N, R, R)``
-        a prepared directory                written by `preparing.prepare`
-        ``hf:…``                            a Hugging Face dataset (`hub`)
-        ``celeba:``, ``celebahq:``,         followed by any of these: the dataset of that name,
-        ``imagenet:``                       whose number of images is checked (`known`)
-        ==================================  ====================================================
+        | ``data`` | images |
+        | --- | --- |
+        | ``photos`` | random crops of built-in photographs (`PhotoCrops`) |
+        | ``glyphs`` | drawn letters and digits with classes (`Glyphs`) |
+        | a folder | image files in it and in its subfolders |
+        | a ``.zip`` | the same, read in place |
+        | an ``.npy`` or ``.npz`` | uint8 ``(N, R, R, C)`` or ``(N, R, R)`` |
+        | a prepared directory | written by `preparing.prepare` |
+        | ``hf:…`` | a Hugging Face dataset (`hub`) |
+        | ``celeba:…``, ``celebahq:…``, ``imagenet:…`` | any of these, size checked (`known`) |
+
+        Folders called photos or glyphs are given as ``./photos`` and ``./glyphs``.
     resolution
         Pixels to a side, 1 or more; larger images are cropped to their central square and reduced.
         None keeps the size of the images, which must then be square and the same for all.
