@@ -1,13 +1,12 @@
 """Classes of a dataset: their names, and the class of each image.
 
-==================  ============================================================================
-dataset             class of an image
-==================  ============================================================================
-folder, zip         the number in ``dataset.json``, if there is one: ``{"labels":
-                    [["00000/img0.png", 3], …]}`` as in StyleGAN and EDM; else the name of the
-                    folder that holds the image, so that ``train/cat`` and ``val/cat`` are the same
-``.npz``            the number in its array ``labels``, or ``arr_1`` as in guided-diffusion
-==================  ============================================================================
+| dataset | class of an image |
+| --- | --- |
+| folder, zip with a ``dataset.json`` | its number there |
+| other folder, zip | the folder that holds it: ``train/cat`` and ``val/cat`` are the same class |
+| ``.npz`` | its number in the array ``labels``, or ``arr_1`` as in guided-diffusion |
+
+A ``dataset.json`` reads ``{"labels": [["00000/img0.png", 3], …]}`` as in StyleGAN and EDM.
 """
 
 from __future__ import annotations

@@ -12,16 +12,14 @@ Of PIL's filters Lanczos aliases least: reducing 150 pixels to 64, it attenuates
 the new band by 28 dB on average, bicubic by 21 dB, box by 9 dB. Decoding JPEG directly at a
 fraction of its size is faster but not used, because pixels would then depend on the file format.
 
-===================================  ================================================
-stored as                            becomes
-===================================  ================================================
-grey                                 three equal channels
-transparent                          composited over white
-palette, CMYK, other modes           converted by PIL, colour profiles ignored
-16-bit samples                       their upper eight bits
-32-bit samples                       refused, because nothing states their range
-animation or stack                   its first frame
-===================================  ================================================
+| stored as | becomes |
+| --- | --- |
+| grey | three equal channels |
+| transparent | composited over white |
+| palette, CMYK, other modes | converted by PIL, colour profiles ignored |
+| 16-bit samples | their upper eight bits |
+| 32-bit samples | refused, because nothing states their range |
+| animation or stack | its first frame |
 """
 
 from __future__ import annotations

@@ -2,19 +2,16 @@
 
 A dataset is written ``hf:NAME[:SPLIT[:COLUMN[:LABELS]]]``:
 
-==========  ========================================================  ==========================
-part        meaning                                                   if left out
-==========  ========================================================  ==========================
-``NAME``    a dataset of the hub; a local folder of images, parquet
-            files or written by ``save_to_disk``; or a local
-            ``.parquet``, ``.arrow``, ``.json`` or ``.jsonl``
-``SPLIT``   a split, or several joined as ``train+validation``        the only one, or ``train``
-``COLUMN``  the column of images                                      the only one
-``LABELS``  the column of classes                                     the only one
-==========  ========================================================  ==========================
+| part | meaning | if left out |
+| --- | --- | --- |
+| ``NAME`` | a dataset of the hub, a local folder, or a local file | |
+| ``SPLIT`` | a split, or several joined as ``train+validation`` | the only one, or ``train`` |
+| ``COLUMN`` | the column of images | the only one |
+| ``LABELS`` | the column of classes | the only one |
 
-Pictures are decoded by `decoding`, not by ``datasets``. No code of a dataset is run. Local names
-need no network.
+Local folders hold images or parquet files, or were written by ``save_to_disk``; local files are
+``.parquet``, ``.arrow``, ``.json`` or ``.jsonl``. Local names need no network.
+Pictures are decoded by `decoding`, not by ``datasets``. No code of a dataset is run.
 """
 
 from __future__ import annotations

@@ -3,24 +3,23 @@
 `preparing.prepare` writes them. A complete directory holds two files:
 
 * ``images.npy``: the N images that were kept, uint8 ``(N, R, R, C)``.
-* ``prepared.json``, with the fields
+* ``prepared.json``, with these fields:
 
-  =====================  ==========================================================
-  ``format``             `FORMAT`
-  ``source``             the dataset, as it was given to `prepare`
-  ``resolution``         R, pixels
-  ``channels``           C
-  ``limit``, ``seed``    as they were given to `prepare`
-  ``images``             number of images of the source, before any is left out
-  ``contents_sha256``    `contents_digest` of all images of the source
-  ``skipped``            images left out: [index in the source, name, reason] each
-  ``count``              N
-  ``classes``            names of the classes, or null
-  ``sha256``             of ``images.npy``
-  ``names_sha256``       `contents_digest` of the N images
-  ``names``              name of each of the N images
-  ``labels``             class of each as an index into ``classes``, or null
-  =====================  ==========================================================
+| field | content |
+| --- | --- |
+| ``format`` | `FORMAT` |
+| ``source`` | the dataset, as it was given to `preparing.prepare` |
+| ``resolution``, ``channels`` | R in pixels, and C |
+| ``limit``, ``seed`` | as they were given to `preparing.prepare` |
+| ``images`` | number of images of the source, before any is left out |
+| ``contents_sha256`` | `contents_digest` of all images of the source |
+| ``skipped`` | images left out: [index in the source, name, reason] each |
+| ``count`` | N |
+| ``classes`` | names of the classes, or null |
+| ``sha256`` | SHA-256 of ``images.npy`` |
+| ``names_sha256`` | `contents_digest` of the N images |
+| ``names`` | name of each of the N images |
+| ``labels`` | class of each of them as an index into ``classes``, or null |
 
 While it is being written, a directory holds ``preparing.npy`` and ``preparing.json`` instead. The
 latter has the fields up to ``skipped``, and ``done``: the number of images of the source that are
@@ -107,6 +106,8 @@ def read_record(path: Path) -> dict[str, Any]:
             raise _damaged(path, f"{name!r} is {json.dumps(record[name])[:40]}")
     if any([type(x) for x in image] != [int, str, str] for image in record["skipped"]):
         raise _damaged(path, "'skipped' is not a list of [index, name, reason]")
+    if not len(record["skipped"]) <= record.get("done", record["images"]) <= record["images"]:
+        raise _damaged(path, "numbers of images contradict each other")
     return record
 
 

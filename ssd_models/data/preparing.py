@@ -23,6 +23,7 @@ from .prepared import (
     IMAGES,
     PARTIAL,
     SETTINGS,
+    PreparedImages,
     contents_digest,
     read_complete,
     read_record,
@@ -152,6 +153,7 @@ def _begin(root: Path, settings: dict[str, Any], *, skip: bool) -> dict[str, Any
         raise InputError(f"{root}: was begun with {'; '.join(differing)}; choose another folder")
     reopen = bool(record["skipped"]) and not skip
     if complete.is_file() and not reopen:
+        PreparedImages(root, None)  # refuses it if it is damaged
         (root / BEGUN).unlink(missing_ok=True)  # if the pass was killed just before it did
         return record
     record = {name: record[name] for name in ("format", *SETTINGS, "skipped", "done")}
@@ -172,26 +174,25 @@ def _write_images(
     skip: bool,
     progress: bool,
 ) -> None:
-    """Append the images that are not done to ``preparing.npy``, and keep ``preparing.json``."""
+    """Append the images that are not done to ``preparing.npy``; update ``preparing.json``."""
     path = root / PARTIAL
     shape = (source.resolution, source.resolution, source.channels)
     row = int(np.prod(shape))
     with open(path, "r+b" if path.is_file() else "w+b") as file:
         start = _write_header(file, (len(source), *shape))
-        end = start + row * (record["done"] - len(record["skipped"]))
-        if path.stat().st_size < end:
+        kept = record["done"] - len(record["skipped"])
+        if path.stat().st_size < start + row * kept:  # not the file that was recorded
             record.update(done=0, skipped=[])
-            end = start
-        file.truncate(end)
-        file.seek(end)
+            kept = 0
+        file.truncate(start + row * kept)
+        file.seek(start + row * kept)
         left_out = skipped_of(record)
-        first, before = record["done"], len(left_out)
-        saved, kept = time.monotonic(), 0
+        saved = time.monotonic()
 
         def save() -> None:
             file.flush()
             os.fsync(file.fileno())
-            record["done"] = first + kept + len(left_out) - before
+            record["done"] = kept + len(left_out)
             record["skipped"] = [[image.index, image.name, image.reason] for image in left_out]
             _write_json(root / BEGUN, record)
 
@@ -201,7 +202,7 @@ def _write_images(
             progress=progress,
             skipped=left_out if skip else None,
             threads=threads,
-            first=first,
+            first=record["done"],
         )
         for batch in batches:
             file.write(batch.data)

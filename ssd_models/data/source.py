@@ -82,13 +82,10 @@ class ImageSource:
 
         Threads decode ahead; three batches are in memory at a time, the yielded one included.
 
-        ===================  ==================================================================
-        ``skipped``          on unusable images
-        ===================  ==================================================================
-        None                 nothing more is yielded; the pass continues to count the others, up
-                             to a hundred, and ends with one `InputError`
-        a list               they are left out and appended to the list
-        ===================  ==================================================================
+        | ``skipped`` | on unusable images |
+        | --- | --- |
+        | None | yields nothing more, counts the others up to a hundred, raises one `InputError` |
+        | a list | leaves them out and appends them to the list |
 
         Parameters
         ----------

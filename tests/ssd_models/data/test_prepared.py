@@ -424,6 +424,8 @@ def damage(kind: str) -> None:
             edit(record, skipped=[[1, "a.png"]])
         case "count":
             edit(record, count=21)
+        case "numbers":
+            edit(record, images=-1)
         case "names":
             edit(record, names=[None] * 22)
         case "classes":
@@ -453,6 +455,7 @@ def damage(kind: str) -> None:
         ("boolean", r"prepared\.json: is damaged \('seed' is true\)"),
         ("wrong entry", r"prepared\.json: is damaged \('skipped' is not a list of \[index, name"),
         ("count", r"prepared\.json: is damaged \(no 21 names\)"),
+        ("numbers", r"prepared\.json: is damaged \(numbers of images contradict"),
         ("names", r"prepared\.json: is damaged \(no 22 names\)"),
         ("classes", r"prepared\.json: is damaged \(labels do not fit"),
         ("class", r"prepared\.json: is damaged \(labels do not fit"),
@@ -465,6 +468,7 @@ def test_damage_is_named(kind, said, folder):
     damage(kind)
     assert re.search(said, refusal(lambda: open_images("out", 8).classes()))
     assert re.search(said, refusal(lambda: verify(Path("out"))))
+    assert re.search(said, refusal(lambda: prepare(str(folder), "out", 8)))
 
 
 def test_directories_of_the_older_format_are_to_be_prepared_again(folder):
