@@ -8,7 +8,7 @@ from .bands import octave_power
 from .exponents import ratio, spectral_exponents
 from .spectrum import Spectrum
 
-_FEW = 8  # images below which intervals are of little use
+_FEW = 8  # images below which a spectrum says little of its dataset
 
 
 def high_frequency_share(spectrum: Spectrum) -> float:
@@ -19,37 +19,42 @@ def high_frequency_share(spectrum: Spectrum) -> float:
     return float(ratio(power[high].sum(), power.sum() - power[0, 0]))
 
 
-def chromaratio(spectrum: Spectrum) -> np.ndarray:
+def chroma_ratio(spectrum: Spectrum) -> np.ndarray:
     """Power of the weaker colour components over the strongest one's, per octave: (octaves,)."""
     power = [octave_power(spectrum.power[..., c : c + 1]) for c in range(spectrum.channels)]
     return ratio(np.sum(power[1:], axis=0), power[0])
 
 
 def spectrum_warnings(spectrum: Spectrum) -> list[str]:
-    """Signs that the pixels are not what an ideal camera saw, a line each.
+    """Faults of the images that show in their spectrum, a line each.
 
     * Aliased: detail beyond the pixel grid was folded back, so power falls less steeply in the last
-      octave than in the one before. The exponent's step, for photographs reduced without a filter
-      −0.8, by averaging two pixels of four −0.6, by box +0.2, by Lanczos +0.9; Tiny-ImageNet −1.0.
-    * Colour missing: JPEG with halved colour planes (4:2:0) takes colour out of the last octave.
-      Its share there over that two octaves below: halved planes 0.17, full planes 0.47, no JPEG
-      0.68; Tiny-ImageNet 0.06, aligned faces 0.39.
-    * No detail: blurred or enlarged images. The last octave's exponent: enlarged twofold 7.2,
-      aligned faces 4.9, photographs 3.5.
+      octave than in the one before. Step of the exponent: photographs reduced without a filter
+      −0.8, by averages of two pixels of four −0.6, by box +0.2, by Lanczos +0.9; Tiny-ImageNet
+      −1.0.
+    * Colour detail missing: JPEG with halved colour planes (4:2:0) takes colour out of the last
+      octave. Its share there over that two octaves below: halved planes 0.17, full planes 0.47, no
+      JPEG 0.68; Tiny-ImageNet 0.06, aligned faces 0.39.
+    * No fine detail: the images were blurred or enlarged. Exponent of the last octave: enlarged
+      twofold 7.2, aligned faces 4.9, photographs 3.5.
+    * Few images: below 8. Intervals are wide, and of two images they are points.
 
-    ``figures/dataset_faults.py`` measures these.
+    ``figures/dataset_faults.py`` measures these numbers.
 
-    * Few images, below 8: intervals are too narrow (of two images they are points).
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Without moments of images, or below 16 pixels, it gives no warnings.
 
-    Spectra that were not measured, or are below 16 pixels, give none.
+    Returns
+    -------
+    list of str
     """
     if spectrum.moments is None or spectrum.resolution < 16:
         return []
     warnings = []
     if spectrum.count < _FEW:
-        warnings.append(
-            f"few images: {spectrum.count} say little of a dataset; intervals are too narrow"
-        )
+        warnings.append(f"few images: {spectrum.count} say little of a dataset")
     fit = spectral_exponents(spectrum)
     last, before = fit.exponent[-1], fit.exponent[-2]
     if last < before - 0.4 and fit.interval[-1, 1] < fit.interval[-2, 0]:
@@ -64,11 +69,11 @@ def spectrum_warnings(spectrum: Spectrum) -> list[str]:
             "blurred or enlarged, and half the resolution would hold them"
         )
     if spectrum.channels > 1:
-        ratio = chromaratio(spectrum)
-        if ratio[-1] < 0.25 * ratio[-3]:
+        chroma = chroma_ratio(spectrum)
+        if chroma[-1] < 0.25 * chroma[-3]:
             warnings.append(
-                f"colour detail missing: the weaker colours have {ratio[-1]:.1%} of the strongest "
-                f"one's power in the last octave, {ratio[-3]:.1%} two octaves below; JPEG with "
+                f"colour detail missing: the weaker colours have {chroma[-1]:.1%} of the strongest "
+                f"one's power in the last octave, {chroma[-3]:.1%} two octaves below; JPEG with "
                 "halved colour planes looks like this"
             )
     return warnings

@@ -64,7 +64,7 @@ class WeightedMoments:
         return cls(weight, mean.astype(np.float64), scatter.astype(np.float64))
 
     def __add__(self, other: WeightedMoments) -> WeightedMoments:
-        """Moments of both sets of vectors together (Chan, Golub & LeVeque 1983, eq. 2.1)."""
+        """Moments of both sets of vectors together (Chan, Golub & LeVeque 1983)."""
         weight = self.weight + other.weight
         share = other.weight / max(weight, 1)
         step = other.mean - self.mean
@@ -79,7 +79,7 @@ def jackknife(observed: WeightedMoments, groups: int) -> np.ndarray:
     """Covariance of the mean of ``groups`` observations, entries ``i ≤ j`` as in `products`.
 
     ``Σ w (v − v̄)(v − v̄)ᵀ / ((G − 1) Σ w)``, which for equal weights is the jackknife that leaves
-    out one group at a time (Efron & Tibshirani 1993, eq. 11.5). Zero for fewer than two groups.
+    out one group at a time (Efron & Tibshirani 1993, ch. 11). Zero for fewer than two groups.
     """
     return observed.scatter / (max(groups - 1, 1) * max(observed.weight, 1))
 

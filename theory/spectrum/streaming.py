@@ -1,10 +1,10 @@
 """One pass over images: moments of their DCT coefficients, on several threads, in bounded memory.
 
-| unit  | images               | purpose                                              |
-| ----- | -------------------- | ---------------------------------------------------- |
+| unit  | images               | purpose                                               |
+| ----- | -------------------- | ----------------------------------------------------- |
 | block | `block_size`: 8–1024 | work of one thread at a time; shards are whole blocks |
-| chunk | `chunk_size`: 8–32   | is transformed at once, in a processor's cache       |
-| group | 1–8                  | one observation of the power, for error bars         |
+| chunk | `chunk_size`: 8–32   | is transformed at once, in a processor's cache        |
+| group | 1–8, within a chunk  | one observation of the power, for error bars          |
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _Block = list[tuple[int, np.ndarray]]  # parts of batches, each with the number 
 
 
 def block_size(resolution: int) -> int:
-    """Images in a block: 1024 up to 32 pixels, fewer above (12 MiB of float32), at least 8."""
+    """Images in a block: up to 1024 and up to a mebipixel, at least 8."""
     return max(8, min(1024, 2**20 // resolution**2))
 
 
 def chunk_size(resolution: int) -> int:
-    """Images in a chunk: 32 up to 64 pixels, fewer above, at least 8."""
+    """Images in a chunk: up to 32 and up to an eighth of a mebipixel, at least 8."""
     return max(8, min(32, 2**17 // resolution**2))
 
 
