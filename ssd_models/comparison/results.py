@@ -43,8 +43,8 @@ def run_comparison(
 
     The first number of calls is judged at every milestone, the others, the information that the
     networks find and their errors at changes at the last one. ``results.json`` is written anew
-    after each stage, as is the page ``report.html``; ``samples.png`` (a row of samples an arm, of
-    the first seed) after each milestone.
+    after each stage; ``samples.png`` (a row of samples an arm, of the first seed) and the page
+    ``report.html`` after each milestone.
     """
     config = comparison.config
     done, started = 0, time.monotonic()
@@ -64,18 +64,24 @@ def run_comparison(
         save_results(comparison)
         if (stage.arm, stage.seed) == (comparison.only[-1], config.seeds[0]):
             save_samples(comparison, stage)
+            save_report(comparison)
     if done < len(list(comparison.stages())):
         return False
     if config.errors:
         _seconds(comparison)
     save_results(comparison)
+    save_report(comparison)
     return True
 
 
 def save_results(comparison: Comparison) -> None:
-    """Write ``results.json`` and the page ``report.html`` from what has been measured so far."""
+    """Write ``results.json`` from what has been measured so far."""
+    write_json(comparison.folder / "results.json", collect(comparison))
+
+
+def save_report(comparison: Comparison) -> None:
+    """Write the page ``report.html`` from what has been measured so far."""
     results = collect(comparison)
-    write_json(comparison.folder / "results.json", results)
     page = comparison_page(results, _grids(comparison, results))
     save_page(comparison.folder / "report.html", page)
 

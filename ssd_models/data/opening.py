@@ -34,54 +34,41 @@ def open_images(
 ) -> ImageSource:
     """Open a dataset; its images are decoded when they are asked for.
 
-        Parameters
-        ----------
-        data
-            One of
+    Parameters
+    ----------
+    data
+        One of
 
-            ``photos``                          random crops of built-in photographs (`PhotoCrops`)
-            ``glyphs``                          drawn letters and digits with classes (`Glyphs`)
-            ``glyphs:ABC``                      the same, these characters alone
-            a folder                            of image files, in subfolders or not; folders called
-                                                photos or glyphs are written ``./photos``
-            a ``.zip``                          the same, read in place
-            an ``.npy`` or ``.npz``             uint8 ``(N, R, R, C)`` or ``(N, R, R)``
-            a prepared directory                written by `preparing.prepare`
-            ``hf:…``                            a Hugging Face dataset (`hub`)
-            ``celeba:``, ``celebahq:``,         followed by any of these: the dataset of that name,
-            ``imagenet:``                       whose number of images is checked (`known`)
-            ==================================  ====================================================
-    =======
-            | ``data`` | images |
-            | --- | --- |
-            | ``photos`` | random crops of built-in photographs (`PhotoCrops`) |
-            | ``glyphs`` | drawn letters and digits with classes (`Glyphs`) |
-            | ``glyphs:ABC`` | the same, these characters alone |
-            | a folder | image files in it and in its subfolders |
-            | a ``.zip`` | the same, read in place |
-            | an ``.npy`` or ``.npz`` | uint8 ``(N, R, R, C)`` or ``(N, R, R)`` |
-            | a prepared directory | written by `preparing.prepare` |
-            | ``hf:…`` | a Hugging Face dataset (`hub`) |
-            | ``celeba:…``, ``celebahq:…``, ``imagenet:…`` | any of these, size checked (`known`) |
+        | ``data`` | images |
+        | --- | --- |
+        | ``photos`` | random crops of built-in photographs (`PhotoCrops`) |
+        | ``glyphs`` | drawn letters and digits with classes (`Glyphs`) |
+        | ``glyphs:ABC`` | the same, these characters alone |
+        | a folder | image files in it and in its subfolders |
+        | a ``.zip`` | the same, read in place |
+        | an ``.npy`` or ``.npz`` | uint8 ``(N, R, R, C)`` or ``(N, R, R)`` |
+        | a prepared directory | written by `preparing.prepare` |
+        | ``hf:…`` | a Hugging Face dataset (`hub`) |
+        | ``celeba:…``, ``celebahq:…``, ``imagenet:…`` | any of these, size checked (`known`) |
 
-            Folders called photos or glyphs are given as ``./photos`` and ``./glyphs``.
-        resolution
-            Pixels to a side, 1 or more; larger images are cropped to their central square and reduced.
-            None keeps the size of the images, which must then be square and the same for all.
-        limit
-            Number of images, 1 or more. Of built-in data the first ones are taken, 8192 without a
-            limit. Of other data a random subset is taken, in the order of the data, because the first
-            files often belong to one class; smaller subsets are part of larger ones. A limit beyond the
-            number of images has no effect.
-        seed
-            Seed of built-in images and of the random subset, 0 or more.
+        Folders called photos or glyphs are given as ``./photos`` and ``./glyphs``.
+    resolution
+        Pixels to a side, 1 or more; larger images are cropped to their central square and reduced.
+        None keeps the size of the images, which must then be square and the same for all.
+    limit
+        Number of images, 1 or more. Of built-in data the first ones are taken, 8192 without a
+        limit. Of other data a random subset is taken, in the order of the data, because the first
+        files often belong to one class; smaller subsets are part of larger ones. A limit beyond the
+        number of images has no effect.
+    seed
+        Seed of built-in images and of the random subset, 0 or more.
 
-        Raises
-        ------
-        InputError
-            If the data do not exist, cannot be read, have no known form, hold no images, or not as many
-            as the named dataset has; or if a number is out of its range. Single images are checked only
-            when they are decoded.
+    Raises
+    ------
+    InputError
+        If the data do not exist, cannot be read, have no known form, hold no images, or not as many
+        as the named dataset has; or if a number is out of its range. Single images are checked only
+        when they are decoded.
     """
     for what, number in (("resolution", resolution), ("limit", limit)):
         if number is not None and number < 1:
