@@ -17,10 +17,7 @@ import numpy as np
 from measured import SIZE, spectrum
 from style import COLOURS, PAGE, new_figure, save, save_table
 
-from theory.information.divergence import change_divergence
-from theory.schedule.noise import NoiseSchedule
-from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import Spectrum
+from theory import NoiseSchedule, ResolutionSchedule, Spectrum, change_divergence
 
 RATIOS = np.logspace(-2, 0.5, 26)  # largest snr_t S_k of the band that opens
 _COLUMNS = ("before", "after", "ratio", "gaussian", "bound", "measured")

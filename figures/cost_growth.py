@@ -13,8 +13,7 @@ import json
 
 from style import COLOURS, DERIVED, FOLDER, FULL, PAGE, PAPER, new_figure, save, save_table
 
-from ssd_models.bench.growth import measure_growth
-from ssd_models.bench.setting import GrowthSetting
+from ssd_models.bench import GrowthSetting, measure_growth
 
 MEASURED = FOLDER.parent / "results" / "bench" / "growth.json"
 

@@ -17,15 +17,15 @@ import numpy as np
 from PIL import Image
 from style import COLOURS, new_figure, save, save_table
 
-from ssd_models.data.opening import open_images, to_float
-from theory.spectrum.bands import band_power
-from theory.spectrum.diagnostics import (
+from ssd_models.data import open_images, to_float
+from theory import (
+    Spectrum,
+    band_power,
     chroma_ratio,
     high_frequency_share,
+    spectral_exponents,
     spectrum_warnings,
 )
-from theory.spectrum.exponents import spectral_exponents
-from theory.spectrum.spectrum import Spectrum
 from theory.support.tables import text_table
 
 SIZE, REDUCED, COUNT = 256, 64, 1024

@@ -14,8 +14,7 @@ import numpy as np
 from measured import NOISE, PAPER_CHAIN, SAME_CHANGES, spectrum
 from style import DERIVED, FULL, MATCHED, PAPER, new_figure, save, save_curves
 
-from theory.information.bounds import gaussian_information, schedule_information
-from theory.schedule.derivation import derive_schedule
+from theory import derive_schedule, gaussian_information, schedule_information
 
 
 def main(data: str = "photos") -> None:

@@ -7,11 +7,8 @@ from functools import cache
 import numpy as np
 from skimage.data import astronaut
 
-from ssd_models.data.opening import open_images, to_float
-from theory.schedule.noise import NoiseSchedule
-from theory.schedule.paper import PAPER
-from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import Spectrum
+from ssd_models.data import open_images, to_float
+from theory import PAPER, NoiseSchedule, ResolutionSchedule, Spectrum
 
 SIZE, COUNT = 64, 4096
 LEVELS = (64, 32, 16, 8)

@@ -15,10 +15,7 @@ import numpy as np
 from measured import LEVELS, NOISE, SIZE, shown, spectrum
 from style import COLUMN, DERIVED, decibel_label, new_figure, save, save_table
 
-from theory.images.scale_space import resized_stack
-from theory.information.bounds import gaussian_information
-from theory.information.discarded import discarded_information
-from theory.schedule.derivation import derive_schedule
+from theory import derive_schedule, discarded_information, gaussian_information, resized_stack
 
 STEPS = (0, 100, 250, 365, 520, 640)
 

@@ -13,10 +13,7 @@ import numpy as np
 from measured import NOISE, PAPER_CHAIN, SAME_CHANGES, SIZE, spectrum
 from style import COLOURS, DERIVED, FULL, MATCHED, PAGE, PAPER, new_figure, save, save_table
 
-from theory.oracle.report import oracle_report
-from theory.oracle.steps import select_steps
-from theory.schedule.derivation import derive_schedule
-from theory.schedule.resolution import ResolutionSchedule
+from theory import ResolutionSchedule, derive_schedule, oracle_report, select_steps
 
 CALLS = 25
 

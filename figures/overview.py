@@ -15,8 +15,7 @@ from scipy.fft import dctn, idctn
 from snr_map import draw
 from style import new_figure, save, save_table
 
-from theory.schedule.derivation import derive_schedule
-from theory.schedule.resolution import ResolutionSchedule
+from theory import ResolutionSchedule, derive_schedule
 
 STEPS = (60, 200, 350)
 

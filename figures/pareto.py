@@ -21,13 +21,15 @@ from style import (
     save_table,
 )
 
-from theory.oracle.plans import pareto_front
-from theory.oracle.report import oracle_errors
-from theory.schedule.costs import chain_costs
-from theory.schedule.derivation import derive_schedule
-from theory.schedule.paper import PAPER
-from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import Spectrum
+from theory import (
+    PAPER,
+    ResolutionSchedule,
+    Spectrum,
+    chain_costs,
+    derive_schedule,
+    oracle_errors,
+    pareto_front,
+)
 
 TOLERANCES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 TAUS = (0.01, 0.03, 0.1, 0.3, 1.0)

@@ -11,9 +11,7 @@ import numpy as np
 from measured import LEVELS, NAMED_SCHEDULES, NOISE, SIZE, spectrum
 from style import COLOURS, PAGE, new_figure, save, save_curves
 
-from theory.schedule.derivation import derive_schedule, matched_resolution
-from theory.schedule.paper import PAPER
-from theory.schedule.resolution import ResolutionSchedule
+from theory import PAPER, ResolutionSchedule, derive_schedule, matched_resolution
 
 CRITERIA = (("snr", 0.1), ("snr", 1.0), ("bits", 1e-3), ("information", 0.1))
 

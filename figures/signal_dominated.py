@@ -14,9 +14,8 @@ import numpy as np
 from measured import NOISE, PAPER_CHAIN, SIZE, images, spectrum
 from style import COLOURS, DERIVED, FULL, PAPER, new_figure, save, save_curves
 
-from ssd_models.data.opening import to_float
-from theory.information.bounds import signal_dominated_fraction
-from theory.schedule.derivation import derive_schedule
+from ssd_models.data import to_float
+from theory import derive_schedule, signal_dominated_fraction
 
 
 def main(data: str = "photos") -> None:

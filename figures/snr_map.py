@@ -12,10 +12,7 @@ import numpy as np
 from measured import NOISE, PAPER_CHAIN, SIZE, spectrum
 from style import DERIVED, PAPER, new_figure, save, save_curves
 
-from theory.plots.schedule import water_level
-from theory.schedule.derivation import derive_schedule
-from theory.spectrum.bands import band_power
-from theory.spectrum.spectrum import Spectrum
+from theory import Spectrum, band_power, derive_schedule, water_level
 
 
 def main(data: str = "photos") -> None:

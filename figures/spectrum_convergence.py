@@ -12,8 +12,8 @@ import sys
 import numpy as np
 from style import COLOURS, new_figure, save, save_table
 
-from ssd_models.data.opening import open_images, to_float
-from theory.spectrum.convergence import convergence
+from ssd_models.data import open_images, to_float
+from theory import convergence
 
 RESOLUTION = 64
 

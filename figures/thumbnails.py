@@ -14,9 +14,13 @@ import numpy as np
 from measured import NOISE, SIZE, images, shown, spectrum
 from style import COLOURS, PAGE, new_figure, save, save_curves
 
-from theory.images.scale_space import resized_stack
-from theory.information.bounds import gaussian_information
-from theory.information.thumbnails import FORMATS, matching_thumbnail, thumbnail_bits
+from theory import (
+    THUMBNAIL_FORMATS,
+    gaussian_information,
+    matching_thumbnail,
+    resized_stack,
+    thumbnail_bits,
+)
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 STEPS = (0, 10, 30, 60, 100, 150, 220)
@@ -26,13 +30,15 @@ def main(data: str = "photos") -> None:
     """Measure and draw."""
     pixels = images(data)
     total = np.asarray(gaussian_information(spectrum(data), NOISE.snr))
-    files = {name: thumbnail_bits(pixels[:256], SIZES, name).mean(axis=0) for name in FORMATS}
+    files = {
+        name: thumbnail_bits(pixels[:256], SIZES, name).mean(axis=0) for name in THUMBNAIL_FORMATS
+    }
     matching = {name: matching_thumbnail(total, SIZES, bits) for name, bits in files.items()}
 
     figure = new_figure(PAGE, 2.1)
     left, right = figure.subfigures(1, 2, width_ratios=(3, 5))
     axes = left.subplots()
-    for name, colour in zip(FORMATS, COLOURS, strict=False):
+    for name, colour in zip(THUMBNAIL_FORMATS, COLOURS, strict=False):
         axes.plot(matching[name], color=colour, label=f"{name.upper()} of as many bits")
     axes.set_yscale("log", base=2)
     axes.set(xlabel="step t", ylabel="pixels to a side", yticks=SIZES, yticklabels=SIZES)

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from ssd_models import ScaleSpacePipeline
-from ssd_models.data.opening import open_images
+from ssd_models.data import open_images
 from ssd_models.metrics.denoising import denoising_errors
 from ssd_models.metrics.information import measure_information
 from ssd_models.training.splits import held_out
-from theory.information.divergence import change_divergence, measured_divergence
+from theory import change_divergence
+from theory.information.divergence import measured_divergence
 from theory.support.files import atomic_path
 
 HELD_OUT = 0.02  # share of the images, as in training

@@ -17,9 +17,10 @@ import tyro
 from torch import Tensor
 
 from ssd_models import ScaleSpaceProcess
+from ssd_models.bench import median_seconds
 from ssd_models.bench.machine import describe, torch_machine
 from ssd_models.bench.report import Report, Table, publish
-from ssd_models.bench.timing import Job, median_seconds
+from ssd_models.bench.timing import Job
 from ssd_models.cli.options import ReportOutput
 from ssd_models.diffusion.degradation import SeparableDegradation
 from theory import InputError, NoiseSchedule, ResolutionSchedule

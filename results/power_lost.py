@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssd_models import GaussianDenoiser, ScaleSpacePipeline, sample_dpmpp_2m
-from ssd_models.data.opening import open_images, to_float, to_uint8
-from ssd_models.devices import use_bf16
+from ssd_models import GaussianDenoiser, ScaleSpacePipeline, sample_dpmpp_2m, use_bf16
+from ssd_models.data import open_images, to_float
+from ssd_models.data.opening import to_uint8
 from ssd_models.metrics.octaves import octave_decibels_estimate
-from theory.oracle.steps import select_steps
+from theory import select_steps
 
 COUNT, BATCH, CALLS = 512, 128, 50
 STARTS = (100, 250, 364, 450, 533, 600, 800)  # of the chains that begin with real images

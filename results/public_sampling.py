@@ -25,24 +25,23 @@ import torch
 import torch.distributed
 import tyro
 from public_code import public_contender, run
-from ssd_models.bench.path_costs import path_name
 from torch import Tensor
 from tyro.conf import Positional
 
 from ssd_models import FlexiUNet, ScaleSpaceProcess
-from ssd_models.bench import schedules
+from ssd_models.bench import median_seconds, schedules
 from ssd_models.bench.contenders import Compute
 from ssd_models.bench.machine import describe, torch_machine
 from ssd_models.bench.path_timing import preset, waiting
 from ssd_models.bench.report import Report, Table, publish
 from ssd_models.bench.schedules import PathSize
 from ssd_models.bench.setting import NetworkSetting
-from ssd_models.bench.timing import Job, median_seconds
+from ssd_models.bench.timing import Job
 from ssd_models.cli.options import ReportOutput
+from ssd_models.network.path_costs import path_name
 from ssd_models.sampling.guidance import guided_denoiser
 from ssd_models.sampling.samplers import ReverseStepper
-from theory import InputError, ResolutionSchedule, Sampler
-from theory.schedule.paper import PAPER
+from theory import PAPER, InputError, ResolutionSchedule, Sampler
 from theory.support.errors import reason
 
 # Modules that the public process imports and sampling does not use.

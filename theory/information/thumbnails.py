@@ -22,7 +22,7 @@ _FORMATS = {
     "png": {"format": "PNG", "optimize": True},
     "webp": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6, "exact": True},
 }
-FORMATS = tuple(_FORMATS)
+THUMBNAIL_FORMATS = tuple(_FORMATS)
 """Lossless file formats."""
 
 
@@ -59,7 +59,9 @@ def thumbnail_bits(
             f"{images.shape[1:3]} and {list(resolutions)}"
         )
     if file_format not in _FORMATS:
-        raise InputError(f"format {file_format!r}: unknown; choose from {', '.join(FORMATS)}")
+        raise InputError(
+            f"format {file_format!r}: unknown; choose from {', '.join(THUMBNAIL_FORMATS)}"
+        )
     if file_format == "webp" and not features.check("webp"):
         raise InputError("format 'webp': Pillow was built without it; use 'png'")
     bits = np.empty((len(images), len(resolutions)))
