@@ -44,11 +44,10 @@ class DeriveCommand:
             "network for R takes.",
         ),
     ] = ()
-    criterion: Literal[
-        "water-filling", "snr", "divergence", "information", "bits", "signal-fraction", "budget"
-    ] = "water-filling"
-    """`water-filling` fades frequencies out, so that changes lose nothing, for any data; the others
-    say what a change may discard; `budget` finds the least error that a cost buys."""
+    criterion: str = "water-filling"
+    """`water-filling` fades frequencies out, so that changes lose nothing, for any data; `snr`,
+    `divergence`, `information`, `bits` and `signal-fraction` say what a change may discard;
+    `budget` finds the least error that a cost buys."""
     tolerance: Annotated[
         float | None,
         arg(
@@ -66,8 +65,8 @@ class DeriveCommand:
     """With --calls: whether the plan calls the network at changes, see `ssd sample --changes`."""
     noise: Literal["matched", "paper"] = "matched"
     """Keep the information of the kept band at a change, or keep the noise."""
-    operator: Literal["dct", "box", "bilinear", "lanczos"] = "dct"
-    """How a change downsamples."""
+    operator: str = "dct"
+    """How a change downsamples: `dct`, `box`, `bilinear` or `lanczos`."""
     base: Literal["linear", "cosine", "spectrum"] = "linear"
     """Noise schedule of the full-resolution chain; `spectrum`: over the range of the data's."""
     steps: int = 1000
@@ -215,7 +214,7 @@ class SchedulePaper:
     """Number of resolutions R, R/2, R/4, …"""
     noise: Literal["matched", "paper"] = "paper"
     """Noise after a change."""
-    operator: Literal["box", "dct", "bilinear", "lanczos"] = "bilinear"
+    operator: str = "bilinear"
     """How a change downsamples."""
     base: Literal["linear", "cosine"] = "linear"
     """Noise schedule of the full-resolution chain."""

@@ -45,7 +45,7 @@ class ComparisonConfig:
     milestones: tuple[int, ...]  # optimizer steps of the first arm after which all are judged
     arms: dict[str, Arm]
     calls: dict[int, int]  # network calls of a sampler: number of images to judge
-    operator: Literal["box", "dct", "bilinear", "lanczos"] = "dct"
+    operator: str = "dct"
     base: Literal["linear", "cosine", "spectrum"] = "linear"
     diffusion_steps: int = 1000
     equal: Literal["images", "cost"] = "images"  # what arms share at a milestone: steps, or FLOP
