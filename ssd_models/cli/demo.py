@@ -48,6 +48,7 @@ EACH = 30  # samples of each class
 TOLERANCE = 0.3  # of water-filling; at 1 letters are decided at 8 pixels, which blurs them
 GUIDANCE = 3.0
 CALLS = 50
+ETA = 1.0  # ancestral: noise of every step mends what so young a network got wrong before
 
 
 def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
@@ -188,6 +189,7 @@ def _samples(
     return pipeline(
         len(labels),
         CALLS,
+        ETA,
         generator=torch.Generator().manual_seed(seed),
         output_type="np",
         class_labels=labels,
@@ -203,6 +205,7 @@ def _animate(path: Path, pipeline: ScaleSpacePipeline, seed: int) -> None:
     chain = pipeline.trajectory(
         len(text),
         CALLS,
+        ETA,
         generator=torch.Generator().manual_seed(seed),
         class_labels=text,
         guidance_scale=GUIDANCE,
