@@ -35,12 +35,12 @@ from .training import TrainCommand, overlay
 class DemoCommand:
     """Run the main job on the built-in letters, end to end, in a few minutes.
 
-    Example: ssd demo -o runs/demo --minutes 2
+    Example: ssd demo -o runs/demo --minutes 3
     """
 
     output: Output = "runs/demo"
     """New folder for everything that is written."""
-    minutes: float = 2.0
+    minutes: float = 3.0
     """Of training; all else takes one or two more on two cores."""
     seed: int = 0
     """Of images, weights, training and samples."""

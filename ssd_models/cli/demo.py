@@ -39,10 +39,10 @@ from ..training.trainer import Trainer
 from .demo_pictures import save_power, save_samples
 from .demo_speed import steps_within
 
-WORDS = ("SCALE", "SPACE")  # what the animation writes
-CHARACTERS = "".join(sorted({*"".join(WORDS)}))
+WORD = "PIXEL"  # what the animation writes, in three rows
+CHARACTERS = "".join(sorted(WORD))
 DATA = f"glyphs:{CHARACTERS}"
-RESOLUTION = 16  # pixels: what two cores learn to write in two minutes
+RESOLUTION = 16  # pixels; more take longer to learn than a demo may last
 LEVELS = (16, 8, 4)
 IMAGES = 8192
 TEST_IMAGES = 1024  # of another seed, which only the classifier's own accuracy is measured on
@@ -50,6 +50,7 @@ EACH = 30  # samples of each class
 TOLERANCE = 0.3  # of water-filling; at 1 letters are decided at 8 pixels, which blurs them
 GUIDANCE = 3.0
 CALLS = 50
+ETA = 1.0  # ancestral: noise of every step mends what so young a network got wrong before
 
 
 def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
@@ -114,7 +115,7 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
         f"Wrote {folder}/: samples.png, growth.gif (the chain), schedule.png, power.png, run/.\n\n"
         "Next, the same on a folder of your own images:\n"
         "  ssd spectrum FOLDER && ssd derive --report schedule.png && ssd train && ssd sample\n"
-        f"or more of these: ssd sample {folder}/run --classes S C --guidance {GUIDANCE:g} -n 16"
+        f"or more of these: ssd sample {folder}/run --classes P X --guidance {GUIDANCE:g} -n 16"
     )
 
 
@@ -190,6 +191,7 @@ def _samples(
     return pipeline(
         len(labels),
         CALLS,
+        ETA,
         generator=torch.Generator().manual_seed(seed),
         output_type="np",
         class_labels=labels,
@@ -201,17 +203,18 @@ def _samples(
 
 def _animate(path: Path, pipeline: ScaleSpacePipeline, seed: int) -> None:
     """Write the clean predictions of a chain, step by step, which grow with it."""
-    text = list("".join(WORDS))
+    text = list(3 * WORD)
     chain = pipeline.trajectory(
         len(text),
         CALLS,
+        ETA,
         generator=torch.Generator().manual_seed(seed),
         class_labels=text,
         guidance_scale=GUIDANCE,
         bf16=use_bf16("cpu"),
     )
     frames = [pipeline.as_output(state.x0, "np").images for state in chain]
-    save_animation(frames, path, RESOLUTION, columns=len(WORDS[0]))
+    save_animation(frames, path, RESOLUTION, columns=len(WORD))
 
 
 def _seconds_per_image(

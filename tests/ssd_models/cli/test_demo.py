@@ -24,12 +24,12 @@ def test_it_runs_to_its_end(small, tmp_path, capsys):
     folder = tmp_path / "demo"
     main(["demo", "-o", str(folder), "--minutes", "0.01"])
     said = capsys.readouterr().out
-    for what in ("6 classes", "dB per octave", "predicted 1.00  measured 1.00", "ssd derive"):
+    for what in ("5 classes", "dB per octave", "predicted 1.00  measured 1.00", "ssd derive"):
         assert what in said
     for name in ("schedule.json", "schedule.png", "power.png", "run/model/classes.json"):
         assert (folder / name).is_file()
     with Image.open(folder / "samples.png") as picture:
-        assert picture.size == (5 * 66 - 2, 6 * 66 - 2)  # two real images, a gap, two samples
+        assert picture.size == (5 * 66 - 2, 5 * 66 - 2)  # two real images, a gap, two samples
     with Image.open(folder / "growth.gif") as animation:
         assert animation.n_frames >= demo.CALLS
 
