@@ -115,18 +115,13 @@ def _open_and_measure(
 def _measure_part(source: ImageSource, part: tuple[int, int], skip: bool, progress: bool) -> _Part:
     """Moments of a part's images, None if none is usable, and the images that were left out."""
     positions = source.shard_positions(*part)
-    source = source.take(positions)
-    if not skip:
-        return measure(to_float(batch) for batch in source.batches(progress=progress)), []
-    skipped: list[Skipped] = []
+    skipped: list[Skipped] | None = [] if skip else None
+    # A block that lacks images takes none from the next, so that any division has the same blocks.
+    batches = source.take(positions).batches(
+        block_size(source.resolution), progress=progress, skipped=skipped
+    )
     try:
-        moments = _measure_blocks(source, skipped, progress)
+        moments = measure((to_float(batch) for batch in batches), as_blocks=True)
     except NoneUsable:
         moments = None
-    return moments, [replace(image, index=positions[image.index]) for image in skipped]
-
-
-def _measure_blocks(source: ImageSource, skipped: list[Skipped], progress: bool) -> Moments:
-    """Moments measured block by block, so that a block lacking images takes none from the next."""
-    blocks = source.batches(block_size(source.resolution), progress=progress, skipped=skipped)
-    return reduce(operator.add, (measure([to_float(block)]) for block in blocks))
+    return moments, [replace(image, index=positions[image.index]) for image in skipped or []]

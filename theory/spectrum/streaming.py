@@ -36,7 +36,9 @@ def chunk_size(resolution: int) -> int:
     return max(8, min(32, 2**17 // resolution**2))
 
 
-def measure(batches: Iterable[np.ndarray], threads: int | None = None) -> Moments:
+def measure(
+    batches: Iterable[np.ndarray], threads: int | None = None, as_blocks: bool = False
+) -> Moments:
     """Moments of all images in one pass; the result does not depend on the number of threads.
 
     Parameters
@@ -44,13 +46,15 @@ def measure(batches: Iterable[np.ndarray], threads: int | None = None) -> Moment
     batches : iterable of (N, R, R, C) float32 or float64 arrays in [-1, 1]
     threads : int, optional
         By default all cores that the process may use.
+    as_blocks : bool
+        Take each batch as a block, as it is where images were left out of blocks.
 
     Raises
     ------
     InputError
         If an array has another shape, type or range, or there is no image.
     """
-    results = _in_order(_blocks(batches), threads or available_cores())
+    results = _in_order(_blocks(batches, as_blocks), threads or available_cores())
     first = next(results, None)
     if first is None:
         raise InputError("spectrum: there are no images; at least two are needed")
@@ -72,14 +76,14 @@ def _in_order(blocks: Iterable[_Block], threads: int) -> Iterator[Moments]:
         pool.shutdown(cancel_futures=True)
 
 
-def _blocks(batches: Iterable[np.ndarray]) -> Iterator[_Block]:
-    """Divide the images of all batches into blocks; only the last may be smaller."""
+def _blocks(batches: Iterable[np.ndarray], as_blocks: bool) -> Iterator[_Block]:
+    """Divide the images of all batches into blocks of `block_size`, or by batch."""
     shape: tuple[int, ...] | None = None
     block: _Block = []
     held = 0
     for number, batch in enumerate(batches):
         shape = _check_batch(batch, number, shape)
-        size = block_size(shape[0])
+        size = len(batch) if as_blocks else block_size(shape[0])
         start = 0
         while start < len(batch):
             part = batch[start : start + size - held]

@@ -158,6 +158,11 @@ def test_a_step_waits_for_nothing_on_the_device(tmp_path):
                 torch.cuda.set_sync_debug_mode("default")
 
 
+def test_one_image_over_and_over_has_no_spectrum(tmp_path):
+    same = np.full((8, 16, 16, 3), 90, np.uint8)
+    assert Trainer(same, SCHEDULE, tmp_path / "run", TINY).spectrum is None
+
+
 def test_the_average_follows_the_weights(tmp_path):
     trainer = Trainer(images(), SCHEDULE, tmp_path / "run", TINY)
     learner, expected = trainer.learner, None
