@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,23 +102,3 @@ def test_posterior_noise_is_timed_both_ways(scripts, tmp_path, capsys):
         assert f"{row['milliseconds']:.4g}" in out
     with pytest.raises(SystemExit, match="at least 1"):
         speed.main(speed.Setting(batch=0))
-
-
-@pytest.mark.parametrize("name", ["public_code", "public_sampling"])
-def test_a_folder_without_the_public_code_is_refused(name, scripts, tmp_path):
-    options = scripts(name).Options(str(tmp_path), base_channels=32)
-    with pytest.raises(SystemExit, match="no checkout of the public code"):
-        scripts("public_code").run(options.main)
-
-
-def test_what_the_public_code_imports_in_vain_need_not_be_installed(scripts, tmp_path, monkeypatch):
-    sampling = scripts("public_sampling")
-    (tmp_path / "imports_more.py").write_text("import surely_missing\nfound = 1\n")
-    monkeypatch.setattr(sampling, "UNUSED", ("surely_missing", "json"))
-    with sampling.importable(str(tmp_path)):
-        module = importlib.import_module("imports_more")
-    monkeypatch.delitem(sys.modules, "imports_more")
-    assert module.found == 1
-    assert "surely_missing" not in sys.modules
-    assert sys.modules["json"] is json
-    assert str(tmp_path) not in sys.path

@@ -51,13 +51,8 @@ class _Chains:
     def paths(self) -> list[PathSize]:
         """All that any of the schedules uses."""
         chains = [*self.paper.values(), *self.derived.values()]
-        found = {
-            path
-            for chain in chains
-            for path in zip(
-                chain.resolutions.tolist(), chain.output_resolutions.tolist(), strict=True
-            )
-        }
+        every = (schedules.path_calls(chain, range(len(chain))[::-1]) for chain in chains)
+        found = {path for calls in every for path in calls}
         return sorted(found, reverse=True)
 
 
@@ -131,21 +126,13 @@ def _counted(chains: _Chains) -> list[dict[str, Any]]:
         with torch.device("meta"):
             unet = FlexiUNet.from_preset(f"paper-{chains.resolution}", variant=variant)
         tables[variant] = {path: path_flops(unet, *path) / 1e9 for path in chains.paths}
-    full = (chains.resolution, chains.resolution)
-    rows = []
-    for levels in chains.paper:
-        public = chains.paper[levels].chain_cost(tables["paper"])
-        row = {
-            "resolution": chains.resolution,
-            "levels": levels,
-            "public_gflop": public,
-            "public_saving": tables["paper"][full] / public,
-        }
-        for name, chain in (("paper", chains.paper), ("derived", chains.derived)):
-            cost = chain[levels].chain_cost(tables["default"])
-            row |= {f"{name}_gflop": cost, f"{name}_saving": tables["default"][full] / cost}
-        rows.append(row)
-    return rows
+    public, ours = tables["paper"], tables["default"]
+    return _rows(
+        chains,
+        ("public_gflop", "public_saving", chains.paper, public),
+        ("paper_gflop", "paper_saving", chains.paper, ours),
+        ("derived_gflop", "derived_saving", chains.derived, ours),
+    )
 
 
 def _growth(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -169,18 +156,30 @@ def _timed(chains: _Chains, setting: GrowthSetting, compute: Compute) -> list[di
     flops = {path: path_flops(unet, *path) / 1e9 for path in chains.paths}
     seconds = path_seconds(unet, chains.paths, setting.batch, setting.repeats, compute=compute)
     milliseconds = {path: 1000 * elapsed / setting.batch for path, elapsed in seconds.items()}
+    return _rows(
+        chains,
+        ("paper_gflop", "paper_gflop_saving", chains.paper, flops),
+        ("paper_milliseconds", "paper_saving", chains.paper, milliseconds),
+        ("derived_gflop", "derived_gflop_saving", chains.derived, flops),
+        ("derived_milliseconds", "derived_saving", chains.derived, milliseconds),
+    )
+
+
+def _rows(
+    chains: _Chains,
+    *columns: tuple[str, str, Mapping[int, ResolutionSchedule], Mapping[PathSize, float]],
+) -> list[dict[str, Any]]:
+    """A row for each number of levels.
+
+    A column is the key of the cost of a mean call, that of the saving over one level, the schedules
+    by number of levels, and the cost of a call by path.
+    """
     full = (chains.resolution, chains.resolution)
     rows = []
     for levels in chains.paper:
         row: dict[str, Any] = {"resolution": chains.resolution, "levels": levels}
-        for name, chain in (("paper", chains.paper), ("derived", chains.derived)):
-            cost = chain[levels].chain_cost(flops)
-            elapsed = chain[levels].chain_cost(milliseconds)
-            row |= {
-                f"{name}_gflop": cost,
-                f"{name}_gflop_saving": flops[full] / cost,
-                f"{name}_milliseconds": elapsed,
-                f"{name}_saving": milliseconds[full] / elapsed,
-            }
+        for key, saving, chain, costs in columns:
+            row[key] = chain[levels].chain_cost(costs)
+            row[saving] = costs[full] / row[key]
         rows.append(row)
     return rows

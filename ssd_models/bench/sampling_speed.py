@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -24,35 +23,6 @@ from .setting import SamplingSetting
 from .timing import Job, median_seconds
 
 
-@dataclass(frozen=True)
-class Chain:
-    """How one schedule is sampled, and which part of that is timed."""
-
-    name: str  # of the schedule
-    wanted: int | None  # calls, and those that changes need in any case; None: all steps
-    steps: Sequence[int]  # that are run
-    eta: float
-    order: int
-    calls: Counter[PathSize]  # of the whole chain, on each path
-
-    @classmethod
-    def of(
-        cls, name: str, schedule: ResolutionSchedule, calls: int | None, timed: int = 0
-    ) -> Chain:
-        """Second order with so many calls; None: all steps, ancestral, of which ``timed`` run."""
-        if calls is None:
-            everything = select_steps(schedule)
-            run = select_steps(schedule, min(timed, len(everything)), "uniform")
-            return cls(name, None, run, 1.0, 1, schedules.path_calls(schedule, everything))
-        steps = select_steps(schedule, calls)
-        return cls(name, calls, steps, 0.0, 2, schedules.path_calls(schedule, steps))
-
-    @property
-    def sampler(self) -> str:
-        """In words."""
-        return "ancestral" if self.eta else "2nd order"
-
-
 def measure_sampling(setting: SamplingSetting) -> Report:
     """Seconds and FLOP an image of one level, the paper's schedule and a derived one."""
     setting.check()
@@ -62,32 +32,52 @@ def measure_sampling(setting: SamplingSetting) -> Report:
     unet = preset(setting, setting.resolution, levels).to(compute.device).eval()
     if compute.compiled:
         unet.compile()
-    chains = [
-        Chain.of(name, schedule, calls, setting.timed)
-        for calls in (None, *setting.calls)
-        for name, schedule in chosen.items()
-    ]
-    pipelines = {name: ScaleSpacePipeline(unet, schedule) for name, schedule in chosen.items()}
-    jobs: dict[int, Job] = {
-        number: partial(
-            pipelines[chain.name],
-            setting.batch,
-            None,
-            chain.eta,
-            output_type="pt",
-            timesteps=chain.steps,
-            sampler="eta" if chain.order == 1 else "dpmpp_2m",
-            bf16=compute.bf16,
-            max_batch=setting.batch,
-        )
-        for number, chain in enumerate(chains)
-    }
+    jobs: dict[tuple[str, int | None], Job] = {}  # by schedule, and calls or None for all steps
+    timed = {}
+    for calls in (None, *setting.calls):
+        for name, schedule in chosen.items():
+            if calls is None:
+                steps = select_steps(schedule, min(setting.timed, len(schedule)), "uniform")
+            else:
+                steps = select_steps(schedule, calls)
+            timed[name, calls] = steps
+            jobs[name, calls] = partial(
+                ScaleSpacePipeline(unet, schedule),
+                setting.batch,
+                None,
+                eta=1.0 if calls is None else 0.0,
+                output_type="pt",
+                timesteps=steps,
+                sampler="eta" if calls is None else "dpmpp_2m",
+                bf16=compute.bf16,
+                max_batch=setting.batch,
+            )
     found = median_seconds(jobs, setting.repeats, synchronize=waiting(compute.device))
-    rows = _rows(chains, chosen, unet, {n: t / setting.batch for n, t in found.items()})
-    caption = (
-        "speedup same calls: times faster than one level with as many calls; over ancestral: than "
-        "all its steps"
-    )
+
+    flops: dict[PathSize, int] = {}
+    rows: list[dict[str, Any]] = []
+    for (name, calls), seconds in found.items():
+        schedule, steps = chosen[name], timed[name, calls]
+        everything = range(len(schedule))[::-1] if calls is None else steps
+        whole, run = (schedules.path_calls(schedule, part) for part in (everything, steps))
+        flops |= {path: path_flops(unet, *path) for path in whole.keys() - flops.keys()}
+        gflop = schedules.total_cost(whole, flops) / 1e9
+        # Where only part of a chain runs, changes are a larger share of it than of the whole:
+        # scaled by FLOP, not by steps.
+        scale = gflop / (schedules.total_cost(run, flops) / 1e9)
+        row = {
+            "schedule": name,
+            "sampler": "ancestral" if calls is None else "2nd order",
+            "ancestral": calls is None,
+            "calls": whole.total(),
+            "gflop_per_image": gflop,
+            "seconds_per_image": seconds / setting.batch * scale,
+            "timed_calls": len(steps),
+        }
+        rows.append(row)
+        first = rows[-1 - (len(rows) - 1) % len(chosen)]  # one level, as many calls
+        row["speedup_same_calls"] = first["seconds_per_image"] / row["seconds_per_image"]
+        row["speedup_over_ancestral"] = rows[0]["seconds_per_image"] / row["seconds_per_image"]
     machine = torch_machine(compute.device)
     return Report(
         benchmark="sampling",
@@ -102,7 +92,15 @@ def measure_sampling(setting: SamplingSetting) -> Report:
             },
             "machine": machine,
         },
-        tables=[Table("sampling", rows, caption, {"ancestral": None, "timed_calls": None})],
+        tables=[
+            Table(
+                "sampling",
+                rows,
+                "speedup same calls: times faster than one level with as many calls; over "
+                "ancestral: than all its steps",
+                {"ancestral": None, "timed_calls": None},
+            )
+        ],
     )
 
 
@@ -118,45 +116,6 @@ def _schedules(setting: SamplingSetting) -> dict[str, ResolutionSchedule]:
         schedules.PAPERS: schedules.paper(size, levels),
         **last,
     }
-
-
-def _rows(
-    chains: Sequence[Chain],
-    chosen: Mapping[str, ResolutionSchedule],
-    unet: FlexiUNet,
-    seconds: Mapping[int, float],
-) -> list[dict[str, Any]]:
-    """Rows of all chains, from the seconds an image of what was run of each."""
-    flops = {
-        path: path_flops(unet, *path) for path in {path for chain in chains for path in chain.calls}
-    }
-    rows: list[dict[str, Any]] = []
-    for number, chain in enumerate(chains):
-        # Where only part of a chain runs, changes are a larger share of it than of the whole:
-        # scaled by FLOP, not by steps.
-        whole = schedules.total_cost(chain.calls, flops)
-        timed = schedules.path_calls(chosen[chain.name], chain.steps)
-        rows.append(
-            {
-                "schedule": chain.name,
-                "sampler": chain.sampler,
-                "ancestral": chain.eta > 0,
-                "calls": chain.calls.total(),
-                "gflop_per_image": whole / 1e9,
-                "seconds_per_image": seconds[number] * whole / schedules.total_cost(timed, flops),
-                "timed_calls": len(chain.steps),
-            }
-        )
-    first = {
-        chain.wanted: row["seconds_per_image"]
-        for chain, row in zip(chains, rows, strict=True)
-        if chain.name == schedules.ONE_LEVEL
-    }
-    slowest = rows[0]["seconds_per_image"]
-    for chain, row in zip(chains, rows, strict=True):
-        row["speedup_same_calls"] = first[chain.wanted] / row["seconds_per_image"]
-        row["speedup_over_ancestral"] = slowest / row["seconds_per_image"]
-    return rows
 
 
 def _heading(

@@ -10,10 +10,11 @@ from helpers import command_refusal
 from pages import read_page
 from PIL import Image
 
+from ssd_models.bench.schedules import total_cost
 from ssd_models.cli import main
 from ssd_models.comparison.arms import Comparison, Stage
 from ssd_models.comparison.config import ComparisonConfig
-from ssd_models.comparison.costs import flops, mean_cost, sampling_calls, training_shares
+from ssd_models.comparison.costs import flops, sampling_calls, training_shares
 from ssd_models.comparison.results import collect, run_comparison
 from ssd_models.data.opening import open_images
 from ssd_models.training.building import build_unet
@@ -153,7 +154,7 @@ def test_costs_are_sums_over_paths(folder):
     assert calls[8, 8] == (derived.resolutions == 8).sum() - 1
     one = flops(unet, full, training=False)
     few = flops(unet, derived, training=False)
-    assert mean_cost({(16, 16): 2, (8, 16): 1}, few) == 2 * few[16, 16] + few[8, 16]
+    assert total_cost({(16, 16): 2, (8, 16): 1}, few) == 2 * few[16, 16] + few[8, 16]
     assert one[16, 16] == few[16, 16] > few[8, 16] > few[8, 8]
     assert flops(unet, derived, training=True)[8, 8] > 2 * few[8, 8]
 
