@@ -118,7 +118,7 @@ def test_a_run(folder, capsys):
     assert {row["level"] for row in result["denoising"]} == {16, 8}
     (change,) = result["changes"]
     assert (change["from"], change["to"]) == (8, 16)
-    assert f"8 -> 16: {change['all']['over_linear']:.3f} ±" in shown
+    assert f"8 -> 16  {change['all']['over_linear']:.3f} ±" in shown
     value = result["metrics"]["frechet_scattering"]["value"]
     assert f"{value:9.3f}" in shown
     assert "error on held-out images" in shown

@@ -14,7 +14,7 @@ from ssd_models.metrics.evaluation_page import evaluation_page
 from theory import Spectrum
 
 SPECTRUM = Spectrum.power_law(16, 2.2, pixel_variance=0.03, channels=3)
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 
 
 @pytest.fixture(scope="module")
