@@ -107,5 +107,5 @@ def test_text_files_are_utf8_on_every_system(name):
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "write_text"):
             assert "encoding" in given, f"line {node.lineno}"
         if isinstance(node.func, ast.Name) and node.func.id == "open":
-            mode = ast.literal_eval(node.args[1]) if len(node.args) > 1 else "r"
-            assert "b" in mode or "encoding" in given, f"line {node.lineno}"
+            binary = len(node.args) > 1 and "b" in ast.unparse(node.args[1]).split()[0]
+            assert binary or "encoding" in given, f"line {node.lineno}"
