@@ -41,7 +41,7 @@ class DemoCommand:
     output: Output = "runs/demo"
     """New folder for everything that is written."""
     minutes: float = 3.0
-    """Of training; all else takes one or two more on two cores."""
+    """Of training, as far as the machine keeps its speed; all else takes about one more."""
     seed: int = 0
     """Of images, weights, training and samples."""
 
