@@ -8,7 +8,7 @@ MODULES = $(subst /,.,$(basename $(wildcard $(patsubst %,%/[a-z]*.py,theory theo
 .PHONY: help demo test check docs bench figures clean
 
 help:
-	@echo "make demo     set up, then derive, train and sample on built-in letters, about 5 minutes (runs/demo)"
+	@echo "make demo     set up, then derive, train and sample on built-in letters (runs/demo); trains three minutes"
 	@echo "make test     set up, then lint, check types and run every test"
 	@echo "make docs     build the API reference from the docstrings (build/docs)"
 	@echo "make bench    print the performance table and write it to runs/bench, about five minutes"
