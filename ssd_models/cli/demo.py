@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from theory.schedule.costs import chain_costs
 from theory.schedule.derivation import derive_schedule
 from theory.schedule.noise import NoiseSchedule
 from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import Spectrum
+from theory.spectrum.spectrum import SameImagesError, Spectrum
 from theory.support.files import check_new_folder
 
 from ..bench.timing import median_seconds
@@ -87,10 +87,10 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
         own = classifier.accuracy(test, test_classes.labels)
         found = classifier.accuracy(guided, labels), classifier.accuracy(plain, labels)
     with _timed("power and cost", seconds):
-        sampled = {
-            f"guided by {GUIDANCE:g}": _spectrum(guided, "samples", seed),
-            "without guidance": _spectrum(plain, "samples", seed),
-        }
+        sampled = {}
+        for name, samples in ((f"guided by {GUIDANCE:g}", guided), ("without guidance", plain)):
+            with suppress(SameImagesError):  # a network may have learned nothing yet
+                sampled[name] = _spectrum(samples, "samples", seed)
         save_power(folder / "power.png", spectrum, sampled)
         schedules = {
             "full resolution": ResolutionSchedule.full_resolution(RESOLUTION, noise),
@@ -105,6 +105,8 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
         f"  {found[1]:4.0%} of as many samples without guidance."
     )
     print("\nPower of samples over the data's, dB per octave, lowest first")
+    if not sampled:
+        print("  none: all samples are the same image; train longer")
     for name, each in sampled.items():
         decibels = octave_decibels(each.power, spectrum.power)
         print(f"  {name:17s}" + "  ".join(f"{value:+5.2f}" for value in decibels))
