@@ -89,7 +89,7 @@ def test_a_signal_stops_with_a_checkpoint(name, tmp_path):
 
 def test_a_second_signal_is_not_held_back():
     with StopRequest() as request:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert request.reason == "SIGINT"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
