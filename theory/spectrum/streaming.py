@@ -99,14 +99,17 @@ def _blocks(batches: Iterable[np.ndarray], as_blocks: bool) -> Iterator[_Block]:
 
 def _block_moments(block: _Block) -> Moments:
     """Moments of a block's images."""
-    for number, part in block:
-        if not (part.min() >= -1.0001 and part.max() <= 1.0001):
+    images = block[0][1] if len(block) == 1 else np.concatenate([part for _, part in block])
+    step = chunk_size(images.shape[1])
+    chunks = []
+    for start in range(0, len(images), step):
+        chunk = images[start : start + step]
+        if not _in_range(chunk):
+            number = next(number for number, part in block if not _in_range(part))
             raise InputError(
                 f"batch {number}: values outside [-1, 1] or not finite; scale the images first"
             )
-    images = block[0][1] if len(block) == 1 else np.concatenate([part for _, part in block])
-    step = chunk_size(images.shape[1])
-    chunks = [_chunk_moments(images[i : i + step]) for i in range(0, len(images), step)]
+        chunks.append(_chunk_moments(chunk))
     covariances = np.concatenate([found for _, found, _ in chunks])
     weights = np.concatenate([sizes for _, _, sizes in chunks])
     rows, columns = np.triu_indices(images.shape[3])
@@ -117,6 +120,10 @@ def _block_moments(block: _Block) -> Moments:
         covariances=WeightedMoments.of(covariances, weights),
         radial=WeightedMoments.of(np.stack([radial_power(one) for one in power]), weights),
     )
+
+
+def _in_range(images: np.ndarray) -> bool:
+    return bool(images.min() >= -1.0001 and images.max() <= 1.0001)
 
 
 def _chunk_moments(images: np.ndarray) -> tuple[WeightedMoments, np.ndarray, np.ndarray]:

@@ -264,3 +264,9 @@ def test_octaves_cover_everything_once():
 def test_bad_batches_are_refused(batch, said):
     with pytest.raises(InputError, match=said):
         Spectrum.from_images([batch])
+
+
+def test_the_batch_with_values_out_of_range_is_named():
+    good = images().astype(np.float32)
+    with pytest.raises(InputError, match="batch 2: values outside"):
+        Spectrum.from_images([good, good, 2 * good / np.abs(good).max(), good])
