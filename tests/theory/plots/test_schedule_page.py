@@ -9,7 +9,7 @@ from PIL import Image
 from theory import NoiseSchedule, Spectrum, derive_schedule
 from theory.information.bounds import schedule_information
 from theory.information.divergence import change_divergence
-from theory.oracle import with_predictions
+from theory.oracle.predictions import with_predictions
 from theory.plots.html import data_uri, number, page, paragraph, table
 from theory.plots.schedule_page import save_schedule_page, schedule_page
 from theory.plots.states_section import SHOWN_IMAGES
