@@ -30,11 +30,11 @@ from style import (
     save_table,
 )
 
+from ssd_models.comparison import Results, label, milestone, spread
 from theory.support.tables import markdown_table
 
 _OCTAVES = "octave_decibels"
 RESULTS = FOLDER.parent / "results"
-Results = dict[str, Any]
 
 
 def main(*paths: str) -> None:
@@ -92,11 +92,11 @@ def _quality(results: Results, calls: str) -> str:
         octaves = metrics["octave_decibels"]
         rows.append(
             [
-                _label(results, stage),
-                *([_spread(metrics["fd_effnet"], 2)] if learned else []),
-                _spread(metrics["frechet_scattering"], 1),
-                _spread(metrics["sliced_wasserstein"], 1, "mean"),
-                _spread(metrics["memorization"], 2, "ratio"),
+                label(results, stage),
+                *([spread(metrics["fd_effnet"], 2)] if learned else []),
+                spread(metrics["frechet_scattering"], 1),
+                spread(metrics["sliced_wasserstein"], 1, "mean"),
+                spread(metrics["memorization"], 2, "ratio"),
                 " ".join(f"{value:+.1f}" for value in octaves["value"])
                 + f" (± {1.96 * max(octaves['standard_error']):.1f})",
                 # The sampler in whitened coordinates errs nothing on Gaussian data.
@@ -108,9 +108,9 @@ def _quality(results: Results, calls: str) -> str:
         rows.append(
             [
                 "*real against real*",
-                *([_spread(base["fd_effnet"], 2)] if learned else []),
-                _spread(base["frechet_scattering"], 1),
-                _spread(base["sliced_wasserstein"], 1, "mean"),
+                *([spread(base["fd_effnet"], 2)] if learned else []),
+                spread(base["frechet_scattering"], 1),
+                spread(base["sliced_wasserstein"], 1, "mean"),
                 "1",
                 " ".join(f"{value:+.1f}" for value in base["octave_decibels"]["value"]),
                 "",
@@ -123,7 +123,7 @@ def _quality(results: Results, calls: str) -> str:
 def _growth(results: Results) -> str:
     """Fréchet distance at each milestone, and what it cost to train up to there."""
     calls = next(iter(results["config"]["calls"]))
-    steps = sorted({_milestone(stage) for stage in results["stages"]})
+    steps = sorted({milestone(stage) for stage in results["stages"]})
     if len(steps) < 2:
         return ""
     batch = results["config"]["train"].get("batch_size", 32)
@@ -137,7 +137,7 @@ def _growth(results: Results) -> str:
                 found = [
                     s
                     for s in results["stages"]
-                    if (s["arm"], s["seed"], _milestone(s)) == (arm, seed, step)
+                    if (s["arm"], s["seed"], milestone(s)) == (arm, seed, step)
                 ]
                 if not found:
                     cells.append("")
@@ -145,7 +145,7 @@ def _growth(results: Results) -> str:
                 each = results["arms"][arm]["training_flops_per_image"]
                 cost = each * found[0]["step"] * batch / 1e15
                 metrics = found[0]["judged"][str(calls)]["metrics"]
-                cells.append(f"{_spread(metrics['frechet_scattering'], 1)} ({cost:.2f})")
+                cells.append(f"{spread(metrics['frechet_scattering'], 1)} ({cost:.2f})")
             rows.append([results["arms"][arm]["label"], *cells])
     return (
         f"**Fréchet distance as training goes on**, {calls} calls; in brackets the PFLOP of "
@@ -192,7 +192,7 @@ def _changes(results: Results) -> str:
         for i, change in enumerate(stage.get("changes", [])):
             rows.append(
                 [
-                    _label(results, stage),
+                    label(results, stage),
                     f"{change['from']}→{change['to']} at {change['step']}",
                     *(
                         f"{change[band]['over_linear']:.2f} ± "
@@ -226,7 +226,7 @@ def _full_resolution(results: Results) -> str:
     for stage in stages:
         found = {row["snr"]: row["error"] / row["linear"] for row in stage["full_resolution"]}
         cells = [f"{found[snr]:.3f}" if snr in found else "" for snr in ratios]
-        rows.append([_label(results, stage), *cells])
+        rows.append([label(results, stage), *cells])
     return (
         "**At full resolution**: squared error of the network on held-out images over the best "
         "linear denoiser's, by the signal-to-noise ratio of the state.\n\n" + markdown_table(rows)
@@ -245,7 +245,7 @@ def _levels(results: Results) -> str:
             side: f"{level['over_linear']:.2f} (of {level['steps']:,} steps)"
             for side, level in stage["levels"].items()
         }
-        rows.append([_label(results, stage), *(found.get(side, "") for side in sides)])
+        rows.append([label(results, stage), *(found.get(side, "") for side in sides)])
     return (
         "**By level**: squared error on training batches, mean of the last 400 steps, over the "
         "best linear denoiser's on the same data and steps of the chain; in brackets how many "
@@ -368,14 +368,9 @@ def _last(results: Results) -> list[dict[str, Any]]:
     arms = {stage["arm"] for stage in results["stages"]}
     milestones: dict[int, set[str]] = {}
     for stage in results["stages"]:
-        milestones.setdefault(_milestone(stage), set()).add(stage["arm"])
+        milestones.setdefault(milestone(stage), set()).add(stage["arm"])
     last = max(milestone for milestone, reached in milestones.items() if reached == arms)
-    return [stage for stage in results["stages"] if _milestone(stage) == last]
-
-
-def _milestone(stage: dict[str, Any]) -> int:
-    """Optimizer steps of the first arm at a stage; its own where all arms see as many images."""
-    return stage.get("milestone", stage["step"])
+    return [stage for stage in results["stages"] if milestone(stage) == last]
 
 
 def _and(words: list[str]) -> str:
@@ -384,18 +379,6 @@ def _and(words: list[str]) -> str:
 
 def _judged_calls(stages: list[dict[str, Any]]) -> Iterator[str]:
     yield from dict.fromkeys(calls for stage in stages for calls in stage["judged"])
-
-
-def _label(results: Results, stage: dict[str, Any]) -> str:
-    several = len({s["seed"] for s in results["stages"]}) > 1
-    return results["arms"][stage["arm"]]["label"] + (f", seed {stage['seed']}" if several else "")
-
-
-def _spread(estimate: dict[str, Any], digits: int, key: str | None = None) -> str:
-    value, error = estimate["value"], estimate["standard_error"]
-    if key is not None:
-        value, error = value[key], error[key]
-    return f"{value:.{digits}f} ± {1.96 * error:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -33,13 +33,11 @@ from theory.support.errors import reason
 
 
 @dataclass(frozen=True)
-class Options:
-    """What both networks have in common."""
+class CommonOptions:
+    """What our network and the public one have in common."""
 
     folder: Positional[str]
     """Checkout of the public code."""
-    what: Positional[Literal["train", "unet"]] = "train"
-    """Training steps, or calls without gradient."""
     resolution: int = 64
     """Full resolution in pixels."""
     levels: int = 4
@@ -51,6 +49,14 @@ class Options:
     repeats: int = 5
     """Turns, of which the median counts."""
     output: ReportOutput = None
+
+
+@dataclass(frozen=True)
+class Options(CommonOptions):
+    """What both networks have in common, and what of them is measured."""
+
+    what: Positional[Literal["train", "unet"]] = "train"
+    """Training steps, or calls without gradient."""
 
     def main(self) -> None:
         """Measure, print and write."""

@@ -24,9 +24,8 @@ from typing import Any
 import torch
 import torch.distributed
 import tyro
-from public_code import public_contender, run
+from public_code import CommonOptions, public_contender, run
 from torch import Tensor
-from tyro.conf import Positional
 
 from ssd_models import FlexiUNet, ScaleSpaceProcess
 from ssd_models.bench import median_seconds, schedules
@@ -37,7 +36,6 @@ from ssd_models.bench.report import Report, Table, publish
 from ssd_models.bench.schedules import PathSize
 from ssd_models.bench.setting import NetworkSetting
 from ssd_models.bench.timing import Job
-from ssd_models.cli.options import ReportOutput
 from ssd_models.network.path_costs import path_name
 from ssd_models.sampling.guidance import guided_denoiser
 from ssd_models.sampling.samplers import ReverseStepper
@@ -49,22 +47,11 @@ UNUSED = ("torchvision", "pandas")
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(CommonOptions):
     """What both samplers have in common."""
 
-    folder: Positional[str]
-    """Checkout of the public code."""
-    resolution: int = 64
-    """Full resolution in pixels."""
-    levels: int = 4
-    """Number of resolutions R, R/2, R/4, …"""
-    base_channels: int = 64
-    """Channels of multiplier 1; a multiple of 32."""
     batch: int = 4
     """Images."""
-    repeats: int = 5
-    """Turns, of which the median counts."""
-    output: ReportOutput = None
 
     def main(self) -> None:
         """Measure, print and write."""

@@ -14,6 +14,11 @@ def compute_device() -> torch.device:
     return torch.device("cpu")
 
 
+def use_compile(device: torch.device | str, wanted: bool | None = None) -> bool:
+    """Whether to compile networks; unless ``wanted`` says so, on GPUs."""
+    return torch.device(device).type == "cuda" if wanted is None else wanted
+
+
 def use_bf16(device: torch.device | str, wanted: bool | None = None) -> bool:
     """Whether to run networks in bfloat16 autocast.
 

@@ -90,7 +90,7 @@ def toy(tmp_path, monkeypatch):
 
 def test_the_public_network_is_one_more_row(scripts, toy, tmp_path, capsys):
     output = str(tmp_path / "r.json")
-    scripts("public_code").Options(toy, "train", **SIZE, output=output).main()
+    scripts("public_code").Options(toy, what="train", **SIZE, output=output).main()
     written = json.loads((tmp_path / "r.json").read_text())
     assert written["benchmark"] == "train"
     ours, single, public = written["results"]["images_per_second"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..devices import compute_device, use_bf16
+from ..devices import compute_device, use_bf16, use_compile
 from ..network.flexi_unet import FlexiUNet
 from .schedules import PathSize
 
@@ -30,8 +30,7 @@ class Compute(NamedTuple):
     def of(cls, bf16: bool | None, compiled: bool | None) -> Compute:
         """This process's; by default bfloat16 where that is faster, compiled on GPUs."""
         device = compute_device()
-        on_gpu = device.type == "cuda"
-        return cls(device, use_bf16(device, bf16), on_gpu if compiled is None else compiled)
+        return cls(device, use_bf16(device, bf16), use_compile(device, compiled))
 
     def __str__(self) -> str:
         return ("bfloat16 autocast" if self.bf16 else "float32") + (

@@ -153,7 +153,6 @@ def _config(seed: int) -> TrainConfig:
         # Letters are decided where there is much noise, so that weighs nearly as much as the rest.
         snr_floor=4.0,
         snr_clip=8.0,
-        bf16=use_bf16("cpu"),
         held_out=0.0,
         validate_every=0,
         seed=seed,
@@ -236,7 +235,7 @@ def _seconds_per_image(
             timesteps=select_steps(schedule, calls, "uniform"),
             output_type="pt",
             class_labels=0,
-            bf16=bool(config.bf16),
+            bf16=use_bf16("cpu"),
         )
         for name, schedule in schedules.items()
     }

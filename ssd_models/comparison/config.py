@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from theory.images.operators import check_operator
 from theory.oracle.predictions import with_predictions
 from theory.schedule.derivation import CRITERIA, derive_schedule
 from theory.schedule.noise import NoiseSchedule
@@ -14,6 +15,7 @@ from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 
 from ..metrics.efficientnet import check_efficientnet
+from ..sampling.methods import METHODS
 from ..training.config import TrainConfig, check_fields, read_yaml
 
 _REMEDY = "see results/faces32.yaml for one that works"
@@ -86,6 +88,13 @@ class ComparisonConfig:
         for calls, count in self.calls.items():
             if type(calls) is not int or type(count) is not int or calls < 1 or count < 0:
                 raise InputError(f"{where}: calls {self.calls}: needs `number: images` entries")
+        try:
+            check_operator(self.operator)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        for chosen in (self.sampler, *(arm.sampler for arm in self.arms.values())):
+            if chosen is not None and chosen not in METHODS:
+                raise InputError(f"{where}: sampler {chosen!r}: choose from {', '.join(METHODS)}")
         for name, arm in self.arms.items():
             if arm.criterion not in CRITERIA:
                 raise InputError(
@@ -94,8 +103,6 @@ class ComparisonConfig:
                 )
             for options in (self.train, arm.train):
                 check_fields(TrainConfig, options, where, "see `ssd train --help`")
-        if self.equal not in ("images", "cost"):
-            raise InputError(f"{where}: equal {self.equal!r}: choose from images, cost")
         if self.features:
             check_efficientnet()
         self.train_config(next(iter(self.arms)), self.seeds[0], self.milestones[0]).check()

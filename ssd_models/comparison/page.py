@@ -13,8 +13,7 @@ import numpy as np
 from theory.plots import html
 
 from ..metrics.evaluation_page import floats, octaves_chart
-
-Results = dict[str, Any]
+from .stored import Results, label, milestone, spread
 
 
 def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str:
@@ -34,34 +33,35 @@ def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str
     stages = _last(results)
     for calls in dict.fromkeys(calls for stage in stages for calls in stage["judged"]):
         there = [stage for stage in stages if calls in stage["judged"]]
-        judged = {_name(results, stage): stage["judged"][calls] for stage in there}
+        judged = {label(results, stage): stage["judged"][calls] for stage in there}
         chart = octaves_chart(judged, config["resolution"])
         sections[f"calls-{calls}"] = (
             f"{calls} network calls",
             _quality(results, there, calls) + chart,
         )
-    if len({stage["step"] for stage in results["stages"]}) > 1:
+    if len(set(map(milestone, results["stages"]))) > 1:
         sections["growth"] = ("As training goes on", _growth(results))
     sections["cost"] = ("Cost", _cost(results))
     return html.page(
         f"Schedules compared on {results['data']}",
-        f"One network trained on {len(results['arms'])} schedules with the same images, steps and "
-        f"noise, {results['images']:,} images at {config['resolution']} px.",
+        f"One network trained on {len(results['arms'])} schedules {_shared(config)}, "
+        f"{results['images']:,} images at {config['resolution']} px.",
         sections,
         "Made by scale-space-diffusion from results.json of the comparison's folder.",
     )
 
 
+def _shared(config: dict[str, Any]) -> str:
+    """What arms of a comparison have in common."""
+    if config.get("equal") == "cost":
+        return "until all had cost the same FLOP"
+    return "with the same images, steps and noise"
+
+
 def _last(results: Results) -> list[dict[str, Any]]:
     """Judged stages of the last milestone that any arm has reached, arms in order."""
-    step = max((stage["step"] for stage in results["stages"]), default=0)
-    return [stage for stage in results["stages"] if stage["step"] == step]
-
-
-def _name(results: Results, stage: dict[str, Any]) -> str:
-    label = str(results["arms"][stage["arm"]]["label"])
-    several = len({other["seed"] for other in results["stages"]}) > 1
-    return f"{label}, seed {stage['seed']}" if several else label
+    last = max(map(milestone, results["stages"]), default=0)
+    return [stage for stage in results["stages"] if milestone(stage) == last]
 
 
 def _arms(results: Results) -> str:
@@ -99,7 +99,7 @@ def _quality(results: Results, stages: list[dict[str, Any]], calls: str) -> str:
     rows = []
     for stage in stages:
         metrics = stage["judged"][calls]["metrics"]
-        rows.append([_name(results, stage), *_cells(metrics)])
+        rows.append([label(results, stage), *_cells(metrics)])
     if base := one.get("baseline"):
         rows.append(["real against real", *_cells(base)])
     return html.paragraph(
@@ -113,19 +113,10 @@ def _quality(results: Results, stages: list[dict[str, Any]], calls: str) -> str:
 def _cells(metrics: dict[str, Any]) -> list[str]:
     nearest = metrics.get("memorization")
     return [
-        _spread(metrics["frechet_scattering"]),
-        _spread(metrics["sliced_wasserstein"], "mean"),
-        "–" if nearest is None else _spread(nearest, "ratio", 2),
+        spread(metrics["frechet_scattering"], 1),
+        spread(metrics["sliced_wasserstein"], 1, "mean"),
+        "–" if nearest is None else spread(nearest, 2, "ratio"),
     ]
-
-
-def _spread(estimate: dict[str, Any], key: str | None = None, digits: int = 1) -> str:
-    value, error = estimate["value"], estimate["standard_error"]
-    if key is not None:
-        value, error = value[key], error[key]
-    if value is None or error is None:
-        return "–"
-    return f"{value:.{digits}f} ± {1.96 * error:.{digits}f}"
 
 
 def _growth(results: Results) -> str:

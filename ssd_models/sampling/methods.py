@@ -14,9 +14,8 @@ from theory.oracle.sampler import Sampler
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 
-from ..diffusion.gaussian import GaussianDenoiser
 from ..diffusion.process import Generators, ScaleSpaceProcess
-from .samplers import Denoiser, ReverseStepper, SamplerState, trajectory
+from .samplers import Denoiser, ResidualSampler, ReverseStepper, SamplerState, trajectory
 from .whitened import whitened_trajectory
 
 
@@ -38,6 +37,8 @@ class Chain:
     generator : torch.Generator or a sequence of them, optional
     spectrum : Spectrum, optional
         Of the data, where it is known.
+    variance : ResidualSampler, optional
+        With ``sampler.spectral_variance``: what draws it.
     """
 
     denoise: Denoiser
@@ -47,6 +48,7 @@ class Chain:
     sampler: Sampler
     generator: Generators
     spectrum: Spectrum | None
+    variance: ResidualSampler | None
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,7 @@ def _whitened(chain: Chain) -> Iterator[SamplerState]:
 
 
 def _stepwise(chain: Chain) -> Iterator[SamplerState]:
-    variance = None
-    if chain.sampler.spectral_variance:
-        assert chain.spectrum is not None
-        variance = GaussianDenoiser(chain.spectrum, chain.process)
-    stepper = ReverseStepper(chain.process, chain.sampler, variance)
+    stepper = ReverseStepper(chain.process, chain.sampler, chain.variance)
     return trajectory(stepper, chain.denoise, chain.x, chain.steps, chain.generator)
 
 

@@ -19,7 +19,7 @@ from theory.support.progress import progress_bar
 
 from ..data.class_labels import class_indices
 from ..data.opening import to_uint8
-from ..diffusion.gaussian import GaussianField
+from ..diffusion.gaussian import GaussianDenoiser, GaussianField
 from ..diffusion.process import Generators
 from ..network.flexi_unet import FlexiUNet
 from ..network.model_files import NETWORK_FILES, SCHEDULE_FILE, model_directory
@@ -272,6 +272,12 @@ class ScaleSpacePipeline:
             count, chosen.timesteps, chosen.spacing, sampler, self.spectrum
         )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
+        field = variance = None
+        if self.spectrum is not None:
+            if len(set(process.image_size)) == 1:
+                field = GaussianField(self.spectrum)
+            if chosen.spectral_variance:
+                variance = GaussianDenoiser(self.spectrum, process)  # refuses other shapes
         starts = range(0, batch_size, _CHAIN)
         total = len(starts) * len(steps)
         with progress_bar(total=total, desc="sample", shown=chosen.progress, unit="call") as bar:
@@ -285,19 +291,13 @@ class ScaleSpacePipeline:
                     chosen.guidance_scale,
                     chosen.guidance_interval,
                 )
-                x = self._initial_state(part.stop - part.start, own)
-                chain = Chain(denoise, process, x, steps, sampler, own, self.spectrum)
+                x = self.scheduler.initial_state(
+                    part.stop - part.start, self.unet.in_channels, own, self.device, field
+                )
+                chain = Chain(denoise, process, x, steps, sampler, own, self.spectrum, variance)
                 for state in METHODS[name].states(chain):
                     bar.update()
                     yield state
-
-    def _initial_state(self, count: int, generator: Generators) -> Tensor:
-        field = None
-        if self.spectrum is not None and len(set(self.scheduler.process.image_size)) == 1:
-            field = GaussianField(self.spectrum)
-        return self.scheduler.initial_state(
-            count, self.unet.in_channels, generator, self.device, field
-        )
 
     @property
     def default_sampler(self) -> str:

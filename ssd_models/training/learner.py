@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..devices import use_bf16
+from ..devices import use_bf16, use_compile
 from ..diffusion.process import ScaleSpaceProcess
 from ..network.flexi_unet import FlexiUNet
 from ..sampling.pipeline import ScaleSpacePipeline
@@ -67,7 +67,7 @@ class Learner:
         self._averages = list(self.averaged.parameters())
         self._weights = list(self.plain.parameters())
         self._loss = DenoisingLoss(process, config.snr_clip, config.time_input, config.snr_floor)
-        if on_gpu if config.compile is None else config.compile:
+        if use_compile(self.device, config.compile):
             self.plain.compile()
         self.bf16 = use_bf16(self.device, config.bf16)
         self.unet.train()

@@ -148,6 +148,17 @@ def test_a_page_of_stored_comparisons(name):
     assert f"calls-{calls}" in shown.names
 
 
+def test_arms_of_equal_cost_meet_at_their_milestone():
+    results = json.loads((RESULTS / "faces32_narrow.json").read_text())
+    results["config"]["equal"] = "cost"
+    for place, stage in enumerate(results["stages"]):
+        stage |= {"milestone": stage["step"], "step": stage["step"] + 100 * place}
+    shown = Page(comparison_page(results, {}))
+    labels = {arm["label"] for arm in results["arms"].values()}
+    assert labels <= {row[0] for row in shown.tables[1]}
+    assert "until all had cost the same FLOP" in shown.text
+
+
 def test_a_page_of_a_comparison_that_has_only_begun():
     results = json.loads((RESULTS / "faces32.json").read_text()) | {"stages": []}
     shown = Page(comparison_page(results, {}))
