@@ -4,6 +4,7 @@ import ast
 import csv
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_there_are_notebooks():
 def test_a_notebook_takes_the_readers_images_and_is_small(path):
     cells = json.loads(path.read_text())["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    assert code[0].startswith('DATA = "photos"  # or a folder')
+    assert re.match(r'DATA = "(photos|glyphs:EILPX)"  # or a folder', code[0])
     opened = [
         call
         for source in code

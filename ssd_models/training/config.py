@@ -19,6 +19,7 @@ from theory.support.seeds import check_seed
 from ..network.model_files import CONFIG_FILE as CONFIG_FILE
 from .densities import DENSITIES
 from .trackers import TrackerName, check_trackers
+from .weights import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class TrainConfig:
     cosine_decay: bool = False  # of the learning rate, to zero at the last step
     gradient_clip: float = 1.0  # largest gradient norm
     ema_decay: float = 0.9999  # reached as min(decay, (1 + n) / (10 + n))
-    snr_clip: float = 5.0  # loss weight floor + min(snr of the full resolution, clip)
-    snr_floor: float = 0.0  # the weight that states of much noise keep; 4 is EDM's
+    loss_weight: Literal["min-snr", "relative"] = "min-snr"  # or one over a linear error
+    snr_clip: float = 5.0  # min-snr: weight floor + min(snr of the full resolution, clip)
+    snr_floor: float = 0.0  # min-snr: the weight that states of much noise keep; 4 is EDM's
     change_fraction: float = 0.05  # share of batches at changes that need a network call
     density: Literal["steps", "pixels", "mixed"] = "steps"  # how often each step is drawn
     reweight_paths: bool = True  # weigh changes and levels back to their share of the steps
@@ -74,7 +76,11 @@ class TrainConfig:
         for name in ("base_channels", "limit"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} {value}: must be positive")
-        choices = {"time_input": ("step", "logsnr"), "density": tuple(DENSITIES)}
+        choices = {
+            "time_input": ("step", "logsnr"),
+            "density": tuple(DENSITIES),
+            "loss_weight": tuple(WEIGHTS),
+        }
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
                 raise InputError(f"{name} {value!r}: choose from {', '.join(allowed)}")

@@ -7,6 +7,7 @@ import math
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
@@ -33,6 +34,8 @@ class Learner:
     process : ScaleSpaceProcess
     config : TrainConfig
     accelerator : Accelerator
+    weights : (T,) array
+        Of each step's loss, see `training.weights`.
 
     Attributes
     ----------
@@ -51,6 +54,7 @@ class Learner:
         process: ScaleSpaceProcess,
         config: TrainConfig,
         accelerator: Accelerator,
+        weights: np.ndarray,
     ):
         self.process, self.config, self.accelerator = process, config, accelerator
         self.device = accelerator.device
@@ -66,7 +70,7 @@ class Learner:
         self.averaged = copy.deepcopy(self.plain).requires_grad_(False).eval()
         self._averages = list(self.averaged.parameters())
         self._weights = list(self.plain.parameters())
-        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input, config.snr_floor)
+        self._loss = DenoisingLoss(process, weights, config.time_input)
         if use_compile(self.device, config.compile):
             self.plain.compile()
         self.bf16 = use_bf16(self.device, config.bf16)

@@ -1,4 +1,4 @@
-"""What a training step draws, and its loss: one resolution path a step, min-SNR weights."""
+"""What a training step draws, and its loss: one resolution path a step, weighted by noise level."""
 
 from __future__ import annotations
 
@@ -121,43 +121,31 @@ class LossTerms(NamedTuple):
     loss: Tensor  # mean of weight times error
     error: Tensor  # mean squared error of the prediction, unweighted
     target_power: Tensor  # mean square of what is to be predicted: the error of predicting zero
-    snr_weight: Tensor  # mean of floor + min(snr_t, clip)
+    snr_weight: Tensor  # mean weight of the noise levels
 
 
 class DenoisingLoss:
-    """Mean over images of ``(floor + min(snr_t, clip)) · mean((M_{1:t-1} x_0 − x̂_0)²)``.
+    """Mean over images of ``w_t · mean((M_{1:t-1} x_0 − x̂_0)²)`` (mathematics §7).
 
     Where the schedule blurs, the target is the level's least blurred image
-    (`ScaleSpaceProcess.target`).
-
-    ``snr_t`` is the full-resolution chain's (mathematics §7), so that every level sees the weight
-    that DDPM gives the same content (min-SNR, Hang et al. 2023). Without a floor, states with much
-    noise weigh next to nothing; where each batch is of one level, Adam then hardly moves what only
-    small levels use. A floor of ``1/σ_data²`` is the weight of EDM (Karras et al. 2022, eq. 5 and
-    table 1, for predictions of x0): 4 for a pixel deviation of 0.5.
-
-    What depends on the step is kept on the devices met, so that a call copies the steps alone.
+    (`ScaleSpaceProcess.target`). Weights and times are kept on the devices met, so that a call
+    copies the steps alone.
 
     Parameters
     ----------
     process : ScaleSpaceProcess
-    snr_clip, snr_floor : float
-        Largest snr that counts; what every weight has beside it.
+    weights : (T,) array
+        ``w_t`` of each step, see `training.weights`.
     time_input : {"step", "logsnr"}
         What the network is told of the noise.
     """
 
     def __init__(
-        self,
-        process: ScaleSpaceProcess,
-        snr_clip: float,
-        time_input: TimeInput = "step",
-        snr_floor: float = 0.0,
+        self, process: ScaleSpaceProcess, weights: np.ndarray, time_input: TimeInput = "step"
     ):
         self.process = process
         schedule = process.schedule
         times = time_values(schedule, np.arange(schedule.num_steps), time_input)
-        weights = snr_floor + np.minimum(schedule.base_snr, snr_clip)
         self._levels = np.stack([times, weights])  # (2, T)
         self._constant = Constants()
 

@@ -49,6 +49,7 @@ from .splits import held_out, names_digest
 from .step_records import StepRecords
 from .stopping import StopRequest
 from .validation import Validation, ValidationLoss
+from .weights import loss_weights
 
 _MEASURED = 16384  # images that the model's spectrum is measured on, at most
 _AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop
@@ -145,8 +146,9 @@ class Trainer:
         self.config = config
         num_classes = None if self.classes is None else len(self.classes.names)
         unet = build_unet(config, schedule, images.shape[-1], num_classes)
-        self.learner = Learner(unet, self.process, config, self.accelerator)
         self._trained = np.flatnonzero(~out)
+        weights = loss_weights(schedule, config, lambda: self.spectrum)
+        self.learner = Learner(unet, self.process, config, self.accelerator, weights)
         self.batches = Batches(
             images,
             self._trained,
@@ -159,7 +161,7 @@ class Trainer:
         )
         labels = None if self.classes is None else self.classes.labels
         self.validation = Validation(
-            images, np.flatnonzero(out), labels, self.process, self.paths, config
+            images, np.flatnonzero(out), labels, self.process, self.paths, config, weights
         )
         self.identity = {
             **config.identity(),

@@ -38,6 +38,8 @@ class Validation:
         Indices of the held-out images; of more than 256, 256 of them spread evenly.
     labels : (N,) array, optional
         Classes of all images.
+    weights : (T,) array
+        Of each step's loss, see `training.weights`.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class Validation:
         process: ScaleSpaceProcess,
         paths: PathSampler,
         config: TrainConfig,
+        weights: np.ndarray,
     ):
         self.count = min(len(held_out), MOST_IMAGES)
         self.indices = held_out[np.arange(self.count) * len(held_out) // max(self.count, 1)]
         self.images, self.labels = images, labels
         self.paths, self.config = paths, config
-        self._loss = DenoisingLoss(process, config.snr_clip, config.time_input, config.snr_floor)
+        self._loss = DenoisingLoss(process, weights, config.time_input)
 
     @torch.no_grad()
     def sums(

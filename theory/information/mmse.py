@@ -8,11 +8,15 @@ a denoiser's measured error per step says how much information about the image i
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..spectrum.spectrum import Spectrum
 from .bounds import check_snr
+
+if TYPE_CHECKING:  # schedules are derived from information
+    from ..schedule.resolution import ResolutionSchedule
 
 _HERMITE = np.polynomial.hermite_e.hermegauss(200)  # nodes, weights of e^{−z²/2}
 
@@ -37,6 +41,39 @@ def gaussian_mmse(spectrum: Spectrum, snr: float | np.ndarray) -> float | np.nda
     power = spectrum.power.ravel()
     error = np.array([(power / (1 + value * power)).sum() for value in snr.ravel()])
     return float(error[0]) if snr.ndim == 0 else error.reshape(snr.shape)
+
+
+def linear_errors(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
+    """Mean squared error per pixel of the best linear prediction at each step of a schedule.
+
+    What is predicted is the clean image at the resolution of the network's output, from a state
+    that is attenuated as the schedule says. Exact for `dct`; for other operators it is that of
+    `dct` at the same signal-to-noise ratio.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    spectrum : Spectrum
+        Of the schedule's resolution.
+
+    Returns
+    -------
+    (T,) float64, in squared units of the [-1, 1] range
+    """
+    schedule.check_spectrum(spectrum)
+    power, size = spectrum.power, schedule.resolution
+    errors = np.empty(schedule.num_steps)
+    for t, (side, out) in enumerate(
+        zip(schedule.resolutions, schedule.output_resolutions, strict=True)
+    ):
+        snr = np.zeros((out, out, 1))  # of each coefficient of the prediction
+        snr[:side, :side, 0] = schedule.kept_band_snr[t]
+        if schedule.attenuation is not None:
+            envelope = schedule.attenuation.grid(side, side)
+            snr[:side, :side, 0] *= schedule.attenuation.gain(schedule.base_snr[t], envelope) ** 2
+        target = power[:out, :out]
+        errors[t] = (out / size) ** 2 * (target / (1 + snr * target)).mean()
+    return errors
 
 
 def binary_mmse(snr: float | np.ndarray) -> float | np.ndarray:

@@ -140,7 +140,8 @@ def test_the_weighted_gradient_is_that_of_all_steps_alike(constant_pixels):
     """On a linear model and images of one colour, whose expected gradient is known."""
     config = replace(CONFIG, constant_pixels=constant_pixels, change_fraction=0.5)
     source = batches_of(config)
-    loss_of, model = DenoisingLoss(ScaleSpaceProcess(SCHEDULE), 5.0), Scaled()
+    weights = np.minimum(SCHEDULE.base_snr, 5.0)
+    loss_of, model = DenoisingLoss(ScaleSpaceProcess(SCHEDULE), weights), Scaled()
     c2 = ((IMAGES[:, 0, 0, 0] / 127.5 - 1) ** 2).mean()
     a, s, w = SCHEDULE.alpha, SCHEDULE.sigma, model.w.item()
     snr = np.minimum(SCHEDULE.base_snr, 5)

@@ -261,7 +261,8 @@ def test_validation_is_the_loss_of_held_out_images(tmp_path):
     assert not set(held) & set(trained)
     assert len(held) + len(trained) == 60
     device = torch.device("cpu")
-    loss_of = DenoisingLoss(done.process, TINY.snr_clip)
+    weights = np.minimum(done.schedule.base_snr, TINY.snr_clip)
+    loss_of = DenoisingLoss(done.process, weights)
     x0 = torch.from_numpy(IMAGES[held]).permute(0, 3, 1, 2) / 127.5 - 1
     means = {}
     for i, path in enumerate(done.paths.paths):

@@ -113,7 +113,7 @@ def test_shares_of_levels_can_follow_their_pixels():
 
 def test_loss_is_the_weighted_error_of_the_prediction():
     schedule = ResolutionSchedule.from_noise(SCHEDULE.resolutions, NOISE, operator="box")
-    loss_of = DenoisingLoss(ScaleSpaceProcess(schedule), 5.0)
+    loss_of = DenoisingLoss(ScaleSpaceProcess(schedule), np.minimum(NOISE.snr, 5.0))
     x0 = torch.rand(3, 3, 16, 16) * 2 - 1
 
     class Zero(torch.nn.Module):
