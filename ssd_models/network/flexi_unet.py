@@ -52,17 +52,19 @@ class FlexiUNet(
 ):
     """Denoiser over the resolutions R, R/2, …: predicts ``E[M x_0 | x_t]`` at the next resolution.
 
-    The default variant runs and trains every block: a path runs the whole decoder group of its
-    output resolution (less the upsampling that would leave it), a change into full resolution takes
-    the resolution-increasing path, where a path has no skip a decoder block runs on what there is
-    (the part of its weights that a skip would meet is left out), and the output is
-    ``head(h) + gate(emb) * x_t``, with ``x_t`` resized up to the output resolution. The paper's
-    variant computes what the published implementation computes: the last decoder block of the
-    output group is skipped (at full resolution too), a change into full resolution resizes the
-    input up and runs the whole network, missing skips are zeros that run through their part of a
-    block, normalization has 32 groups, and the output is ``head(h)`` alone. In both, under autocast
-    normalization statistics, the embedding and the head stay in float32. Weights and feature maps
-    are channels last.
+    A *path* is a pair of input and output resolution; each runs the encoder from its input level
+    down and the decoder up to its output level. The two variants differ in
+
+    | | default | paper, as published |
+    | --- | --- | --- |
+    | decoder blocks of the output level | all | all but the last |
+    | change into full resolution | enters at the lower level | input resized up, enters at the top |
+    | decoder block without a skip | leaves out the skip's weights | reads zeros for the skip |
+    | normalization | groups of 16 channels | 32 groups |
+    | output | ``head(h) + gate(emb) * x_t``, with ``x_t`` resized to it | ``head(h)`` |
+
+    Under autocast, normalization statistics, the embedding and the head stay in float32. Weights
+    and feature maps are channels last.
 
     A state need not be square: its resolution is its shorter side, and the prediction has its
     shape, scaled.
@@ -72,13 +74,13 @@ class FlexiUNet(
     image_size : int
         Full resolution R in pixels, divisible by ``2^(len(channel_mult) - 1)``.
     num_levels : int, optional
-        How many resolutions R, R/2, … are read and written; by default as many as multipliers.
+        How many resolutions R, R/2, … are read and written; by default one per multiplier.
     base_channels : int
-        Channels that multiplier 1 stands for; even.
+        Channels of a level of multiplier 1; even.
     channel_mult : sequence of float
-        Width of each level, from full resolution down, in base channels.
+        Width of each level, from full resolution down, as a multiple of ``base_channels``.
     num_res_blocks : int
-        Residual blocks a level in the encoder (one more in the decoder).
+        Residual blocks of each level in the encoder (one more in the decoder).
     attention_resolutions : sequence of int
         Resolutions (pixels) of the levels with self-attention.
     num_heads : int
@@ -92,15 +94,14 @@ class FlexiUNet(
     variant : {"default", "paper"}
         See above.
     time_input : {"step", "logsnr"}
-        What the network is told of the noise: the index of a step of the schedule that it was
-        trained on, or the log-snr of the full-resolution chain at that step, which other
-        schedules have as well.
+        How the noise level is given: as the index of a step of the schedule trained on, or as the
+        log-snr of the full-resolution chain at that step, which carries over to other schedules.
 
     Attributes
     ----------
     gradient_checkpointing : bool
-        Keep only what enters each stage and compute the rest again in the backward pass: less
-        memory for a second forward pass. Off at first; the gradients are the same.
+        Store only the inputs of each stage and recompute the rest in the backward pass: less
+        memory, more time, the same gradients. Off by default.
 
     Raises
     ------
