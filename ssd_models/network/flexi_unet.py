@@ -58,7 +58,7 @@ class FlexiUNet(
     | | default | paper, as published |
     | --- | --- | --- |
     | decoder blocks of the output level | all | all but the last |
-    | change into full resolution | enters at the lower level | input resized up, enters at the top |
+    | change into full resolution | enters at its level | the input resized up enters at the top |
     | decoder block without a skip | leaves out the skip's weights | reads zeros for the skip |
     | normalization | groups of 16 channels | 32 groups |
     | output | ``head(h) + gate(emb) * x_t``, with ``x_t`` resized to it | ``head(h)`` |
