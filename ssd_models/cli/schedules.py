@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -149,6 +150,7 @@ class DeriveCommand:
         if self.images is None:
             return None
         from ..data.opening import open_images, to_float
+        from ..data.unusable import Skipped
 
         source = open_images(self.images, spectrum.resolution, limit=SHOWN_IMAGES)
         if source.channels != spectrum.channels:
@@ -156,7 +158,11 @@ class DeriveCommand:
                 f"--images {self.images}: have {source.channels} channels, the spectrum "
                 f"{spectrum.channels}"
             )
-        return to_float(source.load())
+        skipped: list[Skipped] = []
+        shown = source.load(skipped=skipped)
+        for image in skipped:
+            print(f"warning: --images {self.images}: left out {image}", file=sys.stderr)
+        return to_float(shown)
 
     def _save_report(self, path: str, schedule: Any, spectrum: Any, images: Any) -> None:
         from theory.plots.schedule import save_report

@@ -72,10 +72,12 @@ def choose_resolution(
     size = network_size(min(side, LARGEST))
     if side == found[-1][0]:
         reason = f"the images have {side} px"
+    elif skip_small and side > found[0][0]:
+        reason = f"nearly all images have {side} px or more, half {middle} or more"
     else:
-        reason = f"{name} has {side} px, half of the images {middle} or more"
+        reason = f"every image has {side} px or more (the smallest is {name}), half {middle} or more"
     if side > LARGEST:
-        reason += f", more than {LARGEST} are taken on request only"
+        reason += f"; more than {LARGEST} are used on request only"
     elif size < side:
-        reason += ", which the network cannot halve as often"
+        reason += f"; rounded down from {side}, so that the network can halve it"
     return Choice(size, reason)

@@ -23,6 +23,8 @@ class _Lines:
     def write(self, text: str) -> int:
         """Write the text as a line, unless it equals the last one."""
         line = text.strip("\r\n ")
+        if "? to go" in line:  # nothing is done yet
+            line = line.partition(", 00:00 gone")[0]
         if line and line != self._last:
             self._file.write(line + "\n")
             self._last = line
