@@ -66,8 +66,8 @@ class Method:
         Function of options, process and spectrum (or None) that returns why the sampler cannot be
         used, as text for the error message; None if it can.
     takes_plans : bool
-        Whether the sampler may be the default for planned steps. The oracle plans steps of the
-        samplers of `theory.Sampler` only.
+        Whether the sampler may be the default for planned steps. False for ``whitened``, as the
+        oracle plans steps for the other samplers.
     """
 
     order: int

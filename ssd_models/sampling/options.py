@@ -27,7 +27,7 @@ class SamplingOptions:
     class_labels : number, name, or a sequence, array or tensor of them, optional
         Classes of the images, cycled if fewer; negative numbers mean no class. By default no class.
     num_images_per_prompt : int
-        Number of images for each of the ``batch_size`` labels, one after another.
+        Factor on the number of images; those of the same label follow one another.
     guidance_scale : float
         Strength of classifier-free guidance, see `ssd_models.sampling.guidance.guided_denoiser`;
         1 for none.

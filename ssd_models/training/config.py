@@ -27,7 +27,7 @@ class TrainConfig:
 
     network: str = "small"  # channel widths: small (for CPUs) or paper
     base_channels: int | None = None  # channels of multiplier 1; None: of the network
-    time_input: Literal["step", "logsnr"] = "step"  # input for the noise level
+    time_input: Literal["step", "logsnr"] = "step"  # noise level as input of the network
     class_conditional: bool = False  # train on the data's classes (folders, labels of an archive)
     class_dropout: float = 0.1  # fraction of images without their class, for guidance
     steps: int = 20_000  # optimizer steps
