@@ -1,4 +1,4 @@
-"""The device that a process computes on, and its precision."""
+"""Device and precision of a process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 
 
 def compute_device() -> torch.device:
-    """The GPU of this process (``LOCAL_RANK`` of several) if there are any, else the CPU."""
+    """GPU of this process (number ``LOCAL_RANK`` of several), or the CPU if there is none."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 
 
 def use_compile(device: torch.device | str, wanted: bool | None = None) -> bool:
-    """Whether to compile networks; unless ``wanted`` says so, on GPUs."""
+    """Whether to compile networks: ``wanted``, by default on GPUs only."""
     return torch.device(device).type == "cuda" if wanted is None else wanted
 
 
@@ -26,7 +26,8 @@ def use_bf16(device: torch.device | str, wanted: bool | None = None) -> bool:
     ----------
     device : torch.device or str
     wanted : bool, optional
-        By default whether the device computes in bfloat16 itself, so that autocast saves time.
+        The result, if given. By default True if the device has bfloat16 arithmetic, so that
+        autocast saves time.
     """
     if wanted is not None:
         return wanted

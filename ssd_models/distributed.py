@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as torchrun and accelerate say in the environment."""
+"""Several processes, started by torchrun or accelerate: this one's index, and gathering."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ T = TypeVar("T")
 
 
 def process_index() -> int:
-    """Index of this process, 0 for the only one."""
+    """Index of this process, from the environment; 0 without a launcher."""
     return int(os.environ.get("RANK", "0"))
 
 
 def num_processes() -> int:
-    """How many processes a launcher has started together, 1 without one."""
+    """Number of processes that a launcher started, from the environment; 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def check_all_found(found: int) -> None:
-    """Refuse to go on if not all processes that were started have found each other.
+    """Raise `InputError` unless ``found`` processes, those connected, are all that were started.
 
-    Raises
-    ------
-    InputError
-        If ``found`` are fewer, each of which would do everything alone.
+    Otherwise each process would do all the work alone.
     """
     if found != num_processes():
         raise InputError(
@@ -36,7 +33,7 @@ def check_all_found(found: int) -> None:
 
 
 def part_ways() -> None:
-    """End what `gathered` began, so that processes may end at different times."""
+    """Disconnect the processes that `gathered` connected, so that each may end at its own time."""
     if num_processes() > 1:
         from accelerate import PartialState
 
@@ -44,11 +41,11 @@ def part_ways() -> None:
 
 
 def gathered(objects: list[T]) -> list[T]:
-    """Objects of all processes, in their order, on each of them; waits for all."""
+    """Concatenate the objects of all processes, in order, on each of them; waits for all."""
     if num_processes() == 1:
         return objects
     from accelerate import PartialState
     from accelerate.utils import gather_object
 
-    PartialState(cpu=True)  # they come to know each other
+    PartialState(cpu=True)  # connects the processes
     return gather_object(objects)

@@ -75,7 +75,9 @@ def choose_resolution(
     elif skip_small and side > found[0][0]:
         reason = f"nearly all images have {side} px or more, half {middle} or more"
     else:
-        reason = f"every image has {side} px or more (the smallest is {name}), half {middle} or more"
+        reason = (
+            f"every image has {side} px or more (the smallest is {name}), half {middle} or more"
+        )
     if side > LARGEST:
         reason += f"; more than {LARGEST} are used on request only"
     elif size < side:

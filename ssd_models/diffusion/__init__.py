@@ -1,1 +1,1 @@
-"""The diffusion process on tensors: degradations, marginals, reverse steps, the Gaussian field."""
+"""Diffusion process on tensors: degradations, marginals, reverse steps, the Gaussian field."""

@@ -1,4 +1,4 @@
-"""Arrays as tensors: made once for each device and dtype that asks, and no part of any graph."""
+"""Cache of arrays as tensors, one for each device and dtype."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_WITHOUT_FLOAT64 = {"mps"}  # kinds of devices: Apple's GPUs
+_WITHOUT_FLOAT64 = {"mps"}  # device types: Apple's GPUs
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Where the few numbers that need float64 are computed for tensors on ``device``.
+    """Device for float64 computations with tensors on ``device``.
 
-    There, but for Apple's GPUs, which have no float64: for them on the CPU.
+    It is ``device`` itself, or the CPU for Apple's GPUs, which have no float64.
     """
     return torch.device("cpu") if device.type in _WITHOUT_FLOAT64 else device
 
 
 class Constants:
-    """Tensors of arrays, kept where they were asked for, so that later calls copy nothing.
+    """Cache of arrays as tensors on the devices that use them, so that later calls copy nothing.
 
-    They are ordinary tensors, usable for gradients, whatever the mode (`torch.inference_mode`) of
-    the call that made them. Copies and pickles begin without any: they are made again on use.
+    The tensors can be used with gradients even if a call in `torch.inference_mode` made them.
+    Copies and pickles of a cache are empty.
 
     Parameters
     ----------
     kept : int, optional
-        Tensors that are kept, the latest; all by default.
+        Most tensors to keep; the oldest are dropped. By default all are kept.
     """
 
     def __init__(self, kept: int | None = None):
@@ -43,18 +43,21 @@ class Constants:
         like: Tensor,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """The array that ``make`` returns for ``key``, on the device of ``like``.
-
-        In float64 it may be elsewhere, see `float64_device`.
+        """Return an array as a tensor on the device of ``like``.
 
         Parameters
         ----------
         key : hashable
-            Equal for equal arrays; compared by value, so no ``id`` of an object.
+            Identifies the array by value; the ``id`` of an object is not suitable.
         make : callable
+            Returns the array; called if the tensor is not cached.
         like : tensor
         dtype : torch.dtype, optional
-            By default that of ``like``.
+            By default that of ``like``. A float64 tensor is on its `float64_device`.
+
+        Returns
+        -------
+        tensor
         """
         dtype = dtype or like.dtype
         device = float64_device(like.device) if dtype == torch.float64 else like.device

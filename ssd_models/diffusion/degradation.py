@@ -1,8 +1,10 @@
-"""Linear degradations on torch tensors: what the process needs of a map ``M``, and how it gets it.
+"""Linear degradations ``M`` on torch tensors, with the operations that the process needs.
 
-`SeparableDegradation` has the exact singular value decomposition of resizes and blurs,
-`SpectralDegradation` scales DCT coefficients one by one, and
-`ssd_models.diffusion.matrix_free.MatrixFreeDegradation` serves any linear function.
+| class | map |
+| --- | --- |
+| `SeparableDegradation` | resizes and blurs, by an exact singular value decomposition |
+| `SpectralDegradation` | a factor for each DCT coefficient |
+| `ssd_models.diffusion.matrix_free.MatrixFreeDegradation` | any linear function |
 """
 
 from __future__ import annotations
@@ -20,21 +22,21 @@ from theory.images.operators import dct_basis
 from .constants import Constants
 
 SpectralFunction = Callable[[Tensor], Tensor]
-"""From singular values, a float64 tensor, to one number for each."""
+"""Function of singular values, a float64 tensor, that returns one number for each."""
 
 
 class Degradation(ABC):
-    """Linear map ``M = U diag(s) Vᵀ`` from states of one size to states of another.
+    """Linear map ``M = U diag(s) Vᵀ`` between states.
 
     Attributes
     ----------
     shape_in, shape_out : (int, int)
-        Height and width of a state before and after.
+        Height and width of input and output in pixels.
     lambda_max : float
-        Largest eigenvalue of ``M Mᵀ``: no direction of white noise is scaled by more.
+        Largest eigenvalue of ``M Mᵀ``: the largest factor on the variance of white noise.
     is_identity : bool
     opens : bool
-        Whether states may have directions that ``M`` does not see (outside its row space).
+        Whether inputs may have directions outside the row space of ``M``.
     """
 
     shape_in: tuple[int, int]
@@ -61,17 +63,17 @@ class Degradation(ABC):
 
     @abstractmethod
     def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
-        """``V diag(kept(s)) Vᵀ x``, plus ``rest`` times what lies outside the row space of ``M``.
+        """``V diag(kept(s)) Vᵀ x + rest (I − V Vᵀ) x``, (N, C, *shape_in).
 
-        A function of the Gram matrix ``MᵀM``; of the size of ``x``, (N, C, *shape_in).
+        A function of the Gram matrix ``MᵀM``: ``rest`` applies outside the row space of ``M``.
         """
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """``M⁺ y``: the smallest input that ``M`` maps to ``y`` (to its range, if it has less)."""
+        """``M⁺ y``: the smallest input that ``M`` maps to the projection of ``y`` on its range."""
         return self.lift(y, torch.reciprocal)
 
     def project(self, x: Tensor) -> Tensor:
-        """``M⁺ M x``: what ``M`` sees of ``x``."""
+        """``M⁺ M x``: the projection of ``x`` on the row space of ``M``."""
         return self.filter(x, torch.ones_like, 0.0)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -80,11 +82,11 @@ class Degradation(ABC):
 
 
 class SeparableDegradation(Degradation):
-    """Resizes and Gaussian blurs, ``M x = A x Bᵀ``: four small matrix products, nothing iterated.
+    """Resizes and Gaussian blurs, ``M x = A x Bᵀ``, computed by small matrix products.
 
-    With ``A = U diag(s) Vᵀ``, and ``B`` likewise, the map has the singular values ``s_i s_j``.
-    Matrices are kept on the device and in the dtype of the tensors that they met, so that later
-    calls copy nothing between host and device.
+    With singular values ``s_i`` of ``A`` and ``s_j`` of ``B``, the map has the singular values
+    ``s_i s_j``. Matrices are cached for each device and dtype, so that later calls copy nothing
+    between host and device.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ class SeparableDegradation(Degradation):
     image_size : (int, int), optional
         Height and width in pixels of a full-resolution image; by default a square.
     resolution : int, optional
-        Full resolution that ``path`` speaks of, needed with ``image_size``.
+        Full resolution that ``path`` refers to, in pixels; needed with ``image_size``.
     """
 
     def __init__(
@@ -167,16 +169,16 @@ class SeparableDegradation(Degradation):
 
 
 class SpectralDegradation(Degradation):
-    """A factor for each DCT coefficient, those of the highest frequencies left out.
+    """A factor for each DCT coefficient up to a highest frequency; others are left out.
 
-    Its singular values are the factors; where one is zero a state keeps the coefficient as noise.
+    The factors are the singular values. A coefficient with factor zero is noise only.
 
     Parameters
     ----------
     shape_in : (int, int)
-        Height and width in pixels of a state before.
+        Height and width of the input in pixels.
     factors : (h, w) float64 array
-        Of the lowest DCT coefficients, not negative; ``h`` by ``w`` pixels is the size after.
+        Factors of the lowest DCT coefficients, not negative; the output has h × w pixels.
     """
 
     def __init__(self, shape_in: tuple[int, int], factors: np.ndarray):
@@ -199,11 +201,11 @@ class SpectralDegradation(Degradation):
         return self._constant(name, lambda: self._arrays[name], like)
 
     def analysis(self, x: Tensor) -> Tensor:
-        """DCT coefficients of a state before that the map keeps: (..., h, w)."""
+        """DCT coefficients of an input that the map keeps: (..., *shape_in) to (..., h, w)."""
         return self._on("v_h", x) @ x @ self._on("v_w", x).T
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
-        """State after, from its DCT coefficients: (..., h, w)."""
+        """Output from its DCT coefficients: (..., h, w)."""
         return self._on("u_h", coefficients).T @ coefficients @ self._on("u_w", coefficients)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -215,22 +217,22 @@ class SpectralDegradation(Degradation):
         return self._up(y, self._on("s", y))
 
     def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
-        """Coefficients times ``gain`` of their factors: (..., *shape_out) to (..., *shape_in)."""
+        """Multiply coefficients by ``gain(factor)``: (..., *shape_out) to (..., *shape_in)."""
         return self._up(y, gain(self._on("s", y)).to(y.dtype))
 
     def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
-        """Kept coefficients times ``kept`` of their factors, the others times ``rest``."""
+        """Multiply kept coefficients by ``kept(factor)``, the others by ``rest``."""
         weight = (kept(self._on("s", x)) - rest * self.opens).to(x.dtype)
         inner = self.analysis(x) * weight
         inside = self._on("v_h", x).T @ inner @ self._on("v_w", x)
         return rest * x + inside if self.opens else inside
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """``M⁺ y``: zero where the factor is."""
+        """``M⁺ y``: coefficients divided by their factors, zero where the factor is zero."""
         return self.lift(y, lambda s: torch.where(s > 0, 1 / s.clamp(min=1e-30), 0.0))
 
     def project(self, x: Tensor) -> Tensor:
-        """``M⁺ M x``: the coefficients with a factor above zero."""
+        """``M⁺ M x``: only the coefficients with a positive factor."""
         return self.filter(x, lambda s: (s > 0).to(s.dtype), 0.0)
 
     def _up(self, y: Tensor, weight: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
-"""The Gaussian field of a spectrum: draws of it, and its exact denoiser in place of a network.
+"""Gaussian field of a spectrum: samples, and the exact denoiser as a replacement of a network.
 
-With a perfect denoiser a sampler's output has the spectrum that `theory.oracle.report` predicts,
-and nothing needs training.
+With the exact denoiser a sampler's output has the spectrum that `theory.oracle.report` predicts.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ from .constants import Constants
 from .process import Generators, ScaleSpaceProcess, standard_normal
 
 LARGEST_DENSE = 32
-"""Pixels of a state up to which operators that mix DCT coefficients are inverted densely."""
+"""Largest side of states, in pixels, whose filter may be a dense matrix."""
 
-
-_KEPT = 64  # tensors; without blur there are fewer
+_KEPT = 64  # cached tensors; without blur fewer are needed
 
 
 class GaussianField:
-    """Images with independent Gaussian DCT coefficients of a spectrum's power, around its mean."""
+    """Gaussian images with a spectrum's mean and independent DCT coefficients of its power."""
 
     def __init__(self, spectrum: Spectrum):
         self.spectrum = spectrum
@@ -38,7 +36,7 @@ class GaussianField:
         self._constant = Constants(_KEPT)
 
     def draw(self, count: int, generator: Generators, like: Tensor) -> Tensor:
-        """Clean images, (count, C, R, R), of the dtype and on the device of ``like``."""
+        """Draw clean images, (count, C, R, R), with the dtype and device of ``like``."""
         size = self.spectrum.resolution
         basis = self._constant("basis", lambda: dct_basis(size), like)
         deviation = self._constant(
@@ -49,16 +47,16 @@ class GaussianField:
         return self.mean(like) + torch.einsum("ck,nkhw->nchw", self.colours(like), components)
 
     def mean(self, like: Tensor) -> Tensor:
-        """Mean image, (1, C, R, R)."""
+        """Mean image, (1, C, R, R), with the dtype and device of ``like``."""
         return self._constant("mean", lambda: self.spectrum.mean.transpose(2, 0, 1)[None], like)
 
     def colours(self, like: Tensor) -> Tensor:
-        """Colour components in the images' channels, (C, C), one a column."""
+        """Colour components as columns over the channels, (C, C)."""
         return self._constant("colours", lambda: self.spectrum.colour_basis, like)
 
 
 def has_exact_denoiser(schedule: ResolutionSchedule) -> bool:
-    """Whether `GaussianDenoiser` takes every state of a schedule, none of them being too large."""
+    """Whether `GaussianDenoiser` supports the sizes of all states of a schedule."""
     return schedule.operator == "dct" or max((0, *schedule.levels[1:])) <= LARGEST_DENSE
 
 
@@ -68,10 +66,10 @@ class GaussianDenoiser:
     Parameters
     ----------
     spectrum : Spectrum
-        At the schedule's resolution.
+        Spectrum at the schedule's resolution.
     process : ScaleSpaceProcess
-        Of square images. States below full resolution whose operator is not `dct` have at most
-        32 pixels a side, as their filter is a dense matrix.
+        Process of square images. Unless the operator is `dct`, states below full resolution have a
+        side of at most 32 pixels, as their filter is a dense matrix.
 
     Raises
     ------
@@ -104,10 +102,11 @@ class GaussianDenoiser:
         return self.process.target(mean, out_resolution) + expected
 
     def residual(self, like: Tensor, t: int, out_resolution: int, generator: Generators) -> Tensor:
-        """A draw of the clean image less its expectation given the state at ``t``.
+        """Draw clean images at ``out_resolution`` minus their expectation given the state at ``t``.
 
-        Of the shape of ``like``, independent of any state: a pair of clean image and state is drawn
-        and denoised, which has the conditional covariance exactly, for every operator.
+        A clean image and its state are drawn and the state is denoised, so that the draw has the
+        conditional covariance exactly, for every operator. It depends on no given state; ``like``
+        only sets the number of images, dtype and device.
         """
         clean = self.field.draw(len(like), generator, like)
         state = self.process.add_noise(clean, t, generator=generator)
@@ -118,16 +117,16 @@ class GaussianDenoiser:
         return schedule.operator == "dct" or schedule.resolutions[t] == schedule.resolution
 
     def _transfer(self, t: int, like: Tensor) -> Tensor:
-        """Factors of the kept DCT coefficients from the clean image to the one behind ``t``."""
+        """Factors from the clean image to the state at ``t``, one for each DCT coefficient."""
         schedule = self.process.schedule
         key = schedule.path(None, t) if schedule.attenuation is None else ("transfer", t)
         return self._constant(key, lambda: schedule.transfer(t), like, torch.float64)
 
     def _target_transfer(self, resolution: int, like: Tensor) -> Tensor:
-        """Factors of the kept DCT coefficients from the clean image to a prediction."""
+        """Factors from the clean image to a prediction, one for each DCT coefficient."""
         schedule, t = self.process.schedule, self.process.target_step(resolution)
         if t is None:
-            return torch.ones((), dtype=torch.float64)  # numbers have no device
+            return torch.ones((), dtype=torch.float64)  # 0-d tensors work on any device
         path = schedule.path(None, t)
         s = self._constant(("target", path), lambda: path.factors()[1], like, torch.float64)
         return s[:, None] * s
@@ -167,7 +166,7 @@ class GaussianDenoiser:
         return self._dense(t, q)[component][part]
 
     def _dense(self, t: int, q: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Of each component: eigenvalues, -vectors of Cov(M x0); Cov(target, M x0) times these."""
+        """Per component: eigenvalues, eigenvectors V of Cov(M x0); and Cov(target, M x0) V."""
         schedule = self.process.schedule
         r = int(schedule.resolutions[t])
         if r > LARGEST_DENSE:
@@ -178,7 +177,7 @@ class GaussianDenoiser:
         path = schedule.path(None, t)
         key = (path, q)
         if key not in self._filters:
-            if len(self._filters) >= 16:  # blurs differ at every step
+            if len(self._filters) >= 16:  # with blur every step has its own
                 del self._filters[next(iter(self._filters))]
             basis = dct_basis(schedule.resolution)
             down = path.matrix() @ basis.T  # (r, R), from DCT coefficients

@@ -1,4 +1,4 @@
-"""Degradations that are known only as functions: adjoints by autograd, spectra by Lanczos."""
+"""Degradations known only as functions: adjoints by autograd, singular values by Lanczos."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from .constants import float64_device
 from .degradation import Degradation, SpectralFunction
 
 LinearMap = Callable[[Tensor], Tensor]
-_CHECK_EVERY = 8  # Lanczos iterations between looks at convergence
+_CHECK_EVERY = 8  # Lanczos iterations between checks of convergence
 
 
 class MatrixFreeDegradation(Degradation):
-    """A user's own linear function of a batch of images, such as a mask composed with a blur.
+    """Any linear function of a batch of images, such as a mask composed with a blur.
 
-    Spectral functions of ``M Mᵀ`` are computed by Lanczos iterations on all images of a batch at
-    once, until they have converged. That looks at a number on the host every few iterations;
-    `SeparableDegradation` never does.
+    Functions of ``M Mᵀ`` are computed by Lanczos iterations on all images of a batch at once, until
+    they have converged. The check for that waits for the device every few iterations;
+    `SeparableDegradation` never waits.
 
     Parameters
     ----------
     function : callable
-        From (N, C, h, w) to (N, C, h', w'); linear, and the same for each image.
+        Maps (N, C, h, w) to (N, C, h', w'); linear, and the same for each image.
     shape_in : (int, int)
-        Height and width of its input.
+        Height and width of the input in pixels.
     channels : int
-        Of its input.
-    like : tensor, optional
-        Of the dtype and on the device on which the function works; by default torch's default
-        dtype, on the CPU.
+        Channels of the input.
     adjoint : callable, optional
-        By default differentiated from ``function`` by autograd.
+        Adjoint of ``function``; by default computed by autograd.
+    like : tensor, optional
+        Sets the dtype and device of the function's input; by default torch's default dtype, on the
+        CPU.
     tolerance : float
-        Change of a result between looks, over its norm, at which the iteration ends. A float32
-        result cannot do better than about 1e-6.
+        Relative change of a result between checks at which the iteration ends. Float32 results
+        cannot reach much below 1e-6.
     max_iterations : int
+        Most Lanczos iterations of one result.
 
     Raises
     ------
     InputError
-        If ``function`` is not linear. Later, if the iteration does not converge.
+        If ``function`` is not linear, or zero. Later, if an iteration does not converge.
 
     Notes
     -----
-    Singular values whose square is below 32 rounding errors of the largest square count as zero:
-    in those directions a sampler draws fresh noise, which keeps the marginals too. With small
+    Singular values whose square is below 32 machine epsilons of the largest square count as zero.
+    In those directions a sampler draws fresh noise, which keeps the marginals as well. With small
     singular values a deterministic step (``eta=0``) needs the inverse square root of an
-    ill-conditioned matrix: many iterations, and rounding errors that grow with one over the
-    smallest (float32: 3e-5 where it is 1/60 of the largest).
+    ill-conditioned matrix: it takes many iterations, and has rounding errors in proportion to one
+    over the smallest singular value (float32: 3e-5 if it is 1/60 of the largest).
     """
 
     def __init__(
@@ -89,7 +90,20 @@ class MatrixFreeDegradation(Degradation):
     def composed(
         cls, parts: Sequence[Degradation], channels: int = 1, **options: Any
     ) -> MatrixFreeDegradation:
-        """Several degradations after one another, the first one first; options as above."""
+        """Compose degradations, of which the first is applied first.
+
+        Parameters
+        ----------
+        parts : sequence of Degradation
+        channels : int
+        **options
+            Options of the class, such as ``tolerance``.
+
+        Raises
+        ------
+        InputError
+            If the sizes of successive degradations do not match.
+        """
 
         def forward(x: Tensor) -> Tensor:
             for part in parts:
@@ -111,7 +125,7 @@ class MatrixFreeDegradation(Degradation):
 
     @property
     def lambda_max(self) -> float:
-        """Largest eigenvalue of ``M Mᵀ``, by Lanczos iteration."""
+        """Largest eigenvalue of ``M Mᵀ``, by Lanczos iterations."""
         return self._largest
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,7 +155,7 @@ class MatrixFreeDegradation(Degradation):
         return rest * x + self.adjoint(inside)
 
     def gram_function(self, y: Tensor, function: SpectralFunction) -> Tensor:
-        """``f(M Mᵀ) y`` with ``f`` given as a function of the singular values, 0 at zero ones.
+        """``f(M Mᵀ) y`` with ``f`` as a function of the singular values; 0 for zero ones.
 
         Raises
         ------
@@ -165,7 +179,7 @@ class MatrixFreeDegradation(Degradation):
         limit = min(self.max_iterations, flat.shape[1])
         while len(krylov) < limit:
             krylov.extend(min(_CHECK_EVERY, limit - len(krylov)))
-            weights = krylov.first_column(of_eigenvalues)  # (N, k) on the orthonormal basis
+            weights = krylov.first_column(of_eigenvalues)  # (N, k) in the orthonormal basis
             if previous is not None:
                 change = weights.clone()
                 change[:, : previous.shape[1]] -= previous
@@ -193,7 +207,7 @@ class MatrixFreeDegradation(Degradation):
 
 
 class _SelfAdjoint(torch.autograd.Function):
-    """A linear map that is its own adjoint, so that its gradient takes it once more."""
+    """Self-adjoint linear map, whose gradient is the map itself."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, linear: LinearMap) -> Tensor:
@@ -206,7 +220,7 @@ class _SelfAdjoint(torch.autograd.Function):
 
 
 class _Krylov:
-    """Lanczos recursion for ``M Mᵀ`` with full reorthogonalization, each image on its own."""
+    """Lanczos recursion for ``M Mᵀ`` with full reorthogonalization, separate for each image."""
 
     def __init__(self, degradation: Degradation, shape: torch.Size, start: Tensor):
         self._map, self._shape = degradation, shape
@@ -230,7 +244,7 @@ class _Krylov:
             for _ in range(2):  # twice is enough to be orthogonal to rounding
                 w = w - torch.einsum("kn,knd->nd", torch.einsum("knd,nd->kn", known, w), known)
             length = w.norm(dim=1)
-            # Where the space is used up, what is left is rounding: stop there.
+            # A remainder of the size of rounding errors: the Krylov space is complete.
             floor = 32 * torch.finfo(w.dtype).eps * torch.stack(self._diagonal).abs().amax(dim=0)
             length = torch.where(length > floor, length, 0.0)
             self._off.append(length)
@@ -239,7 +253,7 @@ class _Krylov:
             self._vectors.append(torch.where(alive, w / length[:, None].clamp_min(tiny), 0.0))
 
     def exhausted(self) -> bool:
-        """Whether every image's space is used up."""
+        """Whether the Krylov space of every image is complete."""
         return not bool(self._off[-1].any())
 
     def _tridiagonal(self) -> Tensor:

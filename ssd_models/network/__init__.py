@@ -1,1 +1,1 @@
-"""The Flexi-UNet: its blocks, its inputs, and where the files of a model are."""
+"""Flexi-UNet: blocks, embeddings, costs and model files."""

@@ -1,4 +1,4 @@
-"""The parts of the Flexi-UNet: residual and attention blocks, resizing, and stacks of them.
+"""Parts of the Flexi-UNet: residual and attention blocks, resizing, and stages of them.
 
 Child names (``in_layers``, ``emb_layers``, ``out_layers``, ``skip_connection``, ``norm``, ``qkv``,
 ``proj_out``, ``op``, ``conv``) are those of guided-diffusion (Dhariwal & Nichol, 2021), so that
@@ -20,7 +20,7 @@ from theory.support.errors import InputError
 from .normalization import GroupNorm
 
 Module = TypeVar("Module", bound=nn.Module)
-_FEW_PIXELS = 256  # up to which attention's plain products train faster on a CPU
+_FEW_PIXELS = 256  # most pixels for which unfused attention trains faster on a CPU
 
 
 def zeroed(module: Module) -> Module:
@@ -31,10 +31,10 @@ def zeroed(module: Module) -> Module:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention over (N, heads, L, D), by the library's fused kernels.
+    """Softmax attention of (N, heads, L, D) tensors by PyTorch's fused kernels.
 
-    On a CPU their gradient is two to four times slower than that of plain matrix products as long
-    as the (L, L) weights are few, so those are used there for training.
+    On a CPU their gradient is two to four times slower than that of plain matrix products for up to
+    256 pixels; there training uses the latter.
     """
     if q.device.type == "cpu" and torch.is_grad_enabled() and q.shape[2] <= _FEW_PIXELS:
         weights = torch.softmax((q * q.shape[3] ** -0.5) @ k.transpose(2, 3), dim=-1)
@@ -43,7 +43,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Downsample(nn.Module):
-    """Halve height and width by a strided 3×3 convolution: (N, C, h, w) → (N, C, h/2, w/2)."""
+    """Strided 3×3 convolution: (N, C, h, w) → (N, C, h/2, w/2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width, nearest then a 3×3 convolution: (N, C, h, w) → (N, C, 2h, 2w)."""
+    """Nearest-neighbour upsampling and a 3×3 convolution: (N, C, h, w) → (N, C, 2h, 2w)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,20 +67,20 @@ class Upsample(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two normalized 3×3 convolutions around a residual, scaled and shifted by the embedding.
+    """Residual block of two normalized 3×3 convolutions, modulated by the embedding.
 
     Parameters
     ----------
     in_widths : sequence of int
-        Channels of the maps that are joined into the input.
+        Channels of the maps that are concatenated to the input.
     out_channels : int
-        A 1×1 convolution carries the residual where this is not the sum of ``in_widths``.
+        The skip connection is a 1×1 convolution if this is not the sum of ``in_widths``.
     emb_channels : int
         Width of the embedding.
     dropout : float
         Probability of dropping a feature before the second convolution.
     group_size : int, optional
-        Channels of a normalization group; None for 32 groups, as many channels as that makes.
+        Channels of a normalization group; None for 32 groups of any size.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """Map ``x`` (N, in_channels, h, w) to (N, out_channels, h, w).
 
-        ``emb``, (N, E), is the embedding after its SiLU, which all blocks share. ``x`` may also be
-        the first of the joined maps alone, where the others do not exist: their part of the block
-        is then left out.
+        ``emb``, (N, E), is the embedding after SiLU, which is computed once for all blocks. ``x``
+        may also be only the first of the concatenated maps; the weights for the others are then
+        left out.
         """
-        norm, _, conv = self.in_layers  # SiLU is computed with the norm
+        norm, _, conv = self.in_layers  # the norm applies SiLU
         h = _convolve(conv, norm(x, activation=True))
         norm, _, dropout, conv = self.out_layers
         h = conv(dropout(norm(h, self.emb_layers[1](emb), activation=True)))
@@ -126,7 +126,7 @@ class ResidualBlock(nn.Module):
 
 
 def _convolve(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a convolution, or its part for the first channels where ``x`` has no more."""
+    """Apply a convolution, restricted to the channels that ``x`` has."""
     if isinstance(layer, nn.Conv2d) and x.shape[1] < layer.in_channels:
         weight = layer.weight[:, : x.shape[1]]
         return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
@@ -136,15 +136,15 @@ def _convolve(layer: nn.Module, x: Tensor) -> Tensor:
 class AttentionBlock(nn.Module):
     """Multi-head self-attention over all pixels, added to its input.
 
-    The projections are stored as 1-D convolutions and applied as matrix products over pixels, which
-    needs no copy of a channels-last input. ``qkv`` is ordered head by head: (heads, 3, C / heads).
+    The projections are stored as 1-D convolutions, and applied as matrix products over pixels to
+    avoid a copy of a channels-last input. ``qkv`` is ordered by head: (heads, 3, C / heads).
 
     Parameters
     ----------
     channels : int
         Of input and output.
     num_heads : int
-        A divisor of ``channels``.
+        Divides ``channels``.
     group_size : int, optional
         See `ResidualBlock`.
 
@@ -179,17 +179,17 @@ class AttentionBlock(nn.Module):
 
 
 def group_norm(group_size: int | None, *widths: int) -> GroupNorm:
-    """Normalization of joined maps of ``widths`` channels; see `ResidualBlock` for the size."""
+    """Make the normalization of concatenated maps; ``group_size`` as in `ResidualBlock`."""
     if group_size is None:
         return GroupNorm(32, sum(widths))
     return GroupNorm.of_size(group_size, *widths)
 
 
 class Stage(nn.ModuleList):
-    """Layers in sequence; residual blocks among them see the embedding."""
+    """Sequence of layers, of which residual blocks also get the embedding."""
 
     def forward(self, h: Tensor, emb: Tensor, upsample: bool = True) -> Tensor:
-        """Run the layers on ``h`` (N, C, r, r), leaving out :class:`Upsample` on request."""
+        """Apply the layers to ``h`` (N, C, r, r), without `Upsample` if ``upsample`` is False."""
         for layer in self:
             if isinstance(layer, ResidualBlock):
                 h = layer(h, emb)
@@ -200,7 +200,7 @@ class Stage(nn.ModuleList):
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of a U-Net over halving resolutions, and the stacks of stages that follow from it.
+    """Shape of a U-Net over halving resolutions; builds its stages.
 
     Raises
     ------
@@ -211,7 +211,7 @@ class Architecture:
     image_size: int  # full resolution, pixels
     widths: Sequence[int]  # channels of each level, from full resolution down
     emb_channels: int  # width of the embedding
-    num_res_blocks: int  # residual blocks a level in the encoder, one more in the decoder
+    num_res_blocks: int  # residual blocks per level of the encoder; one more in the decoder
     attention_resolutions: Sequence[int]  # resolutions of the levels with attention, pixels
     num_heads: int
     dropout: float
@@ -236,7 +236,7 @@ class Architecture:
             )
 
     def encoder(self, in_channels: int) -> tuple[nn.ModuleList, list[int]]:
-        """Stages from the image to the bottom, and the channels that each of them puts out."""
+        """Build the stages from the image to the lowest level; return them and their channels."""
         stages = [Stage([nn.Conv2d(in_channels, self.widths[0], 3, padding=1)])]
         skips = [self.widths[0]]
         for level, width in enumerate(self.widths):
@@ -249,7 +249,7 @@ class Architecture:
         return nn.ModuleList(stages), skips
 
     def middle(self) -> Stage:
-        """The stage at the bottom, between encoder and decoder."""
+        """Build the stage between encoder and decoder, at the lowest level."""
         width = self.widths[-1]
         return Stage(
             [
@@ -260,7 +260,7 @@ class Architecture:
         )
 
     def decoder(self, skips: Sequence[int]) -> nn.ModuleList:
-        """Stages from the bottom to full resolution; ``skips`` as from :meth:`encoder`."""
+        """Build the stages from the lowest level up; ``skips`` as returned by `encoder`."""
         stages = []
         c_in, per_level = self.widths[-1], self.num_res_blocks + 1
         for index, skip in enumerate(reversed(skips)):

@@ -1,4 +1,4 @@
-"""What tells a network how noisy its input is: step indices or log-snr, as sinusoids."""
+"""Embedding of the noise level: step indices or log-snr, as sinusoidal features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TimeInput = Literal["step", "logsnr"]
 
 
 def check_time_input(time_input: str) -> None:
-    """Refuse what is no `TimeInput` with `InputError`."""
+    """Raise `InputError` unless ``time_input`` is a `TimeInput`."""
     if time_input not in get_args(TimeInput):
         raise InputError(f"time_input is {time_input!r}; use 'step' or 'logsnr'.")
 
@@ -32,7 +32,7 @@ def sinusoidal_embedding(t: Tensor, width: int, max_period: float = 10000.0) -> 
     width : int
         Number of features, even.
     max_period : float
-        Longest period, in steps divided by 2π.
+        Upper bound of the periods over 2π, in steps.
 
     Returns
     -------
@@ -46,7 +46,10 @@ def sinusoidal_embedding(t: Tensor, width: int, max_period: float = 10000.0) -> 
 
 
 def time_values(schedule: ResolutionSchedule, t: ArrayLike, time_input: str) -> np.ndarray:
-    """What a network of that `TimeInput` takes for steps ``t``: float32, shaped like ``t``."""
+    """Input of a network for steps ``t``: their indices or log-snr, float32, shaped like ``t``.
+
+    The log-snr, in nats, is that of the schedule's full-resolution chain.
+    """
     steps = np.asarray(t)
     return (np.log(schedule.base_snr[steps]) if time_input == "logsnr" else steps).astype(
         np.float32
@@ -54,9 +57,9 @@ def time_values(schedule: ResolutionSchedule, t: ArrayLike, time_input: str) -> 
 
 
 def steps_of_logsnr(logsnr: Tensor) -> Tensor:
-    """Place log-snr (nats) on the axis of step indices: 10 to 0, -10 to 1000, linear between.
+    """Map log-snr (nats) linearly to the range of step indices: 10 to 0, -10 to 1000.
 
-    So the sinusoids of step indices resolve a change of log-snr by 0.02, and linear or cosine
-    noise of 1000 steps covers about the same range in both.
+    The sinusoids then resolve a difference of 0.02 in log-snr like that of one step, and the range
+    of values is about that of 1000 steps of linear or cosine noise.
     """
     return 500 - 50 * logsnr

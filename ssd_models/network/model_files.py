@@ -1,4 +1,4 @@
-"""Where a model's files are: a run, a model directory, or a repository of the Hugging Face hub."""
+"""Files of a model: in a run, a model directory, or a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPECTRUM_FILE = "spectrum.npz"
 CLASSES_FILE = "classes.json"
 CARD_FILE = "README.md"
 CONFIG_FILE = "config.yaml"  # of a run
-MODEL_FOLDER = "model"  # in a run
+MODEL_FOLDER = "model"  # of a run
 _OF_A_MODEL = [*NETWORK_FILES, SCHEDULE_FILE, SPECTRUM_FILE, CLASSES_FILE]
 
 
@@ -32,22 +32,25 @@ def model_directory(
     force_download: bool = False,
     local_files_only: bool = False,
 ) -> Path:
-    """Folder with the files of a model, downloaded first where ``hf:`` asks for that.
+    """Return the folder with the files of a model; download it first for ``hf:OWNER/NAME``.
 
     Parameters
     ----------
     model : str or path
-        Run of `ssd train`, model directory, or ``hf:OWNER/NAME``. Nothing else is looked for on
-        the network.
+        Run of `ssd train`, model directory, or ``hf:OWNER/NAME``. Only the last uses the network.
     needed : sequence of str
-        Names of files that must be there.
+        Names of files that must exist.
     revision, token, cache_dir, force_download, local_files_only
-        Of `huggingface_hub.snapshot_download`.
+        As in `huggingface_hub.snapshot_download`.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     InputError
-        If there is no such model, or a needed file is missing.
+        If there is no such model, it cannot be downloaded, or a needed file is missing.
     """
     name = str(model)
     if name.startswith(HUB_PREFIX):
@@ -68,7 +71,7 @@ def model_directory(
                     local_files_only=local_files_only,
                 )
             )
-        except Exception as error:  # as many kinds as a network has ways to fail
+        except Exception as error:  # downloads fail with exceptions of many types
             raise InputError(f"{name}: cannot be downloaded ({reason(error)})") from error
     else:
         path = user_path(model)

@@ -1,7 +1,7 @@
-"""Group normalization with the modulation and the SiLU that follow it, and where precision matters.
+"""Group normalization followed by modulation and SiLU, with float32 statistics under autocast.
 
-Groups of 16 channels are what the library's kernels are made for: on a CPU the gradient of a
-channels-last bfloat16 map takes 12 times longer with groups of four (128 channels at 64 px).
+PyTorch's kernels are fast for groups of 16 channels: with groups of four the gradient of a
+channels-last bfloat16 map takes 12 times longer on a CPU (128 channels at 64 px).
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Asked once, at import: torch.compile of torch 2.11 cannot trace the question.
+# Queried at import, as torch.compile of torch 2.11 cannot trace the query.
 _AUTOCAST_DEVICES = frozenset(
     kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)
 )
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
-    """Context in which autocast, if any is active on ``device``, is switched off."""
+    """Context that disables autocast on ``device``."""
     if device.type in _AUTOCAST_DEVICES:
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalization whose statistics are float32 or more whatever the precision of its input.
+    """Group normalization with statistics in float32 or more, whatever the input's dtype.
 
-    It also takes the first channels alone, whole groups of them, and then uses their weights only.
+    The input may also be the first channels only (whole groups); then only their weights are used.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class GroupNorm(nn.GroupNorm):
 
     @classmethod
     def of_size(cls, size: int, *widths: int) -> GroupNorm:
-        """For joined maps of ``widths`` channels: groups of ``size``, across no joint.
+        """Make a normalization of concatenated maps of ``widths`` channels, in groups of ``size``.
 
-        Narrow maps have smaller groups, four or more of them.
+        No group extends over two maps. Narrow maps have smaller groups, at least four of them.
         """
         sizes = [math.gcd(size, width // 4 or 1) for width in widths]
         return cls(sum(widths) // math.gcd(*sizes), sum(widths))
@@ -56,9 +56,9 @@ class GroupNorm(nn.GroupNorm):
         ----------
         h : (N, C, H, W) tensor
         modulation : (N, 2 C) tensor, optional
-            Scale, then shift, per image and channel; without it both are zero.
+            Scale, then shift, per image and channel; both zero by default.
         activation : bool
-            False leaves SiLU out.
+            Apply SiLU.
 
         Returns
         -------

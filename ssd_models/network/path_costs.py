@@ -1,6 +1,6 @@
-"""What one path of a Flexi-UNet costs: parameters, floating-point operations, memory.
+"""Cost of one path of a Flexi-UNet: floating-point operations and parameters.
 
-All are counted on the meta device, where nothing is computed or stored, whatever the size.
+Both are counted on the meta device, which computes and stores nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,26 @@ from .flexi_unet import FlexiUNet
 def path_flops(
     unet: FlexiUNet, resolution_in: int, resolution_out: int, training: bool = False
 ) -> int:
-    """Cost of a call of ``unet`` for one image, in FLOP (2 per multiply-add).
+    """Count the FLOP (2 per multiply-add) of a network call for one image.
 
-    Convolutions and matrix products count; normalization, activations and resizing do not.
-    ``training`` adds the backward pass. Raises `theory.InputError` where a call would.
+    Only convolutions and matrix products count, not normalization, activations and resizing.
+
+    Parameters
+    ----------
+    unet : FlexiUNet
+    resolution_in, resolution_out : int
+        Of the state and of the prediction, in pixels.
+    training : bool
+        Add the backward pass.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        If the network has no such path.
     """
     with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
         sample, _ = _call(unet, resolution_in, resolution_out)
@@ -29,14 +45,14 @@ def path_flops(
 
 
 def path_name(path: tuple[int, int]) -> str:
-    """A path as tables and logs write it: ``32``, or ``16->32`` where the resolution rises."""
+    """Name of a path in tables and logs: ``32``, or ``16->32`` if the resolution rises."""
     return f"{path[0]}" if path[0] == path[1] else f"{path[0]}->{path[1]}"
 
 
 def path_parameters(unet: FlexiUNet, resolution_in: int, resolution_out: int) -> list[str]:
     """Names of the parameters that a path uses: those that its gradient reaches.
 
-    A weight of which a path leaves out the part for a missing skip is among them.
+    They include weights of which the path leaves out the part for a missing skip connection.
     """
     sample, weights = _call(unet, resolution_in, resolution_out)
     sample.sum().backward()

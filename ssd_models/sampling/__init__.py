@@ -1,1 +1,1 @@
-"""From noise to images: samplers, guidance, editing, the pipeline and model directories."""
+"""Sampling: samplers, guidance, editing, the pipeline and model directories."""

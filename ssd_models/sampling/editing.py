@@ -1,8 +1,8 @@
-"""Editing from the middle of a chain: a noisy state at low resolution is a meaningful image.
+"""Image editing by sampling from an intermediate state: variations, super-resolution, inpainting.
 
-Plain functions in the manner of `ssd_models.sampling.samplers`: a denoiser, a process, and one of
-the samplers as ``sample``, with its options. `ScaleSpacePipeline.denoiser` makes the denoiser of a
-trained model.
+Plain functions like those of `ssd_models.sampling.samplers`. Each takes a denoiser, a process, and
+one of the samplers as ``sample``, with its options. `ScaleSpacePipeline.denoiser` returns the
+denoiser of a trained model.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def vary(
     generator: Generators = None,
     **options: Any,
 ) -> Tensor:
-    """Variations of images: degrade each to step ``t``, and sample from there.
+    """Generate variations of images: add noise up to step ``t`` and sample from there.
 
-    The larger ``t``, the less of an image is kept: what the state at ``t`` holds of it is what
-    `theory.information.bounds.schedule_information` measures.
+    The larger ``t``, the less of an image is kept. How much information the state at ``t`` has of
+    it is bounded by `theory.information.bounds.schedule_information`.
 
     Parameters
     ----------
@@ -45,12 +45,17 @@ def vary(
     t : int
         Step to start from.
     steps : int or sequence of int
-        Network calls of a whole chain, of which those up to ``t`` are made, evenly in log-snr; or
-        the steps themselves, the first of them ``t``.
+        Number of network calls of a whole chain, even in log-snr, of which those below ``t`` are
+        made after the one at ``t``; or the steps themselves, the largest of them ``t``.
 
     Returns
     -------
     (N, C, H, W) tensor
+
+    Raises
+    ------
+    InputError
+        If ``t`` is out of range, the steps do not start there, or shapes do not fit.
     """
     chosen = _steps_from(process, t, steps, options.get("changes"))
     x = process.add_noise(images, t, generator=generator)
@@ -68,27 +73,32 @@ def super_resolve(
     generator: Generators = None,
     **options: Any,
 ) -> Tensor:
-    """Full-resolution images of small ones, by starting a chain at their level.
+    """Upscale images to full resolution, by a chain that starts at their level.
 
     Parameters
     ----------
     denoise, process, sample, generator, options
         See `ssd_models.sampling.samplers.sample_eta`.
     small : (N, C, h, w) tensor in [-1, 1]
-        Clean images of the size of a level below full resolution, such as the process degrades
-        larger ones to.
+        Clean images of the size of a level below full resolution, as made by the schedule's
+        operator.
     steps : int or sequence of int
         As in `vary`.
     t : int, optional
-        Step to start from, of that level; by default its least noisy one.
+        Step of that level to start from; by default the least noisy one.
     consistent : bool
-        Keep every prediction consistent with the small image, as far as its singular values are
-        above rounding: the prediction is corrected by ``M⁺ (small − M x̂0)``, so that the result,
-        degraded, is the small image.
+        Correct every prediction by ``M⁺ (small − M x̂0)``, so that the result degrades to the small
+        image. Small singular values of ``M`` amplify rounding errors.
 
     Returns
     -------
     (N, C, H, W) tensor
+
+    Raises
+    ------
+    InputError
+        If ``small`` has the size of no lower level, ``t`` is not a step of its level, or the steps
+        do not start at ``t``.
     """
     level = _level_of(process, small)
     first = int((process.schedule.resolutions == level).argmax())
@@ -122,13 +132,12 @@ def inpaint(
     generator: Generators = None,
     **options: Any,
 ) -> Tensor:
-    """Fill in what is missing of images, keeping their known pixels.
+    """Fill in the unknown pixels of images, keeping the known ones.
 
-    Where the clean image is known, so is the conditional of the process: predictions are replaced
-    there by what is known, and every state then follows the exact posterior given it. At a level
-    below full resolution a pixel is known if all that it averages is. What is filled in fits what
-    is known as well as the denoiser's predictions do; it is not an exact draw from the conditional
-    distribution of a Gaussian field.
+    Known pixels replace those of every clean prediction, so that the next state follows the exact
+    posterior given them. At a lower level a pixel is known if all pixels that it averages are. How
+    well the filled-in content fits the known pixels depends on the denoiser's predictions: even for
+    a Gaussian field it is not an exact sample of the conditional distribution.
 
     Parameters
     ----------
@@ -139,13 +148,19 @@ def inpaint(
     known : (N or 1, 1, H, W) bool tensor
         True where pixels are kept.
     steps : int or sequence of int
-        Network calls, or the steps themselves.
-    x : tensor, optional
-        State at the first step to start from where nothing is known; by default white noise.
+        Number of network calls, or the steps themselves.
+    x : (N, C, h, w) tensor, optional
+        State at the first step, used at unknown pixels; by default white noise of variance ``σ²``.
 
     Returns
     -------
-    (N, C, H, W) tensor; equal to ``images`` where ``known``
+    (N, C, H, W) tensor
+        Equal to ``images`` where ``known``.
+
+    Raises
+    ------
+    InputError
+        If ``known`` has another dtype or shape, or steps or shapes do not fit.
     """
     n, _, height, width = images.shape
     if known.dtype != torch.bool or known.shape not in (
@@ -160,18 +175,18 @@ def inpaint(
     first = last if isinstance(steps, int) else max(int(t) for t in steps)
     chosen = _steps_from(process, first, steps, options.get("changes"))
     images = torch.where(known, images, 0.0)
+    # Random weights: no resize kernel with negative weights cancels several unknown pixels.
     uneven = 0.5 + torch.rand(
         (1, 1, height, width), generator=torch.Generator().manual_seed(0), dtype=images.dtype
     ).to(images.device)
-    weights: dict[int, tuple[Tensor, Tensor]] = {}
+    known_at: dict[int, tuple[Tensor, Tensor]] = {}
 
     def at(resolution: int) -> tuple[Tensor, Tensor]:
-        """Known image at a level, and where it is known."""
-        if resolution not in weights:
-            # Weights of what is unknown that no kernel sums to zero by chance.
-            seen = process.target(uneven * ~known, resolution).abs()
-            weights[resolution] = process.target(images, resolution), seen < 1e-6
-        return weights[resolution]
+        """Images at a level, and the mask of their known pixels there."""
+        if resolution not in known_at:
+            unknown = process.target(uneven * ~known, resolution).abs()
+            known_at[resolution] = process.target(images, resolution), unknown < 1e-6
+        return known_at[resolution]
 
     def keep(x0: Tensor, resolution: int) -> Tensor:
         given, where = at(resolution)
@@ -186,6 +201,7 @@ def inpaint(
 
 
 def _level_of(process: ScaleSpaceProcess, small: Tensor) -> int:
+    """Lower level that has the size of the images."""
     sizes = {
         level: process.level_shape(level)
         for level in dict.fromkeys(process.schedule.resolutions.tolist())
@@ -202,8 +218,8 @@ def _level_of(process: ScaleSpaceProcess, small: Tensor) -> int:
 def _steps_from(
     process: ScaleSpaceProcess, t: int, steps: int | Sequence[int], changes: str | None
 ) -> list[int]:
-    """Steps from ``t`` down: those given, or the part of a whole chain of so many."""
-    process.resolution(t)  # refuses a step that is none
+    """Steps from ``t`` down: the given ones, or those of a whole chain of that many calls."""
+    process.resolution(t)  # raises if out of range
     if not isinstance(steps, int):
         if max(int(step) for step in steps) != t:
             raise InputError(f"steps: must begin with {t}, where the chain starts")

@@ -1,4 +1,4 @@
-"""Many samples of a model, in one process or several, the same for any number of them."""
+"""Sampling of many images, on one process or several, with the same result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from theory.support.errors import InputError
 from ..distributed import gathered, num_processes, process_index
 from .pipeline import ScaleSpacePipeline
 
-BLOCK = 256  # images that are drawn from one generator
+BLOCK = 256  # images drawn from one random generator
 
 
 def generate(
@@ -23,40 +23,49 @@ def generate(
     seed: int = 0,
     **options: Any,
 ) -> np.ndarray:
-    """Sample images block by block, each from its own seed; processes of a launcher share them.
+    """Sample images in blocks with a seed each; the processes of a launcher share the blocks.
+
+    The images do not depend on the number of processes.
 
     Parameters
     ----------
     pipeline : ScaleSpacePipeline
     count : int
-        Number of images, of all processes together.
+        Number of images over all processes, at least 1.
     calls : int, optional
-        Network calls; None for all steps.
+        Network calls per image; None for all steps.
     eta : float
+        From 0 (deterministic) to 1 (ancestral).
     seed : int
+        At least 0.
     **options
         See `ssd_models.sampling.options.SamplingOptions`.
 
     Returns
     -------
-    (N, R, R, C) uint8
-        All of them, on every process.
+    (count, R, R, C) uint8
+        All images, on every process.
+
+    Raises
+    ------
+    InputError
+        If ``count`` or ``seed`` is too small, or an option is invalid.
     """
     if count < 1 or seed < 0:
         raise InputError("generate: count must be at least 1, seed at least 0")
     starts = range(0, count, BLOCK)
     own = []
     for block in range(process_index(), len(starts), num_processes()):
-        drawn = int(np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0] >> 1)
+        block_seed = int(np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0] >> 1)
         size = min(BLOCK, count - starts[block])
         images = pipeline(
             size,
             calls,
             eta,
-            torch.Generator().manual_seed(drawn),
+            torch.Generator().manual_seed(block_seed),
             output_type="np",
             **options,
         ).images
         own.append((block, images))
-    blocks = sorted(gathered(own), key=lambda found: found[0])
+    blocks = sorted(gathered(own), key=lambda block: block[0])
     return np.concatenate([images for _, images in blocks])

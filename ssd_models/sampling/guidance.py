@@ -1,4 +1,4 @@
-"""A network as a denoiser for the samplers: in batches, in bfloat16, guided to classes."""
+"""Network as a denoiser for samplers: batching, bfloat16 autocast, classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from .samplers import Denoiser
 def check_guidance(
     scale: float, interval: tuple[float, float] | None, has_labels: bool = True
 ) -> None:
-    """Refuse guidance that means nothing with `InputError`."""
+    """Raise `InputError` unless the options of classifier-free guidance are valid.
+
+    Parameters
+    ----------
+    scale : float
+        At least 0; 1 is no guidance, other values need labels.
+    interval : (float, float), optional
+        Noise levels ``0 ≤ low < high``.
+    has_labels : bool
+        Whether there are class labels to guide to.
+    """
     if not math.isfinite(scale) or scale < 0:
         raise InputError(f"guidance {scale}: must be a number of at least 0 (1 for none)")
     if scale != 1 and not has_labels:
@@ -36,25 +46,29 @@ def guided_denoiser(
     guidance_scale: float = 1.0,
     guidance_interval: tuple[float, float] | None = None,
 ) -> Denoiser:
-    """Return ``unet`` as a function of states, step and output resolution.
+    """Make a denoiser ``denoise(x_t, t, out_resolution)`` from a network.
 
     Parameters
     ----------
     unet : FlexiUNet
     schedule : ResolutionSchedule
-        Whose steps are asked for.
+        Schedule whose steps the denoiser is called with.
     class_labels : (N,) integer tensor, optional
-        Negative for no class; without labels a model with classes runs without a class.
+        Class indices, negative for no class. By default no class.
     bf16 : bool
         Run the network under bfloat16 autocast.
     max_batch : int
-        Images that run through the network at once; larger batches are split.
+        Largest batch of the network; larger ones are split.
     guidance_scale : float
-        Classifier-free guidance (Ho & Salimans 2022): predictions are ``D + (w - 1)(D - D0)``
-        with ``D`` for the class and ``D0`` for none; 1 leaves them as they are.
+        Scale ``w`` of classifier-free guidance (Ho & Salimans 2022): predictions are
+        ``D + (w - 1)(D - D0)`` with ``D`` for the class and ``D0`` for no class; 1 for no guidance.
     guidance_interval : (float, float), optional
-        Guide only where the noise level, sigma over alpha of the full-resolution chain, lies
-        in it (Kynkäänniemi et al. 2024); everywhere by default.
+        Guide only at noise levels ``σ/α`` of the full-resolution chain in this closed interval
+        (Kynkäänniemi et al. 2024); at all of them by default.
+
+    Returns
+    -------
+    callable
     """
     device = next(unet.parameters()).device
     low, high = guidance_interval or (0.0, math.inf)
@@ -67,9 +81,10 @@ def guided_denoiser(
             chunk = x[i : i + max_batch]
             part = None if classes is None else classes[i : i + max_batch]
             n = len(chunk)
-            if unet.is_compiled and n < max_batch < len(x):  # or it would be another graph
-                filling = torch.arange(max_batch, device=device) % n
-                chunk, part = chunk[filling], None if part is None else part[filling]
+            if unet.is_compiled and n < max_batch < len(x):
+                # Pad the last chunk: a graph is compiled for every batch size.
+                padded = torch.arange(max_batch, device=device) % n
+                chunk, part = chunk[padded], None if part is None else part[padded]
             times = torch.full((len(chunk),), time, device=device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 sample = unet(chunk, times, out_resolution, part).sample

@@ -1,4 +1,4 @@
-"""A model of one level in the form of diffusers, for its pipelines and schedulers."""
+"""Conversion of single-level models for the pipelines and schedulers of diffusers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .pipeline import ScaleSpacePipeline
 
 
 class DiffusersUNet(nn.Module):
-    """A `FlexiUNet` as pipelines of diffusers call it: steps in, clean images out.
+    """`FlexiUNet` with the call signature of a UNet of diffusers; predicts clean images.
 
-    Schedulers need ``prediction_type="sample"``.
+    Use it with schedulers whose ``prediction_type`` is ``"sample"``.
 
     Parameters
     ----------
     unet : FlexiUNet
         Shared, not copied.
     schedule : ResolutionSchedule
-        Of one level.
+        Schedule of a single level, without blur or attenuation.
 
     Attributes
     ----------
@@ -41,16 +41,16 @@ class DiffusersUNet(nn.Module):
         size, channels = unet.image_size, unet.in_channels
         self.config = SimpleNamespace(sample_size=size, in_channels=channels, out_channels=channels)
         times = time_values(schedule, np.arange(schedule.num_steps), unet.time_input)
-        self._times = torch.from_numpy(times)  # no buffer, as it stays float32
+        self._times = torch.from_numpy(times)  # not a buffer: must stay float32
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """Data type of the weights."""
         return next(self.unet.parameters()).dtype
 
     def forward(
@@ -60,18 +60,23 @@ class DiffusersUNet(nn.Module):
         class_labels: Tensor | None = None,
         return_dict: bool = True,
     ) -> FlexiUNetOutput | tuple[Tensor]:
-        """Predict the clean images of states.
+        """Predict clean images from noisy states.
 
         Parameters
         ----------
         sample : (N, C, R, R) tensor
-            States.
-        timestep : number or (N,) tensor
-            Steps.
+            Noisy states.
+        timestep : int or (N,) integer tensor
+            Steps of the schedule.
         class_labels : (N,) integer tensor, optional
-            Negative for no class, which is the default of a model with classes.
+            Class indices, negative for no class. By default no class.
         return_dict : bool
-            Return the tensor in ``.sample``, else in a tuple.
+            Return a `FlexiUNetOutput` rather than a tuple.
+
+        Returns
+        -------
+        FlexiUNetOutput or tuple
+            (N, C, R, R) tensor of clean images in ``.sample``, or the same in a tuple.
         """
         self._times = self._times.to(sample.device)
         steps = torch.as_tensor(timestep, device=sample.device).long()
@@ -82,24 +87,32 @@ class DiffusersUNet(nn.Module):
 
 
 def to_diffusers(pipe: ScaleSpacePipeline) -> Any:
-    """Make a ``DDIMPipeline`` of diffusers from a model of one level.
+    """Make a ``DDIMPipeline`` of diffusers from a single-level model.
 
-    It draws what ``pipe(sampler="eta")`` draws from the same noise at the same steps. Its scheduler
-    may be replaced by any other of diffusers that is made from its ``config``.
+    From the same noise at the same steps it draws the images of ``pipe(sampler="eta")``. Its
+    scheduler may be replaced by any other scheduler of diffusers made from its ``config``.
+
+    Parameters
+    ----------
+    pipe : ScaleSpacePipeline
+
+    Returns
+    -------
+    diffusers.DDIMPipeline
 
     Raises
     ------
     InputError
-        If diffusers is not installed, or the model's chain changes its resolution or blurs, which
-        schedulers of diffusers cannot say: their states have one size, and every frequency of a
-        state the same share of signal.
+        If diffusers is not installed, or the schedule changes resolution, blurs or attenuates.
+        Schedulers of diffusers assume states of one size and the same signal amplitude at every
+        frequency.
     """
     schedule = pipe.scheduler.schedule
     if schedule.changes or schedule.blurs or schedule.attenuation is not None:
         what = "changes its resolution" if schedule.changes else "blurs or fades"
         raise InputError(
-            f"schedule: {what}, which no scheduler of diffusers can say; sample with "
-            "ScaleSpacePipeline, whose call takes the same arguments"
+            f"schedule: {what}, which no scheduler of diffusers supports; sample with "
+            "ScaleSpacePipeline, which takes the same arguments"
         )
     try:
         from diffusers import DDIMPipeline, DDIMScheduler
@@ -107,12 +120,12 @@ def to_diffusers(pipe: ScaleSpacePipeline) -> Any:
         raise InputError(
             'diffusers: is not installed; pip install "scale-space-diffusion[diffusers]"'
         ) from None
-    kept = np.asarray(schedule.alpha, dtype=np.float64) ** 2
+    signal = np.asarray(schedule.alpha, dtype=np.float64) ** 2  # diffusers: alphas_cumprod
     scheduler = DDIMScheduler(
         num_train_timesteps=schedule.num_steps,
-        trained_betas=(1 - kept / np.append(1.0, kept[:-1])).tolist(),
+        trained_betas=(1 - signal / np.append(1.0, signal[:-1])).tolist(),
         prediction_type="sample",
         clip_sample=False,
-        timestep_spacing="trailing",  # chains begin where there is noise alone
+        timestep_spacing="trailing",  # chains start at the noisiest step
     )
     return DDIMPipeline(DiffusersUNet(pipe.unet, schedule), scheduler)

@@ -1,6 +1,6 @@
-"""Samplers by name, and which of them a model and its options allow.
+"""Registry of samplers, and the choice of one that a model and its options allow.
 
-A sampler is a line of `METHODS`: the pipeline and the command line find it there.
+To add a sampler to the pipeline and the command line, add a line to `METHODS`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .whitened import whitened_trajectory
 
 @dataclass(frozen=True)
 class Chain:
-    """What a sampler is given for a batch of images.
+    """Inputs of a sampler for one batch of images.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Chain:
         The options.
     generator : torch.Generator or a sequence of them, optional
     spectrum : Spectrum, optional
-        Of the data, where it is known.
+        Of the training data, if known.
     variance : ResidualSampler, optional
-        With ``sampler.spectral_variance``: what draws it.
+        Source of spectral variance; given if ``sampler.spectral_variance``.
     """
 
     denoise: Denoiser
@@ -53,19 +53,21 @@ class Chain:
 
 @dataclass(frozen=True)
 class Method:
-    """A sampler.
+    """Registry entry of a sampler.
 
     Attributes
     ----------
     order : {1, 2}
-        Of `theory.Sampler`.
+        The ``order`` of its `theory.Sampler`.
     states : callable
-        From a `Chain` to its `SamplerState` after each step; the last holds the images.
+        Function of a `Chain` that yields a `SamplerState` after each step; the ``x`` of the last
+        are the images.
     obstacle : callable
-        From the options, the process and the spectrum (or None) to why the sampler cannot be used,
-        in words; None if it can.
+        Function of options, process and spectrum (or None) that returns why the sampler cannot be
+        used, as text for the error message; None if it can.
     takes_plans : bool
-        Whether it is a default for planned steps, which the oracle places for other samplers.
+        Whether the sampler may be the default for planned steps. False for ``whitened``, as the
+        oracle plans steps for the other samplers.
     """
 
     order: int
@@ -123,13 +125,13 @@ METHODS: dict[str, Method] = {
     "dpmpp_2m": Method(2, _stepwise, _not_second_order),
     "eta": Method(1, _stepwise, _no_obstacle),
 }
-"""Every sampler by name; the first that has no obstacle is the default.
+"""All samplers by name; the first without an obstacle is the default.
 
-============  ==================================================================================
-``whitened``  second order, solves the Gaussian part exactly (`ssd_models.sample_whitened`)
-``dpmpp_2m``  second order in log-snr (`ssd_models.sample_dpmpp_2m`)
-``eta``       first order, from deterministic to ancestral (`ssd_models.sample_eta`)
-============  ==================================================================================
+| name | sampler |
+| --- | --- |
+| ``whitened`` | second order, exact for the Gaussian part (`ssd_models.sample_whitened`) |
+| ``dpmpp_2m`` | second order in log-snr (`ssd_models.sample_dpmpp_2m`) |
+| ``eta`` | first order, from deterministic to ancestral (`ssd_models.sample_eta`) |
 """
 
 
@@ -140,23 +142,29 @@ def choose_method(
     spectrum: Spectrum | None,
     planned: bool = False,
 ) -> str:
-    """Name of the sampler that was asked for, or of the first that is possible.
+    """Check a sampler's name, or choose the first sampler without an obstacle.
 
     Parameters
     ----------
     name : str, optional
+        Key of `METHODS`.
     sampler : Sampler
-        Options; their order counts for nothing.
+        Options; ``order`` is ignored.
     process : ScaleSpaceProcess
     spectrum : Spectrum, optional
         Of the training data.
     planned : bool
-        Whether the oracle places the steps.
+        Whether steps are planned by the oracle.
+
+    Returns
+    -------
+    str
+        Key of `METHODS`.
 
     Raises
     ------
     InputError
-        If there is no sampler of that name, or it cannot be used.
+        If there is no sampler of that name, or it has an obstacle.
     """
     if name is None:
         return next(

@@ -1,4 +1,4 @@
-"""A model's card: README.md of its directory, which says what it is and how to sample from it."""
+"""Model card: README.md of a model directory, on what the model is and how to sample from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..data.forms import HUB_PREFIX
 from ..network.flexi_unet import FlexiUNet
 
 _PAPER = "https://arxiv.org/abs/2603.08709"
-_NAMED = 20  # classes that are named
+_NAMED = 20  # class names listed at most
 
 
 def model_card(
@@ -27,15 +27,19 @@ def model_card(
     class_names: Sequence[str] | None = None,
     model: str = f"{HUB_PREFIX}OWNER/NAME",
 ) -> str:
-    """Markdown with the metadata that the Hugging Face hub reads.
+    """Write a model card in Markdown, with the metadata that the Hugging Face hub reads.
 
     Parameters
     ----------
     unet, schedule, spectrum, class_names
-        Of a `ssd_models.sampling.pipeline.ScaleSpacePipeline`. Of the data's path only the last
-        part is told.
+        As in `ssd_models.sampling.pipeline.ScaleSpacePipeline`. Of a path of the data only the last
+        component is shown.
     model : str
-        How the model is named where it is loaded.
+        Name of the model in the examples, a path or ``hf:OWNER/NAME``.
+
+    Returns
+    -------
+    str
     """
     size, channels = schedule.resolution, unet.in_channels
     source = str((spectrum.meta if spectrum else schedule.derivation).get("source") or "")
@@ -96,7 +100,7 @@ On the command line: `ssd sample {model} -n 16 -o samples.png`.
 
 
 def _stretches(schedule: ResolutionSchedule) -> list[str]:
-    """Each resolution with its steps, from the clean end."""
+    """Describe each resolution with its range of steps, from step 0 on."""
     bounds = [0, *schedule.changes, schedule.num_steps]
     return [
         f"{schedule.resolutions[first]} (steps {first} to {after - 1})"
@@ -105,14 +109,14 @@ def _stretches(schedule: ResolutionSchedule) -> list[str]:
 
 
 def _origin(schedule: ResolutionSchedule) -> str:
-    told = schedule.derivation
+    derivation = schedule.derivation
     parts = [
         f"{name} {_plain(value)}"
         for name in ("criterion", "tolerance", "base")
-        if (value := told.get(name)) is not None
+        if (value := derivation.get(name)) is not None
     ]
-    kept = "matched noise" if schedule.noise_mode == "matched" else "the paper's noise"
-    return ", ".join([*parts, f"operator {schedule.operator}", kept])
+    noise = "matched noise" if schedule.noise_mode == "matched" else "the paper's noise"
+    return ", ".join([*parts, f"operator {schedule.operator}", noise])
 
 
 def _data(source: str, spectrum: Spectrum | None) -> str:
@@ -124,5 +128,5 @@ def _data(source: str, spectrum: Spectrum | None) -> str:
 
 
 def _plain(text: object) -> str:
-    """Text that is no markup, on one line."""
+    """Text on one line, with the special characters of Markdown escaped."""
     return re.sub(r"([\\`*_<>|\[\]#])", r"\\\1", " ".join(str(text).split()))

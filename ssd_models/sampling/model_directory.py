@@ -21,7 +21,7 @@ from .model_card import model_card
 
 
 class Model(NamedTuple):
-    """What a model directory holds."""
+    """Contents of a model directory."""
 
     unet: FlexiUNet
     schedule: ResolutionSchedule
@@ -30,12 +30,12 @@ class Model(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> Model:
-        """Read a model directory; raise `InputError` if a file is damaged."""
+        """Read a model directory; raise `InputError` if a file is missing or damaged."""
         try:
             unet = FlexiUNet.from_pretrained(folder)
         except InputError:
             raise
-        except Exception as error:  # as many kinds as there are ways to damage a file
+        except Exception as error:  # damaged files raise exceptions of many types
             raise InputError(f"{folder}: the model cannot be loaded ({reason(error)})") from error
         spectrum, names = folder / SPECTRUM_FILE, folder / CLASSES_FILE
         return cls(
@@ -46,7 +46,7 @@ class Model(NamedTuple):
         )
 
     def save(self, folder: Path, repo_id: str) -> None:
-        """Write the files; a card, which names the model by ``repo_id``, where there is none."""
+        """Write the files; a card, with ``repo_id`` as the model's name, only if there is none."""
         folder.mkdir(parents=True, exist_ok=True)
         unet, schedule, spectrum, names = self
         if not (folder / CARD_FILE).exists():
@@ -63,9 +63,9 @@ class Model(NamedTuple):
                 temporary.write_text(text, encoding="utf-8")
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the files to ``OWNER/NAME`` of the Hugging Face hub; return the commit's address.
+        """Upload the files to ``OWNER/NAME`` on the Hugging Face hub; return the commit's URL.
 
-        ``token``, ``private`` and options of ``huggingface_hub.HfApi.upload_folder``.
+        Options are ``token``, ``private`` and those of ``huggingface_hub.HfApi.upload_folder``.
         """
         from huggingface_hub import HfApi
 

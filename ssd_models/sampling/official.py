@@ -1,4 +1,4 @@
-"""The paper's published checkpoints as our network and scheduler."""
+"""Import of the paper's published checkpoints."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..network.flexi_unet import FlexiUNet
 from .pipeline import ScaleSpacePipeline
 from .scheduler import ScaleSpaceScheduler
 
-_ENTRY = "input_blocks.0.0.weight"
-_TIME = "time_embed.0.weight"
+_ENTRY = "input_blocks.0.0.weight"  # first convolution
+_TIME = "time_embed.0.weight"  # first layer of the time embedding
 
 
 def load_official(
@@ -29,24 +29,29 @@ def load_official(
     """Load a checkpoint of the public implementation (``{"model": state_dict, "step": n}``).
 
     Raw and averaged (EMA) weights have the same form. The base width, the channels of the image and
-    the number of classes are read off the weights; multipliers and attention are the paper's for
-    ``image_size``. The scheduler has the paper's defaults: linear betas, its noise, bilinear
-    resizing. Nothing but tensors is unpickled.
+    the number of classes are inferred from the weights; multipliers and attention are the paper's
+    for ``image_size``. The scheduler has the paper's defaults: linear betas, the paper's noise,
+    bilinear resizing. Only tensors are unpickled.
 
     Parameters
     ----------
     path : path
     image_size : int
-        Full resolution in pixels; `official_image_size` reads it off the weights.
+        Full resolution in pixels; `official_image_size` infers it from the weights.
     num_levels : int
-        Resolutions that the checkpoint was trained at; the weights do not tell.
+        Number of resolutions that the checkpoint was trained at; the weights do not show it.
     schedule : str
         The paper's name of the resolution schedule.
+
+    Returns
+    -------
+    unet : FlexiUNet
+    scheduler : ScaleSpaceScheduler
 
     Raises
     ------
     InputError
-        If the file is missing, is something else, or holds other weights than the network needs.
+        If the file is missing or no such checkpoint, or its weights do not fit the network.
     """
     path = Path(path)
     return _build(_read(path), path, image_size, num_levels, schedule)
@@ -72,12 +77,12 @@ def _build(
 
 
 def official_image_size(path: str | os.PathLike[str]) -> int:
-    """Full resolution of a checkpoint of the public implementation, by the widths of its levels.
+    """Infer the full resolution of a checkpoint of the public implementation from its widths.
 
     Raises
     ------
     InputError
-        If the file is no such checkpoint, or has the widths of no network of the paper.
+        If the file is no such checkpoint, or no network of the paper has these widths.
     """
     path = Path(path)
     return _image_size(_read(path), path)
@@ -96,7 +101,7 @@ def _image_size(weights: dict[str, torch.Tensor], path: Path) -> int:
         if widths == list(multipliers):
             return size
     known = ", ".join(map(str, PAPER_MULTIPLIERS))
-    raise InputError(f"{path}: level widths {widths} are of no published network ({known} px)")
+    raise InputError(f"{path}: no published network ({known} px) has level widths {widths}")
 
 
 def import_official(
@@ -106,23 +111,27 @@ def import_official(
     num_levels: int | None = None,
     schedule: str = "ConvexDecay_0.5",
 ) -> ScaleSpacePipeline:
-    """Write a checkpoint of the public implementation as a model directory.
+    """Convert a checkpoint of the public implementation into a model directory.
 
     Parameters
     ----------
     path, schedule
-        As of `load_official`.
+        As in `load_official`.
     folder : path
         The model directory; must be new.
     image_size : int, optional
-        By default as the weights say.
+        By default inferred from the weights.
     num_levels : int, optional
-        By default as the published file names say: ``…_4levels_….pt``.
+        By default read from the file name, as in ``…_4levels_….pt``.
+
+    Returns
+    -------
+    ScaleSpacePipeline
 
     Raises
     ------
     InputError
-        As `load_official`; or if the number of levels is not known, or the folder not new.
+        As in `load_official`; or if the number of levels is unknown, or the folder is not new.
     """
     path = Path(path)
     weights = _read(path)
@@ -142,12 +151,12 @@ def import_official(
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    """State dict of a checkpoint that is a Flexi-UNet's, going by two of its names."""
+    """State dict of a checkpoint, which must hold two parameters of a Flexi-UNet."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give a checkpoint of the paper's code") from None
-    except Exception as error:  # unpickling fails in as many ways as there are files
+    except Exception as error:  # unpickling raises exceptions of many types
         raise InputError(
             f"{path}: is not a checkpoint of tensors ({type(error).__name__}); "
             "give a .pt file of the paper's code"
@@ -166,7 +175,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 def _by_width(
     weights: dict[str, torch.Tensor], unet: FlexiUNet, path: Path
 ) -> dict[str, torch.Tensor]:
-    """Rename ``adapters_in.<resolution>`` to our ``adapters_in.<width>``, and check every name."""
+    """Rename ``adapters_in.<resolution>`` to ``adapters_in.<width>``; check names and shapes."""
     renamed = {}
     for name, tensor in weights.items():
         if match := re.fullmatch(r"(adapters_(in|out))\.\d+\.(weight|bias)", name):

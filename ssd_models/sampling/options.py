@@ -18,43 +18,43 @@ Labels = ClassLabels | Tensor | np.ndarray
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How a pipeline samples.
+    """Options of a sampling call.
 
     Parameters
     ----------
     timesteps : sequence of int, optional
-        The steps themselves, in place of a number of them.
+        Steps to visit, in place of a number of steps.
     class_labels : number, name, or a sequence, array or tensor of them, optional
-        Classes of the images, taken in turn; negative numbers mean no class. By default none.
+        Classes of the images, cycled if fewer; negative numbers mean no class. By default no class.
     num_images_per_prompt : int
-        Images of each of ``batch_size``: so many of a class after another.
+        Factor on the number of images; those of the same label follow one another.
     guidance_scale : float
         Strength of classifier-free guidance, see `ssd_models.sampling.guidance.guided_denoiser`;
         1 for none.
     guidance_interval : (float, float), optional
-        Noise levels ``σ/α`` between which images are guided; everywhere by default.
+        Noise levels ``σ/α`` between which images are guided; all by default.
     max_batch : int
-        Images that run through the network at once.
+        Largest batch of the network.
     bf16 : bool
         Run the network under bfloat16 autocast.
     progress : bool
         Show a progress bar on standard error.
     spacing : {"logsnr", "uniform", "edm", "alpha", "planned"}
-        Where a number of steps lies, see `theory.select_steps`; "alpha" and "planned" need the
+        How a number of steps is spread, see `theory.select_steps`; "alpha" and "planned" need the
         pipeline's spectrum.
     changes : {"network", "corrected", "free"}, optional
         What happens where the resolution changes, see `theory.Sampler`; by default what fits the
         schedule.
     sampler : str, optional
-        A name of `ssd_models.sampling.methods.METHODS`; by default the first that is possible.
+        Key of `ssd_models.sampling.methods.METHODS`; by default the first without an obstacle.
     spectral_variance : bool
-        Draw what predictions leave open, see `ssd_models.sample_eta`; needs the pipeline's
-        spectrum.
+        Draw the error of each prediction (``variance`` of `ssd_models.sample_eta`); needs the
+        pipeline's spectrum.
 
     Raises
     ------
     InputError
-        If a number of images is below 1.
+        If ``num_images_per_prompt`` or ``max_batch`` is below 1.
     """
 
     timesteps: Sequence[int] | None = None
@@ -76,7 +76,7 @@ class SamplingOptions:
 
 
 def label_list(labels: Labels | None) -> list[Any] | None:
-    """Labels in any form of `SamplingOptions.class_labels` as a list of numbers and names."""
+    """Convert `SamplingOptions.class_labels` of any type to a list of numbers and names."""
     if labels is None:
         return None
     listed = labels.tolist() if isinstance(labels, (Tensor, np.ndarray, np.generic)) else labels

@@ -1,4 +1,4 @@
-"""Pictures of many images: grids, and chains as animations."""
+"""Grids of images, and animations of sampling chains."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from theory.support.errors import InputError
 from theory.support.files import atomic_path
 
 _GAP = 2  # pixels between the images of a grid
-_SECONDS, _HOLD = 4.0, 1.5  # of the chain, and of its last frame
+_SECONDS, _HOLD = 4.0, 1.5  # length of an animation, and additional time of its last frame
 
 
 def pictures(images: np.ndarray) -> list[Image.Image]:
-    """Pictures of images of any number of channels.
+    """Convert images with any number of channels to PIL images.
 
     Parameters
     ----------
     images : (N, H, W, C) uint8
-        One channel is grey, three are red, green and blue. Any other number says nothing of colours
-        or transparency: these channels are shown in grey, side by side from the left.
+        One channel is grey, three are red, green and blue. Any other number of channels is shown in
+        grey, side by side from the left.
 
     Returns
     -------
-    list of N pictures, of width ``W`` or ``C W``
+    list of N PIL images
+        Of width ``W``, or ``C W`` for channels side by side.
     """
     return [
         Image.fromarray(np.squeeze(each, -1) if each.shape[-1] == 1 else each)
@@ -37,7 +38,7 @@ def pictures(images: np.ndarray) -> list[Image.Image]:
 
 
 def _shown(images: np.ndarray) -> np.ndarray:
-    """Images (N, H, W, C) as (N, H, W, 1 or 3), or (N, H, C W, 1) where channels are no colours."""
+    """Images of 1 or 3 channels as they are; channels of others side by side, (N, H, C W, 1)."""
     n, height, width, channels = images.shape
     if channels in (1, 3):
         return images
@@ -45,14 +46,14 @@ def _shown(images: np.ndarray) -> np.ndarray:
 
 
 def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Images row by row in one, 2 white pixels between them.
+    """Arrange images in a grid row by row, with 2 white pixels between them.
 
     Parameters
     ----------
     images : (N, H, W, C) or (N, H, W) uint8
         Channels as in `pictures`.
     columns : int, optional
-        By default as many as make the grid as square as N allows.
+        By default ``√N``, rounded up.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     Raises
     ------
     InputError
-        If there is no image, the array is not such images, or ``columns`` is below 1.
+        If there is no image, the array has another dtype or shape, or ``columns`` is below 1.
     """
     given = f"{images.dtype} {images.shape}"
     if images.ndim == 3:
@@ -83,7 +84,7 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | None = None) -> None:
-    """Write a grid of images (`image_grid`) into one PNG.
+    """Write a grid of images as a PNG; parameters as in `image_grid`.
 
     Raises
     ------
@@ -106,21 +107,22 @@ def save_animation(
     resolution: int,
     columns: int | None = None,
 ) -> None:
-    """Write grids of images, one a frame, as an animated .gif or .webp.
+    """Write an animation whose frames are grids of images, as .gif or .webp.
 
     Parameters
     ----------
     frames : sequence of (N, h, w, C) uint8 arrays
-        Smaller images are enlarged to ``resolution``, each pixel to a square. Channels as in
-        `pictures`.
+        Images of one frame each, enlarged to the size of full resolution by repeating pixels.
+        Channels as in `pictures`.
     path : path
-        Its ending chooses the format.
+        The suffix determines the format.
     resolution : int
-        Shorter side of the images in pixels.
+        Full resolution: shorter side of the largest images in pixels. Below 128 all images are
+        shown larger, by a whole factor.
     columns : int, optional
         As in `image_grid`.
     """
-    side = max(1, 128 // resolution) * resolution  # small images are shown larger
+    side = max(1, 128 // resolution) * resolution
     grids = []
     for images in frames:
         scale = side / min(images.shape[1:3])

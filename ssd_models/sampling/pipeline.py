@@ -1,4 +1,4 @@
-"""Model and schedule together: images from noise, and model directories."""
+"""Pipeline of a network and its schedule: sampling, loading and saving."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from .pictures import pictures
 from .samplers import Denoiser, SamplerState
 from .scheduler import ScaleSpaceScheduler
 
-_CHAIN = 1024  # images whose states are held at once
+_CHAIN = 1024  # images sampled at once
 
 
 class PipelineOutput(NamedTuple):
-    """What a call of `ScaleSpacePipeline` returns."""
+    """Output of `ScaleSpacePipeline.__call__`."""
 
     images: Any  # list of PIL images; (N, R, R, C) uint8 array; or (N, C, R, R) tensor in [-1, 1]
 
@@ -52,10 +52,15 @@ class ScaleSpacePipeline:
     unet : FlexiUNet
     scheduler : ScaleSpaceScheduler or ResolutionSchedule
     spectrum : Spectrum, optional
-        Of the training data. With it chains start from the marginal that the first step really
-        has, steps can be planned, and spectral variance can be drawn.
+        Of the training data. With it chains start with the mean and covariance of the first step's
+        marginal, steps can be planned, the whitened sampler and spectral variance can be used.
     class_names : sequence of str, optional
-        Of the model's classes.
+        Names of the model's classes by index.
+
+    Raises
+    ------
+    InputError
+        If network, schedule, spectrum and class names do not fit together.
     """
 
     def __init__(
@@ -86,8 +91,8 @@ class ScaleSpacePipeline:
             )
         if class_names is not None and len(class_names) != (unet.num_classes or 0):
             raise InputError(
-                f"class_names: {len(class_names)} of them, the network has {unet.num_classes} "
-                "classes"
+                f"class_names: {len(class_names)} names for a network with "
+                f"{unet.num_classes or 'no'} classes"
             )
         self.unet = unet.eval()
         self.class_names = None if class_names is None else tuple(class_names)
@@ -101,10 +106,10 @@ class ScaleSpacePipeline:
         Parameters
         ----------
         model : str or path
-            Path of a run or a model directory, which is read without any network access; or
-            ``hf:OWNER/NAME``, which is downloaded.
+            Path of a run or a model directory, read without network access; or ``hf:OWNER/NAME``,
+            which is downloaded.
         **hub_options
-            ``revision``, ``token``, ``cache_dir``, … of
+            ``revision``, ``token``, ``cache_dir``, … as in
             `ssd_models.network.model_files.model_directory`.
 
         Raises
@@ -117,18 +122,22 @@ class ScaleSpacePipeline:
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str], repo_id: str = "OWNER/NAME") -> None:
-        """Write config.json, model.safetensors, schedule.json and, if known, the other two.
+        """Write a model directory.
 
-        Those are ``spectrum.npz`` and ``classes.json`` (a list of the names of classes). Where
-        there is no ``README.md`` a card is written (`ssd_models.sampling.model_card`), which names
-        the model by ``repo_id``. An ``image_size`` that is no square is not kept.
+        | file | content |
+        | --- | --- |
+        | ``config.json``, ``model.safetensors`` | the network |
+        | ``schedule.json`` | the schedule; a scheduler's ``image_size`` is not stored |
+        | ``spectrum.npz`` | the spectrum, if known |
+        | ``classes.json`` | list of class names, if known |
+        | ``README.md`` | model card with ``repo_id`` as the model's name, if the file is missing |
         """
         self._model.save(Path(folder), repo_id)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model directory, with its card, to ``OWNER/NAME`` of the Hugging Face hub.
+        """Upload a model directory (`save_pretrained`) to ``OWNER/NAME`` on the Hugging Face hub.
 
-        Returns the commit's address. Options: ``token``, ``private``, and those of
+        Returns the commit's URL. Options are ``token``, ``private`` and those of
         ``huggingface_hub.HfApi.upload_folder``.
         """
         return self._model.push_to_hub(repo_id, **options)
@@ -138,21 +147,21 @@ class ScaleSpacePipeline:
         return Model(self.unet, self.scheduler.schedule, self.spectrum, self.class_names)
 
     def to(self, *where: Any, **options: Any) -> Self:
-        """Move the network to a device, a dtype or both, in the ways of `torch.nn.Module.to`.
+        """Move or cast the network, with the arguments of `torch.nn.Module.to`.
 
-        States stay float32, whatever the network computes in.
+        States stay float32, whatever the network's dtype.
         """
         self.unet.to(*where, **options)
         return self
 
     @property
     def device(self) -> torch.device:
-        """Where the network is; images are made there."""
+        """Device of the network, on which images are generated."""
         return next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """Data type of the network's weights."""
         return next(self.unet.parameters()).dtype
 
     def denoiser(
@@ -163,10 +172,10 @@ class ScaleSpacePipeline:
         guidance_scale: float = 1.0,
         guidance_interval: tuple[float, float] | None = None,
     ) -> Denoiser:
-        """Return the network as a denoiser for samplers and editing.
+        """Make a denoiser for samplers and editing functions.
 
-        Parameters are those of `ssd_models.sampling.guidance.guided_denoiser`; ``class_labels``,
-        one an image, may be names as well.
+        Parameters as in `ssd_models.sampling.guidance.guided_denoiser`, except that
+        ``class_labels``, one for each image, may also be names.
         """
         return guided_denoiser(
             self.unet,
@@ -195,26 +204,42 @@ class ScaleSpacePipeline:
         Parameters
         ----------
         batch_size : int, optional
-            Number of images; by default one for each class label, else for each generator of a
-            sequence, else 1.
+            Number of images (for each of them ``num_images_per_prompt``); by default one for each
+            class label, else one for each generator of a sequence, else 1.
         num_inference_steps : int, optional
-            Network calls, see `theory.oracle.steps.select_steps`; None for all steps.
+            Number of network calls, see `theory.oracle.steps.select_steps`; None for all steps.
         eta : float
-            0 deterministic, 1 ancestral.
+            From 0 (deterministic) to 1 (ancestral).
         generator : torch.Generator or a sequence of them, optional
-            The same state gives the same images. Of a sequence, one for each image, each image
-            depends on its own alone, up to rounding.
+            The same state gives the same images. With one generator for each image, an image
+            depends only on its own, up to rounding.
         output_type : {"pil", "np", "pt"}
-            List of PIL images (`ssd_models.sampling.pictures.pictures`: channels that are not 1 or
-            3 stand side by side in grey); uint8 (N, R, R, C); or float (N, C, R, R) in [-1, 1].
+            See the table below.
         callback_on_step_end : callable, optional
             Called after each step as in diffusers, ``callback(pipe, step_index, timestep,
-            callback_kwargs)``: the step's place in the chain and the step itself; ``latents``, the
-            state that it led to, and ``pred_original_sample``, the clean prediction that led there.
-            It may return a dictionary whose ``latents`` replace the state. After the last step that
-            is the image. (`trajectory` shows the same from outside.)
+            callback_kwargs)``, with the step's position in the chain and the step. The dictionary
+            holds ``latents``, the state after the step (the images after the last), and
+            ``pred_original_sample``, the clean prediction. If the callback returns a dictionary,
+            its ``latents`` replace the state. (`trajectory` yields the same values.)
         **options
             See `ssd_models.sampling.options.SamplingOptions`.
+
+        Returns
+        -------
+        PipelineOutput
+
+        Raises
+        ------
+        InputError
+            If an option is invalid or does not fit the model.
+
+        Notes
+        -----
+        | output type | images |
+        | --- | --- |
+        | "pil" | list of PIL images, see `ssd_models.sampling.pictures.pictures` |
+        | "np" | uint8 array (N, R, R, C) |
+        | "pt" | float tensor (N, C, R, R) in [-1, 1] |
         """
         if output_type not in ("pil", "np", "pt"):
             raise InputError(f"output_type {output_type!r}: choose from pil, np, pt")
@@ -239,7 +264,7 @@ class ScaleSpacePipeline:
                 f"{tuple(state.x.shape)}"
             )
         if changed is not state.x:
-            state.x.copy_(changed)  # the chain goes on from this tensor
+            state.x.copy_(changed)  # in place, as the chain continues from it
 
     @torch.no_grad()
     def trajectory(
@@ -250,9 +275,9 @@ class ScaleSpacePipeline:
         generator: Generators = None,
         **options: Any,
     ) -> Iterator[SamplerState]:
-        """Generate images and show each step, as for an animation; parameters as of a call.
+        """Generate images and yield the state after each step; parameters as in `__call__`.
 
-        Images beyond 1024 make chains of their own, which begin anew at the first step.
+        More than 1024 images are sampled in successive chains, each from the first step.
         """
         chosen = SamplingOptions(**options)
         labels = label_list(chosen.class_labels)
@@ -277,7 +302,7 @@ class ScaleSpacePipeline:
             if len(set(process.image_size)) == 1:
                 field = GaussianField(self.spectrum)
             if chosen.spectral_variance:
-                variance = GaussianDenoiser(self.spectrum, process)  # refuses other shapes
+                variance = GaussianDenoiser(self.spectrum, process)  # raises if not square
         starts = range(0, batch_size, _CHAIN)
         total = len(starts) * len(steps)
         with progress_bar(total=total, desc="sample", shown=chosen.progress, unit="call") as bar:
@@ -301,11 +326,11 @@ class ScaleSpacePipeline:
 
     @property
     def default_sampler(self) -> str:
-        """Name of the sampler that a call with no options takes."""
+        """Name of the sampler that a call without options uses."""
         return self._sampler(SamplingOptions(), 0.0)[0]
 
     def _sampler(self, options: SamplingOptions, eta: float) -> tuple[str, Sampler]:
-        """Name of the sampler that the options ask for or allow, and its options."""
+        """Name and options of the sampler, from the options of a call."""
         if options.spectral_variance and self.spectrum is None:
             raise InputError("spectral_variance: needs the spectrum of the training data")
         sampler = Sampler(eta, 1, options.changes, options.spectral_variance)
@@ -316,9 +341,10 @@ class ScaleSpacePipeline:
         return name, replace(sampler, order=METHODS[name].order)
 
     def class_indices(self, labels: Labels | None, count: int | None = None) -> Tensor | None:
-        """Class of each of ``count`` images, by default as many as labels, (count,) int64.
+        """Class index of each of ``count`` images, (count,) int64; None without labels.
 
-        See `ssd_models.data.class_labels.class_indices`.
+        ``count`` is by default the number of labels. Errors as in
+        `ssd_models.data.class_labels.class_indices`.
         """
         listed = label_list(labels)
         if listed is None:
@@ -328,7 +354,7 @@ class ScaleSpacePipeline:
 
     @staticmethod
     def as_output(images: Tensor, output_type: str = "pil") -> PipelineOutput:
-        """Images (N, C, H, W), clipped to [-1, 1], in one of the output types of a call."""
+        """Clip images (N, C, H, W) to [-1, 1] and convert them to an output type of `__call__`."""
         images = images.clamp(-1, 1)
         if output_type == "pt":
             return PipelineOutput(images)

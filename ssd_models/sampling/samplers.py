@@ -1,10 +1,10 @@
-"""Samplers as plain functions: from a noisy state to clean images, step by step.
+"""Samplers as plain functions, from a noisy state to clean images.
 
-All have one signature, ``sampler(denoise, process, x, steps, *, generator, callback, …)``, and
-differ in how they go from one step to the next. A denoiser is any function
-``denoise(x_t, t, out_resolution)`` that returns the expected clean image given ``x_t``, at the
-resolution of the next state (`ScaleSpaceProcess.target`): a Flexi-UNet, or the exact denoiser of a
-Gaussian field (`ssd_models.diffusion.gaussian.GaussianDenoiser`).
+All have the signature ``sampler(denoise, process, x, steps, *, generator, callback, …)`` and differ
+in how they take a step. A denoiser is any function ``denoise(x_t, t, out_resolution)`` that returns
+the expected clean image given ``x_t``, degraded to ``out_resolution`` (`ScaleSpaceProcess.target`):
+a Flexi-UNet, or the exact denoiser of a Gaussian field
+(`ssd_models.diffusion.gaussian.GaussianDenoiser`).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from ..diffusion.process import Generators, ScaleSpaceProcess
 
 Denoiser = Callable[[Tensor, int, int], Tensor]
 Constraint = Callable[[Tensor, int], Tensor]
-"""Changes a clean prediction of a resolution before it is used (`ssd_models.sampling.editing`)."""
+"""``constraint(x0, resolution)`` returns a clean prediction to use in place of ``x0``."""
 
 
 class ResidualSampler(Protocol):
-    """Draws what clean predictions leave open; `ssd_models.GaussianDenoiser` is one."""
+    """Draws the error of clean predictions; `ssd_models.GaussianDenoiser` is one."""
 
     def residual(self, like: Tensor, t: int, out_resolution: int, generator: Generators) -> Tensor:
-        """A draw of the clean image less its expectation given the state at ``t``."""
+        """Draw clean images minus their expectation given the state at ``t``."""
         ...
 
 
 class SamplerState(NamedTuple):
-    """What a sampler shows after each step."""
+    """State of a chain after a step."""
 
-    t: int  # the step that was left
-    s: int | None  # the step arrived at; None at the end
+    t: int  # the step before
+    s: int | None  # the step reached; None at the end
     x: Tensor  # (N, C, h, w) state at s; the result at the end
     x0: Tensor  # clean prediction from the state at t
 
@@ -68,38 +68,39 @@ def sample_eta(
     Parameters
     ----------
     denoise : callable
-        ``denoise(x_t, t, out_resolution)``, see the module.
+        ``denoise(x_t, t, out_resolution)``, see `ssd_models.sampling.samplers`.
     process : ScaleSpaceProcess
     x : (N, C, h, w) tensor
         State at the first, noisiest step.
     steps : sequence of int, optional
-        Steps to visit, exactly these; all by default. One call of ``denoise`` each.
+        Steps to visit, with one call of ``denoise`` each; all by default.
     generator : torch.Generator or a sequence of them, optional
         One for all images, or one for each.
     callback : callable, optional
         Called with a `SamplerState` after each step.
     changes : {"network", "corrected", "free"}, optional
         What happens where the resolution changes, see `theory.oracle.sampler.Sampler`.
-        `theory.oracle_report` says which are good enough.
+        `theory.oracle_report` measures the error of each.
     constraint : callable, optional
-        ``constraint(x0, resolution)`` replaces each clean prediction before it is used, and the
-        result.
+        ``constraint(x0, resolution)`` returns the replacement of each clean prediction, the result
+        included. Examples: `ssd_models.sampling.editing`.
     eta : float
-        See `ScaleSpaceProcess.posterior_sample`.
+        In [0, 1], see `ScaleSpaceProcess.posterior_sample`.
     variance : ResidualSampler, optional
-        Spectral variance (mathematics §6): what a prediction leaves open is drawn, in place of
-        going on as if the clean image were known. Exact for Gaussian data, at any number of steps;
-        with free changes for the operator `dct` only, as others predict part of a new band.
+        Spectral variance (mathematics §6): add a draw of the prediction's error to each prediction,
+        instead of treating it as the true clean image. Exact for Gaussian data at any number of
+        steps; with free changes only for operator `dct`, as others predict part of a new band.
 
     Returns
     -------
-    (N, C, H, W) tensor: the clean prediction at the last step
+    (N, C, H, W) tensor
+        The clean prediction at the last step.
 
     Raises
     ------
     InputError
-        If steps, shapes or ``eta`` do not fit, or the denoiser's output is not finite (on a GPU
-        that is known at the end).
+        If steps, shapes or ``eta`` are invalid, or the denoiser's output is not finite (on a GPU
+        this is checked after the last step only).
     """
     sampler = Sampler(eta, 1, changes, variance is not None)
     stepper = ReverseStepper(process, sampler, variance, constraint)
@@ -119,13 +120,14 @@ def sample_dpmpp_2m(
 ) -> Tensor:
     """Second-order multistep sampler, DPM-Solver++(2M) of Lu et al. 2022, across resolutions.
 
-    Deterministic but for the directions that changes open. Each clean prediction is extrapolated
-    from the one before, in the log-snr of the full resolution, which is continuous across matched
-    changes. History is lifted to the new resolution; directions that it lacks take a first-order
-    step. (Starting anew at changes errs 1.3 to 25 times more with 16 to 45 steps, by the oracle, on
-    the spectra of faces, photographs and ImageNet crops at 64 px.)
+    Deterministic except for noise in the directions that a change of resolution adds. Each clean
+    prediction is extrapolated linearly from the previous one, in the log-snr of the full-resolution
+    chain, which is continuous across matched changes. At a change the previous prediction is lifted
+    to the new resolution; directions that it lacks take a first-order step. (Without history across
+    changes the oracle's error is 1.3 to 25 times larger with 16 to 45 steps, on the spectra of
+    faces, photographs and ImageNet crops at 64 px.)
 
-    Parameters and result as in `sample_eta`.
+    Parameters, result and errors as in `sample_eta`.
     """
     stepper = ReverseStepper(process, Sampler(order=2, changes=changes), None, constraint)
     return _run(stepper, denoise, x, steps, generator, callback)
@@ -134,13 +136,24 @@ def sample_dpmpp_2m(
 def check_steps(
     schedule: ResolutionSchedule, steps: Sequence[int] | None, sampler: Sampler = DDIM
 ) -> list[int]:
-    """Return ``steps`` falling, as they are; refuse what a sampler cannot follow.
+    """Sort steps from noisiest to least noisy, after a check that a sampler can follow them.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+    steps : sequence of int, optional
+        By default all steps.
+    sampler : Sampler
+
+    Returns
+    -------
+    list of int, falling
 
     Raises
     ------
     InputError
         If a step is out of range or repeated, the last is not at full resolution or, unless
-        changes are free, a side of a change on the way is missing.
+        changes are free, a step beside a change on the way is missing.
     """
     visited = visited_steps(schedule, steps)
     if not sampler.on(schedule).free:
@@ -148,7 +161,7 @@ def check_steps(
         if missing := sorted(sides - set(visited)):
             raise InputError(
                 f"steps: must visit both sides of every change; {missing} are missing (free "
-                "changes do without)"
+                "changes do not need them)"
             )
     if schedule.resolutions[visited[-1]] != schedule.resolution:
         raise InputError(
@@ -159,7 +172,7 @@ def check_steps(
 
 
 class ReverseStepper:
-    """Reverse steps of one chain, with the history that a second-order solver needs.
+    """Reverse steps of one chain, with the previous prediction that a second-order step needs.
 
     Parameters
     ----------
@@ -180,8 +193,8 @@ class ReverseStepper:
         self.process = process
         self.variance, self.constraint = variance, constraint
         self._logsnr = np.log(process.schedule.base_snr)
-        self._history: tuple[int, int, Tensor] | None = None  # from t, at resolution, prediction
-        self._opened: tuple[int, Tensor] | None = None  # change t, prediction at its arrival
+        self._history: tuple[int, int, Tensor] | None = None  # step, resolution, prediction
+        self._opened: tuple[int, Tensor] | None = None  # of a change: step before it, prediction
 
     def out_resolution(self, t: int, s: int | None) -> int:
         """Resolution at which the denoiser predicts for the step from ``t`` to ``s``."""
@@ -197,7 +210,28 @@ class ReverseStepper:
         s: int | None,
         generator: Generators = None,
     ) -> Tensor:
-        """State at ``s``, or for None the result, given the clean prediction from ``x_t``."""
+        """Take the step from ``t`` to ``s``.
+
+        Parameters
+        ----------
+        x0 : (N, C, q, q) tensor
+            Clean prediction from ``x_t``, at `out_resolution`.
+        x_t : (N, C, r, r) tensor
+            State at ``t``.
+        t, s : int
+            With ``s`` None the chain ends.
+        generator : torch.Generator or a sequence of them, optional
+
+        Returns
+        -------
+        tensor
+            State at ``s``; for None the clean images.
+
+        Raises
+        ------
+        InputError
+            If a shape does not fit or, on a CPU, the prediction is not finite.
+        """
         resolution = self.out_resolution(t, s)
         check_prediction(self.process, x0, x_t, t, resolution)
         arrives = self.process.schedule.resolution if s is None else self.process.resolution(s)
@@ -217,7 +251,7 @@ class ReverseStepper:
         used = x0
         if self.sampler.order == 2:
             used = self._extrapolated(x0, t, s)
-            # Both sides of a change with a call of its own are one place: keep the second's.
+            # A change with its own call has two predictions at one log-snr: keep the second.
             if self.sampler.free or self.process.resolution(t) == arrives:
                 lifted = resolution != arrives
                 self._history = (t, resolution, predicted if lifted else x0)
@@ -225,7 +259,7 @@ class ReverseStepper:
         return self.process.posterior_sample(clean, x_t, t, s, self.sampler.eta, generator)
 
     def _extrapolated(self, x0: Tensor, t: int, s: int) -> Tensor:
-        """``x̂0 + (h / 2 h') (x̂0 − x̂0')`` with primes for the step before."""
+        """``x̂0 + (h / 2 h') (x̂0 − x̂0')``, with ``h`` the step in log-snr, primes: previous step."""
         if self._history is None:
             return x0
         before, resolution, earlier = self._history
@@ -237,10 +271,10 @@ class ReverseStepper:
         return x0 + float(ratio) * lift.pseudo_inverse(lift(x0) - earlier)
 
     def _corrected(self, x0: Tensor, x_t: Tensor, t: int) -> Tensor:
-        """State at the arrival of a change, its new band stepped by the mean of two predictions.
+        """State after a change of resolution, its new band corrected to the trapezoidal rule.
 
-        The change took an Euler step from no signal; half the difference of the predictions at its
-        ends makes it the trapezoidal rule.
+        The change took an Euler step of the new band from zero signal; half the difference of the
+        predictions after and before the change is added.
         """
         if self._opened is None or x0.shape != x_t.shape:
             return x_t
@@ -257,9 +291,10 @@ def trajectory(
     steps: Sequence[int],
     generator: Generators = None,
 ) -> Iterator[SamplerState]:
-    """Take the steps one after another and show each, as for an animation.
+    """Run a chain and yield the state after each step, for example for an animation.
 
-    The last state's ``x`` is the result. See `sample_eta` for what is raised.
+    The ``x`` of the last state is the result. Parameters and errors as in `sample_eta`; ``steps``
+    must be those that `check_steps` returns.
     """
     check_state(stepper.process, x, steps[0])
     finite = FiniteCheck(steps)
@@ -284,7 +319,7 @@ def check_state(process: ScaleSpaceProcess, x: Tensor, t: int) -> None:
 def check_prediction(
     process: ScaleSpaceProcess, x0: Tensor, x_t: Tensor, t: int, resolution: int
 ) -> None:
-    """Raise `InputError` unless a prediction has the resolution and, on CPUs, is finite."""
+    """Raise `InputError` unless a prediction has the right shape and, on CPUs, is finite."""
     needed = (*x_t.shape[:2], *process.level_shape(resolution))
     if tuple(x0.shape) != needed:
         raise InputError(f"model output at step {t}: has shape {tuple(x0.shape)}, needs {needed}")
@@ -293,23 +328,23 @@ def check_prediction(
 
 
 class FiniteCheck:
-    """Whether the predictions of a chain on a GPU are finite: looked at once, at the end.
+    """Check, after the last step, that all predictions of a chain on a GPU are finite.
 
-    A look waits for the device. On CPUs `check_prediction` looks at once.
+    A check at every step would wait for the GPU. On CPUs `check_prediction` does it.
     """
 
     def __init__(self, steps: Sequence[int]):
         self._steps, self._seen = list(steps), list[Tensor]()
 
     def see(self, x0: Tensor) -> None:
-        """Note the prediction of the next step; raise `InputError` at the last if one was not."""
+        """Record the next prediction; after the last, raise `InputError` if one was not finite."""
         if x0.device.type == "cpu":
             return
         self._seen.append(torch.isfinite(x0).all())
         if len(self._seen) == len(self._steps):
-            well = torch.stack(self._seen).tolist()
-            if not all(well):
-                raise InputError(_not_finite(self._steps[well.index(False)]))
+            finite = torch.stack(self._seen).tolist()
+            if not all(finite):
+                raise InputError(_not_finite(self._steps[finite.index(False)]))
 
 
 def _run(
@@ -329,6 +364,6 @@ def _run(
 
 def _not_finite(t: int) -> str:
     return (
-        f"model output at step {t}: is not finite; the weights may be damaged, or 16-bit numbers "
-        "too narrow (try 32)"
+        f"model output at step {t}: is not finite; the weights may be damaged, or 16-bit precision "
+        "too low (try 32-bit)"
     )

@@ -1,4 +1,4 @@
-"""One reverse step at a time, in the field's idiom: set_timesteps, add_noise, step."""
+"""Scheduler with the interface of diffusers: set_timesteps, add_noise, step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .samplers import ReverseStepper, check_steps
 
 
 class ScaleSpaceScheduler:
-    """Steps of a sampler over a `ResolutionSchedule`, and how they are taken.
+    """Sampling steps over a `ResolutionSchedule`, taken one at a time.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class ScaleSpaceScheduler:
     Attributes
     ----------
     timesteps : (S,) int64 tensor, falling
-        Set by `set_timesteps`; all steps at first.
+        Steps to visit, set by `set_timesteps`; all steps at first.
     """
 
     def __init__(self, schedule: ResolutionSchedule, image_size: tuple[int, int] | None = None):
@@ -46,7 +46,10 @@ class ScaleSpaceScheduler:
     def paper(
         cls, resolution: int, num_levels: int, name: str = "ConvexDecay_0.5", num_steps: int = 1000
     ) -> ScaleSpaceScheduler:
-        """Scheduler with the paper's settings: linear betas, its noise, bilinear resizing."""
+        """Make a scheduler of the paper: linear betas, its noise mode, bilinear resizing.
+
+        Parameters as in `theory.ResolutionSchedule.paper`; ``num_steps`` is the number of steps T.
+        """
         noise = NoiseSchedule.linear(num_steps)
         return cls(ResolutionSchedule.paper(resolution, num_levels, name, noise))
 
@@ -58,25 +61,25 @@ class ScaleSpaceScheduler:
         sampler: Sampler = DDIM,
         spectrum: Spectrum | None = None,
     ) -> None:
-        """Choose steps by number (`theory.oracle.steps.select_steps`), or give them all.
+        """Choose the steps to visit by their number, or set them one by one.
 
         Parameters
         ----------
         num_inference_steps : int, optional
-            Network calls; all steps by default.
+            Number of network calls; all steps by default.
         timesteps : sequence of int, optional
-            The steps themselves, in place of a number; used exactly.
+            The steps themselves, in place of a number.
         spacing : {"logsnr", "uniform", "edm", "alpha", "planned"}
-            Of a number of steps.
+            How a number of steps is spread, see `theory.oracle.steps.select_steps`.
         sampler : Sampler
-            That takes the steps.
+            Options of the sampler that takes the steps.
         spectrum : Spectrum, optional
             Of the data; for "planned" and "alpha".
 
         Raises
         ------
         InputError
-            If steps are given twice, or cannot be followed.
+            If both a number and steps are given, or a sampler cannot follow the steps.
         """
         if timesteps is None:
             steps = select_steps(self.schedule, num_inference_steps, spacing, sampler, spectrum)
@@ -90,11 +93,11 @@ class ScaleSpaceScheduler:
         self._stepper = ReverseStepper(self.process, sampler)
 
     def out_resolution(self, t: int) -> int:
-        """Resolution at which the network predicts at ``t``: that of the next state."""
+        """Resolution of the network's prediction at step ``t``, in pixels."""
         return self._stepper.out_resolution(int(t), self._next.get(int(t)))
 
     def add_noise(self, x0: Tensor, noise: Tensor | None, timesteps: int | Tensor) -> Tensor:
-        """See `ScaleSpaceProcess.add_noise`."""
+        """Noisy states at ``timesteps``, see `ScaleSpaceProcess.add_noise`."""
         return self.process.add_noise(x0, timesteps, noise)
 
     def initial_state(
@@ -105,10 +108,11 @@ class ScaleSpaceScheduler:
         device: torch.device | str = "cpu",
         field: GaussianField | None = None,
     ) -> Tensor:
-        """State to start from, (N, C, h, w).
+        """Draw states at the first step, (batch_size, channels, h, w).
 
-        With the Gaussian field of the data's spectrum: a draw from the marginal that the first
-        step really has, to second order. Without: white noise of variance ``σ²``.
+        With the Gaussian field of the data's spectrum they have the mean and covariance of the
+        first step's marginal. Without it they are white noise of variance ``σ²``. Raises
+        `InputError` if the field has other channels.
         """
         t = int(self.timesteps[0])
         like = torch.empty(0, device=device)
@@ -128,15 +132,36 @@ class ScaleSpaceScheduler:
         eta: float | None = None,
         generator: Generators = None,
     ) -> Tensor:
-        """Go from ``x_t`` to the next chosen step, given the predicted clean image there.
+        """Take the reverse step from ``x_t`` to the next timestep.
 
-        ``eta`` is by default that of the sampler given to `set_timesteps`. After the last step the
-        prediction itself is the result. At order 2 the predictions of a chain are remembered; its
-        first step forgets those of the chain before.
+        At order 2 the previous prediction is remembered; the first timestep starts a new chain.
+
+        Parameters
+        ----------
+        x0 : (N, C, q, q) tensor
+            Clean prediction from ``x_t``, at `out_resolution`.
+        t : int
+            One of ``timesteps``.
+        x_t : (N, C, r, r) tensor
+            State at ``t``.
+        eta : float, optional
+            From 0 (deterministic) to 1 (ancestral), kept for the following steps. By default that
+            of the step before, at first that of `set_timesteps`.
+        generator : torch.Generator or a sequence of them, optional
+
+        Returns
+        -------
+        tensor
+            State at the next timestep; after the last one the clean images.
+
+        Raises
+        ------
+        InputError
+            If ``t`` is not one of ``timesteps``, or a shape or ``eta`` is invalid.
         """
         t = int(t)
         if t not in self._next and t != int(self.timesteps[-1]):
-            raise InputError(f"step {t}: is none of the chosen timesteps")
+            raise InputError(f"step {t}: is not one of the chosen timesteps")
         if t == int(self.timesteps[0]):
             self._stepper = ReverseStepper(self.process, self._stepper.sampler)
         if eta is not None:
@@ -144,5 +169,5 @@ class ScaleSpaceScheduler:
         return self._stepper.step(x0, x_t, t, self._next.get(t), generator)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the schedule's JSON file."""
+        """Write the schedule as a JSON file."""
         self.schedule.save(path)

@@ -1,12 +1,13 @@
-"""Sampling in coordinates in which Gaussian data stand still: `sample_whitened`.
+"""Sampling in coordinates that stay constant for Gaussian data: `sample_whitened`.
 
-With ``z = x/σ = γ c + n`` a coefficient ``c`` of variance S behind unit noise, and ``ρ = γ² S``,
+A state's coefficient is ``z = x/σ = γ c + n``, with ``c`` a clean coefficient of variance S minus
+its mean, and unit noise ``n``. With ``ρ = γ² S``,
 
     w = z / √(1 + ρ),    α = asinh √ρ,    dw/dα = (x̂0(z) − x̂_Wiener(z)) / √S
 
-is the deterministic flow from noise to data (about the mean image). For Gaussian data the right
-side is zero, so any number of steps is exact; a network's steps are spent on what is not Gaussian.
-A coefficient that has no signal yet is white noise in w, at α = 0, whichever state it joins.
+is the deterministic flow from noise to data. For Gaussian data the right side is zero, so that any
+number of steps is exact; a network's steps only integrate what is not Gaussian. A coefficient
+without signal has α = 0 and is white noise in w, so that a new band needs no other rule.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ def sample_whitened(
 ) -> Tensor:
     """Deterministic second-order multistep sampler that solves the Gaussian part exactly.
 
-    Each step is ``w ← w + (α_s − α_t)(r + κ (r − r')) / √S``, with r the prediction less the
-    Wiener filter's, r' that of the step before, and ``κ = (α_s − α_t) / 2(α_t − α_u)``, at most 1
-    and 0 for a coefficient's first step. Where S is zero, ``α/√S`` is ``γ``.
+    Each step is ``w ← w + (α_s − α_t)(r + κ (r − r')) / √S``. Here ``r`` is the prediction minus
+    that of the Wiener filter, ``r'`` the same at the previous step u, and
+    ``κ = (α_s − α_t) / 2(α_t − α_u)``, at most 1, and 0 at a coefficient's first step. Where S is
+    zero, ``α/√S`` is its limit ``γ``.
 
     Parameters
     ----------
@@ -63,20 +65,21 @@ def sample_whitened(
     x : (N, C, h, w) tensor
         State at the first, noisiest step.
     steps : sequence of int, optional
-        Steps to visit, exactly these; all by default. One call of ``denoise`` each.
+        Steps to visit, with one call of ``denoise`` each; all by default.
     spectrum : Spectrum
         Of the data, at full resolution.
-    generator : torch.Generator, optional
-        Of the noise in coefficients that a change opens.
+    generator : torch.Generator or a sequence of them, optional
+        For the noise in coefficients that a change adds.
     callback : callable, optional
         Called with a `SamplerState` after each step.
     changes : {"network", "free", "corrected"}, optional
-        As in `ssd_models.sampling.samplers.sample_eta`; with "free" new coefficients start with the
-        spectrum's power.
+        As in `ssd_models.sampling.samplers.sample_eta`; with "free" new coefficients are drawn from
+        the Gaussian marginal of the spectrum.
 
     Returns
     -------
-    (N, C, R, R) tensor: the clean prediction at the last step
+    (N, C, R, R) tensor
+        The clean prediction at the last step.
 
     Raises
     ------
@@ -100,15 +103,15 @@ def whitened_trajectory(
     sampler: Sampler = SECOND_ORDER,
     generator: Generators = None,
 ) -> Iterator[SamplerState]:
-    """Take the steps of `sample_whitened` one after another and show each."""
+    """Run the chain of `sample_whitened` and yield the state after each step."""
     sampler = sampler.on(process.schedule)
     free = sampler.free
     check_state(process, x, steps[0])
     finite = FiniteCheck(steps)
     coordinates = WhitenedCoordinates(process, spectrum)
     w = coordinates.from_state(x, steps[0])
-    earlier: tuple[int, Tensor] | None = None  # step u and its remainder r'
-    opened: tuple[int, Tensor] | None = None  # size before a change, increment of its new band
+    earlier: tuple[int, Tensor] | None = None  # previous step u and its remainder r'
+    opened: tuple[int, Tensor] | None = None  # at a change: old size, and increment taken
     for t, s in pairwise([*steps, None]):
         assert t is not None
         arrives = process.schedule.resolution if s is None else process.resolution(s)
@@ -140,17 +143,17 @@ def whitened_trajectory(
         w[..., :predicted, :predicted] += increment
         crossed = process.resolution(t) != arrives
         opened = (size, increment) if crossed and sampler.changes == "corrected" else None
-        if free or not crossed:  # else both sides of a change are one place: keep the first's
+        if free or not crossed:  # at a change keep only the prediction after it
             earlier = (t, remainder)
         x = coordinates.to_state(w, s)
-        written = None if x.is_inference() else x._version  # such tensors do not count changes
+        written = None if x.is_inference() else x._version  # these have no version
         yield SamplerState(t, s, x, x0)
         if written is None or x._version != written:  # a callback changed the state
             w = coordinates.from_state(x, s)
 
 
 class WhitenedCoordinates:
-    """States of a process as whitened DCT and colour coefficients, and back.
+    """Conversion between states and whitened coefficients ``w`` of DCT and colour components.
 
     Parameters
     ----------
@@ -161,7 +164,7 @@ class WhitenedCoordinates:
     Raises
     ------
     InputError
-        If they do not fit, or the schedule's operator mixes DCT coefficients.
+        If resolutions do not fit, or the schedule's operator mixes DCT coefficients.
     """
 
     def __init__(self, process: ScaleSpaceProcess, spectrum: Spectrum):
@@ -181,18 +184,18 @@ class WhitenedCoordinates:
         self._constant = Constants(16)
 
     def from_state(self, x: Tensor, t: int) -> Tensor:
-        """``w`` of a state at step ``t``: (N, C, r, r), colour components in place of channels."""
+        """Whiten a state at step ``t``: (N, C, r, r), channels become colour components."""
         centred = x - self._mean(t, x)
         scale = 1 / float(self.schedule.sigma[t]) / np.sqrt(1 + self._rho(t))
         return self._analysis(centred) * self._tensor(scale, x)
 
     def to_state(self, w: Tensor, t: int) -> Tensor:
-        """State at step ``t`` of ``w``, (N, C, r, r)."""
+        """State at step ``t`` from its ``w``: (N, C, r, r)."""
         scale = float(self.schedule.sigma[t]) * np.sqrt(1 + self._rho(t))
         return self._synthesis(w * self._tensor(scale, w)) + self._mean(t, w)
 
     def widened(self, w: Tensor, s: int, generator: Generators) -> Tensor:
-        """``w`` of the size of the state at ``s``: coefficients that it opens are white noise."""
+        """Enlarge ``w`` to the size of the state at ``s``, with white noise as new coefficients."""
         size, have = self.process.resolution(s), w.shape[-1]
         if size == have:
             return w
@@ -201,7 +204,7 @@ class WhitenedCoordinates:
         return wide
 
     def remainder(self, x0: Tensor, w: Tensor, t: int) -> Tensor:
-        """Prediction less the Wiener filter's, of full-size clean coefficients, (N, C, q, q)."""
+        """Prediction minus the Wiener filter's, as full-resolution coefficients: (N, C, q, q)."""
         q, side = x0.shape[-1], w.shape[-1]
         mean = self.process.target(self.field.mean(x0), q)
         found = self._analysis(x0 - mean) * (self.schedule.resolution / q)
@@ -211,12 +214,12 @@ class WhitenedCoordinates:
         return found
 
     def length(self, t: int | None, s: int, size: int, like: Tensor) -> Tensor:
-        """``(α_s − α_t) / √S`` of the lowest coefficients, (C, size, size); None: ``α_t = 0``."""
+        """``(α_s − α_t) / √S`` of the lowest coefficients, (C, size, size); t None: from α = 0."""
         start = 0.0 if t is None else self._position(t, size)
         return self._tensor(self._position(s, size) - start, like)
 
     def ratio(self, u: int, t: int, s: int, like: Tensor) -> Tensor:
-        """``κ`` of the coefficients that the state at ``u`` has, for the step from t to s."""
+        """Factor ``κ`` of the step from t to s, for coefficients that the previous state u has."""
         size = self.process.resolution(u)
         at_u, at_t, at_s = (self._position(step, size) for step in (u, t, s))
         last = at_t - at_u

@@ -1,4 +1,4 @@
-"""Training runs: what a step draws, the loop, checkpoints, validation, and what is logged."""
+"""Training: batches, loss, training loop, checkpoints, validation and logging."""
 
 import lazy_loader
 

@@ -1,8 +1,9 @@
-"""Batches of a training run: which images, steps and noise each process sees at each step.
+"""Batches of a training run: the images, steps and noise of each process at each step.
 
-Everything random follows from the seed, the step and an image's place in the step's whole batch,
-over all processes. So a run resumes exactly from its step and the number of images seen, two
-processes draw what one with twice the batch would, and all of them take the same path.
+All random numbers are functions of the seed, the step and an image's position in the global batch
+(over all processes and accumulated batches). A run therefore resumes exactly from its step and its
+number of images seen; two processes draw what one with twice the batch would; and all processes
+take the same path.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from ..data.class_labels import Classes
 from .config import TrainConfig
 from .objective import PathSampler, TrainingPath
 
-_PATH, _ORDER, _STEPS, _NOISE, _DROPOUT, _LAYERS = range(6)  # streams of random numbers
+_PATH, _ORDER, _STEPS, _NOISE, _DROPOUT, _LAYERS = range(6)  # random number streams
 _NOISE_BLOCK = 8  # images whose noise comes from one generator
 
 
 class ImageArray(Protocol):
-    """An array of images, in memory or mapped from files."""
+    """Array of images, in memory or mapped from files."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,17 +40,17 @@ class ImageArray(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one process computes at once."""
+    """Data of one forward and backward pass of one process."""
 
     path: TrainingPath
-    images: Tensor  # (n, R, R, C) uint8; all three on the host, page-locked if that helps
+    images: Tensor  # (n, R, R, C) uint8; tensors are on the host, page-locked for a GPU
     t: Tensor  # (n,) steps, int64
     labels: Tensor | None  # (n,) classes, int64, -1 for none
     step: int
-    first: int  # place of the first image in the step's whole batch
+    first: int  # position of the first image in the global batch
 
     def x0(self, device: torch.device) -> Tensor:
-        """Images as floats in [-1, 1] on a device, (n, C, R, R)."""
+        """Images on a device as floats in [-1, 1], (n, C, R, R)."""
         return to_x0(self.images.to(device, non_blocking=device.type == "cuda"))
 
     def class_labels(self, device: torch.device) -> Tensor | None:
@@ -65,7 +66,7 @@ def to_x0(images: Tensor) -> Tensor:
 
 
 class Batches:
-    """Draws batches, one step ahead of the training, in a thread of its own.
+    """Source of batches, drawn one step ahead of the training in a background thread.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class Batches:
     config : TrainConfig
     process_index, num_processes : int
     pin_memory : bool
-        Keep what is drawn in page-locked memory, from which a GPU copies while it computes.
+        Put batches in page-locked memory, from which a GPU copies while it computes.
     """
 
     def __init__(
@@ -100,13 +101,13 @@ class Batches:
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def size(self, path: TrainingPath) -> int:
-        """Images of a whole step on ``path``: of all processes and accumulated batches."""
+        """Size of the global batch on ``path``, over all processes and accumulated batches."""
         config = self.config
         return config.batch_size * path.images * config.accumulate * self.num_processes
 
     @contextmanager
     def from_step(self, step: int, images_seen: int) -> Iterator[Iterator[list[Batch]]]:
-        """Yield an endless iterator over the batches of this process at successive steps."""
+        """Context with an endless iterator over the batches of this process, step by step."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
 
             def follow() -> Iterator[list[Batch]]:
@@ -121,10 +122,10 @@ class Batches:
             yield follow()
 
     def draw(self, step: int, images_seen: int) -> list[Batch]:
-        """Batches of this process at a step, of which the gradients are to be accumulated.
+        """Draw the batches of this process at a step, whose gradients are to be accumulated.
 
-        Images come in a new order each time all have been seen; ``images_seen`` is the place in
-        that sequence.
+        Images are visited in epochs, each in a new random order; ``images_seen`` is the position in
+        the sequence of epochs.
         """
         seed, config = self.config.seed, self.config
         path = self.paths.choose(np.random.default_rng([seed, step, _PATH]))
@@ -163,12 +164,12 @@ class Batches:
         return slot_noise(self.config.seed, batch.step, batch.first, len(batch.t), shape, device)
 
     def seed_layers(self, step: int) -> None:
-        """Seed the global generator, which only dropout inside the network draws from."""
+        """Seed torch's global generator, which only the network's dropout uses."""
         sequence = np.random.SeedSequence([self.config.seed, step, _LAYERS, self.process_index])
         torch.manual_seed(int(sequence.generate_state(1, np.uint32)[0]))
 
     def _sequence(self, start: int, count: int) -> np.ndarray:
-        """Indices of ``count`` images from place ``start`` of the sequence of shuffled epochs."""
+        """Indices of ``count`` images from position ``start`` of the sequence of epochs."""
         places = np.arange(start, start + count)
         epochs, within = np.divmod(places, len(self.chosen))
         parts = [self._order(int(e))[within[epochs == e]] for e in np.unique(epochs)]
@@ -183,7 +184,7 @@ def slot_noise(
 ) -> Tensor:
     """Standard normal noise of images ``first … first + count - 1`` of a step, (count, *shape).
 
-    An image's noise depends on its place alone, not on which others it is drawn with.
+    The noise of an image depends on its position only, not on ``first`` and ``count``.
     """
     begin, end = first // _NOISE_BLOCK, -(-(first + count) // _NOISE_BLOCK)
     noise = torch.empty(end - begin, _NOISE_BLOCK, *shape, device=device)

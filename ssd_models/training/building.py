@@ -1,4 +1,4 @@
-"""The network that a configuration describes."""
+"""Building the network of a training configuration."""
 
 from __future__ import annotations
 
@@ -20,17 +20,27 @@ def build_unet(
     channels: int,
     num_classes: int | None = None,
 ) -> FlexiUNet:
-    """Network of the configured width with the levels of the schedule, seeded.
+    """Build a network for a schedule, with initial weights from the configuration's seed.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    schedule : ResolutionSchedule
+    channels : int
+        Channels of the images.
+    num_classes : int, optional
+        None for an unconditional network.
 
     Raises
     ------
     InputError
-        If the schedule's levels are not halvings of its resolution, or below the network's.
+        If a level of the schedule is not its resolution halved repeatedly, or is below the
+        network's lowest.
     """
     full = schedule.resolution
     if off := [level for level in schedule.levels if not is_halving(full, level)]:
         raise InputError(
-            f"schedule: levels {off} are not {full} halved, the network cannot run; derive one "
+            f"schedule: levels {off} are not {full} halved, as the network needs them; derive one "
             "with a number of levels (`ssd derive --levels N`)"
         )
     overrides: dict[str, Any] = {

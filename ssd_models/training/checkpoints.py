@@ -1,14 +1,16 @@
-"""Checkpoints of a run: complete or absent, the last ones and the best one kept.
+"""Checkpoints of a run, written atomically; the latest and the best are kept.
 
-A checkpoint ``checkpoints/step_NNNNNNN/`` holds
+A checkpoint is a folder ``checkpoints/step_NNNNNNN/``:
 
-* ``model/``: the averaged weights as a model directory, as `ScaleSpacePipeline` reads it;
-* ``weights.safetensors``: the weights themselves;
-* ``optimizer.pt``: its state (tensors and numbers only);
-* ``state.json``: step, images seen, validation loss, and what the run was configured with.
+| file | content |
+| --- | --- |
+| ``model/`` | averaged weights as a model directory for `ScaleSpacePipeline` |
+| ``weights.safetensors`` | weights without averaging |
+| ``optimizer.pt`` | state of the optimizer (tensors and numbers only) |
+| ``state.json`` | step, images seen, validation loss, and the run's configuration |
 
-There is no state of random generators to keep: see `batches`. The learning rate follows from the
-step.
+States of random generators are not needed (see `batches`), and the learning rate is a function of
+the step.
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ STATE_FILE = "state.json"
 
 
 class CheckpointState(TypedDict):
-    """What ``state.json`` holds."""
+    """Contents of ``state.json``."""
 
     step: int
     images_seen: int
     processes: int
     validation: float | None  # mean loss on held-out images, if it was measured at this step
-    identity: dict[str, Any]  # of the run: configuration, data, schedule
+    identity: dict[str, Any]  # what defines the run: configuration, data, schedule
 
 
 class Checkpoints:
@@ -48,7 +50,7 @@ class Checkpoints:
     run : Path
         The run directory.
     keep : int
-        How many of the last ones are kept, besides the best.
+        Number of latest checkpoints to keep, besides the best.
     """
 
     def __init__(self, run: Path, keep: int = 2):
@@ -61,45 +63,50 @@ class Checkpoints:
 
     @property
     def last(self) -> Path | None:
-        """The last one; None if there are none."""
+        """Latest checkpoint; None if there is none."""
         return next(reversed(list(self)), None)
 
     @property
     def best(self) -> Path | None:
-        """The one with the lowest validation loss; None if none was validated."""
+        """Checkpoint with the lowest validation loss; None if none was validated."""
         found = [(value, path) for path in self if (value := self._validation(path)) is not None]
         return min(found)[1] if found else None
 
     def write(self, step: int, write: Callable[[Path], None], state: CheckpointState) -> Path:
-        """Write aside, flush to disk and rename; then remove those no longer kept.
+        """Write a checkpoint into a temporary folder, flush and rename it; delete old ones.
 
         Parameters
         ----------
         step : int
-        write : function of a folder
-            Writes everything but the state.
+        write : callable
+            Writes everything except the state into a folder.
         state : CheckpointState
+
+        Returns
+        -------
+        Path
+            Folder of the checkpoint.
 
         Raises
         ------
         InputError
-            If it cannot be written; those there are stay as they are.
+            If the checkpoint cannot be written; existing ones are unchanged.
         """
         final = self.folder / f"step_{step:07d}"
         try:
             with replaced_folder(final) as aside:
                 write(aside)
                 (aside / STATE_FILE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        except Exception as error:  # each writer has its own for a full disk
+        except Exception as error:  # writers raise different types if a disk is full
             raise InputError(
                 f"{final}: the checkpoint cannot be written ({reason(error)}); "
-                f"{self.advice('make room and go on')}"
+                f"{self.advice('free disk space and go on')}"
             ) from error
         self._prune()
         return final
 
     def read_state(self, checkpoint: Path) -> CheckpointState:
-        """Return the state of a checkpoint.
+        """Read the state of a checkpoint.
 
         Raises
         ------
@@ -112,7 +119,7 @@ class Checkpoints:
                 if not isinstance(state[name], kind) or state[name] < 0:
                     raise ValueError(f"{STATE_FILE}: {name} is {state[name]!r}")
             if not isinstance(state["identity"]["images_per_step"], int):
-                raise ValueError(f"{STATE_FILE}: images_per_step is no number")
+                raise ValueError(f"{STATE_FILE}: images_per_step is not a number")
             return state
         except KeyError as error:
             raise self.damaged(checkpoint, ValueError(f"{STATE_FILE} lacks {error}")) from error
@@ -120,7 +127,7 @@ class Checkpoints:
             raise self.damaged(checkpoint, error) from error
 
     def damaged(self, checkpoint: Path, error: BaseException) -> InputError:
-        """The refusal of a checkpoint that does not load."""
+        """Return the `InputError` for a checkpoint that cannot be loaded."""
         others = [path.name for path in self if path != checkpoint]
         before = f"to go on from {others[-1]}" if others else "to begin again"
         return InputError(
@@ -128,7 +135,7 @@ class Checkpoints:
         )
 
     def advice(self, what: str) -> str:
-        """What to do after a run has failed, naming the last checkpoint."""
+        """Advice for a failed run: ``what`` to do, and the latest checkpoint."""
         if self.last is None:
             return f"{what}; there is no checkpoint yet"
         return f"{what} with --resume from {self.last}"
@@ -143,7 +150,7 @@ class Checkpoints:
     def _prune(self) -> None:
         kept = {*list(self)[-self.keep :], self.best}
         for path in self:
-            if path not in kept:  # renamed first: what is half removed is no checkpoint
+            if path not in kept:  # renamed first, so that no checkpoint is incomplete
                 removed = path.with_name(f".{path.name}.removed")
                 os.replace(path, removed)
                 shutil.rmtree(removed, ignore_errors=True)
@@ -152,7 +159,7 @@ class Checkpoints:
 
 
 def check_identity(checkpoint: Path, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Refuse to go on from a checkpoint of another configuration, naming what differs."""
+    """Raise `InputError` with the differences unless a run has the identity of a checkpoint."""
     fields = [
         f"{name}: {stored.get(name)} -> {present.get(name)}"
         for name in sorted({*stored, *present})
@@ -160,6 +167,6 @@ def check_identity(checkpoint: Path, stored: Mapping[str, Any], present: Mapping
     ]
     if fields:
         raise InputError(
-            f"{checkpoint}: is of another run than this one would be: {'; '.join(fields)}; "
-            "give the same, or --allow-drift to go on like this"
+            f"{checkpoint}: was written with other settings: {'; '.join(fields)}; give the same "
+            "ones, or --allow-drift to resume with these"
         )

@@ -1,4 +1,4 @@
-"""Configuration of a training run: defaults, YAML overlay, and what the run directory keeps."""
+"""Configuration of a training run: defaults, presets and YAML files."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ from .weights import WEIGHTS
 class TrainConfig:
     """Options of a training run."""
 
-    network: str = "small"  # widths: small (for CPUs) or paper; the resolution does the rest
-    base_channels: int | None = None  # channels of multiplier 1, in place of the network's own
-    time_input: Literal["step", "logsnr"] = "step"  # what the network is told of the noise
-    class_conditional: bool = False  # learn the data's classes (folders, labels of an archive)
-    class_dropout: float = 0.1  # share of images trained without their class, for guidance
+    network: str = "small"  # channel widths: small (for CPUs) or paper
+    base_channels: int | None = None  # channels of multiplier 1; None: of the network
+    time_input: Literal["step", "logsnr"] = "step"  # noise level as input of the network
+    class_conditional: bool = False  # train on the data's classes (folders, labels of an archive)
+    class_dropout: float = 0.1  # fraction of images without their class, for guidance
     steps: int = 20_000  # optimizer steps
-    batch_size: int = 32  # images in a batch, per process
-    accumulate: int = 1  # batches whose gradients make one step
-    constant_pixels: bool = False  # more images in batches of small paths, up to 16 times
+    batch_size: int = 32  # images per batch and process
+    accumulate: int = 1  # batches per optimizer step, whose gradients are accumulated
+    constant_pixels: bool = False  # larger batches of small states, up to 16 times
     learning_rate: float = 2e-4  # AdamW
     weight_decay: float = 0.0  # AdamW
-    warmup_steps: int = 100  # of the learning rate, linear
-    cosine_decay: bool = False  # of the learning rate, to zero at the last step
+    warmup_steps: int = 100  # of linear warm-up of the learning rate
+    cosine_decay: bool = False  # of the learning rate, to zero at the end
     gradient_clip: float = 1.0  # largest gradient norm
-    ema_decay: float = 0.9999  # reached as min(decay, (1 + n) / (10 + n))
-    loss_weight: Literal["min-snr", "relative"] = "min-snr"  # or one over a linear error
-    snr_clip: float = 5.0  # min-snr: weight floor + min(snr of the full resolution, clip)
-    snr_floor: float = 0.0  # min-snr: the weight that states of much noise keep; 4 is EDM's
-    change_fraction: float = 0.05  # share of batches at changes that need a network call
+    ema_decay: float = 0.9999  # of averaged weights; at step n at most (1 + n) / (10 + n)
+    loss_weight: Literal["min-snr", "relative"] = "min-snr"  # of each noise level
+    snr_clip: float = 5.0  # min-snr: floor + min(snr of the full resolution, clip)
+    snr_floor: float = 0.0  # min-snr: smallest weight, of very noisy states; EDM: 4
+    change_fraction: float = 0.05  # fraction of batches at changes that need a network call
     density: Literal["steps", "pixels", "mixed"] = "steps"  # how often each step is drawn
-    reweight_paths: bool = True  # weigh changes and levels back to their share of the steps
-    bf16: bool | None = None  # bfloat16 autocast; None: where the processor computes in it
-    compile: bool | None = None  # torch.compile, one graph a path; None: on GPUs
-    gradient_checkpointing: bool = False  # less memory, a second forward pass
-    limit: int | None = None  # train on that many images only
-    skip_bad: bool = False  # leave out images that cannot be used, and say which
-    held_out: float = 0.02  # share of the images that only the validation sees
+    reweight_paths: bool = True  # weigh changes and levels by their share of the steps
+    bf16: bool | None = None  # bfloat16 autocast; None: where the processor supports it
+    compile: bool | None = None  # torch.compile, one graph per path; None: on GPUs
+    gradient_checkpointing: bool = False  # less memory, for a second forward pass
+    limit: int | None = None  # use only that many images
+    skip_bad: bool = False  # leave out unusable images, and list them
+    held_out: float = 0.02  # fraction of images for validation only
     seed: int = 0  # of weights, images, steps and noise
     log_every: int = 50  # steps between lines of metrics.jsonl
-    log_with: tuple[TrackerName, ...] = ()  # trackers besides TensorBoard, which is always written
-    validate_every: int = 2000  # steps between losses on the held-out images; 0: never
-    sample_every: int = 0  # steps between grids of samples, of the same noise; 0: at the end
-    checkpoint_every: int = 2000  # steps
-    keep: int = 2  # checkpoints that stay, besides the one with the best validation
+    log_with: tuple[TrackerName, ...] = ()  # trackers besides TensorBoard
+    validate_every: int = 2000  # steps between validation losses; 0: never
+    sample_every: int = 0  # steps between grids of samples; 0: at the end
+    checkpoint_every: int = 2000  # steps between checkpoints
+    keep: int = 2  # latest checkpoints to keep, besides the best
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "log_with", tuple(self.log_with))  # YAML has lists
+        object.__setattr__(self, "log_with", tuple(self.log_with))  # a list in YAML
 
     def check(self) -> None:
-        """Refuse values out of range, and trackers that are not installed, with `InputError`."""
+        """Raise `InputError` if a value is out of range or a tracker is not installed."""
         positive = ("steps", "batch_size", "accumulate", "learning_rate", "gradient_clip")
         for name in (*positive, "snr_clip", "log_every", "checkpoint_every", "keep"):
             if not 0 < getattr(self, name) < math.inf:
@@ -91,19 +91,19 @@ class TrainConfig:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 
     def identity(self) -> dict[str, Any]:
-        """The fields that a resumed run must share with the stopped one to be the same run."""
+        """Fields that must be the same when a run is resumed."""
         free = {
-            "accumulate",  # with the number of processes: images a step
+            "accumulate",  # and batch_size: compared as images per step
             "batch_size",
             "checkpoint_every",
             "compile",
             "gradient_checkpointing",
             "keep",
-            "limit",  # shows in the data
+            "limit",  # the data are compared instead
             "log_every",
             "log_with",
             "sample_every",
-            "skip_bad",  # likewise
+            "skip_bad",  # as for limit
             "validate_every",
         }
         if not self.cosine_decay:
@@ -111,13 +111,14 @@ class TrainConfig:
         return {name: value for name, value in asdict(self).items() if name not in free}
 
     def images_per_step(self, processes: int) -> int:
-        """Images of a step of all processes, on a path at full resolution."""
+        """Size of the global batch on a path at full resolution."""
         return self.batch_size * self.accumulate * processes
 
     def divided(self, images_per_step: int, processes: int) -> TrainConfig:
-        """With as many images a step on another number of processes, if that divides them.
+        """Copy with a given number of images per step on another number of processes.
 
-        Batches keep their size and are more or fewer, or else one batch is all a process's part.
+        The batch size is kept if it divides the share of a process, which is one batch otherwise.
+        If the number of processes does not divide the images the configuration is unchanged.
         """
         part, rest = divmod(images_per_step, processes)
         if rest:
@@ -127,6 +128,7 @@ class TrainConfig:
         return replace(self, accumulate=part // self.batch_size)
 
 
+# The paper's settings. Options that it does not have (change_fraction, gradient_clip) are default.
 _PAPER: dict[str, Any] = {
     "network": "paper",
     "batch_size": 32,
@@ -136,7 +138,6 @@ _PAPER: dict[str, Any] = {
     "ema_decay": 0.9999,
     "snr_clip": 5.0,
 }
-# The paper's settings; what it does not have (share of change steps, clipping) stays ours.
 TRAIN_PRESETS: dict[str, dict[str, Any]] = {
     "celeba-64": {**_PAPER, "steps": 1_000_000},
     "celeba-128": {**_PAPER, "steps": 300_000},
@@ -159,7 +160,10 @@ def train_preset(name: str) -> dict[str, Any]:
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a YAML file of `TrainConfig` fields (and ``data``), checked by name and type."""
+    """Read a YAML file of `TrainConfig` fields (and ``data``); check their names and types.
+
+    Raises `InputError` if the file cannot be read, or a field is unknown or of another type.
+    """
     content = read_yaml(path)
     fields = {name: value for name, value in content.items() if name != "data"}
     check_fields(TrainConfig, fields, str(path), "see `ssd train --help`")
@@ -167,7 +171,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads ``1e-4`` as a number, as YAML 1.2 does; PyYAML wants ``1.0e-4``."""
+    """Loader that reads ``1e-4`` as a number, as in YAML 1.2; PyYAML needs ``1.0e-4``."""
 
 
 _Loader.add_implicit_resolver(
@@ -178,7 +182,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Content of a YAML file of ``name: value`` lines; `InputError` if it is none."""
+    """Read a YAML file of ``name: value`` lines; raise `InputError` if it is not one."""
     path = Path(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -198,19 +202,26 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def check_fields(kind: type, content: Any, where: str, remedy: str) -> None:
-    """Refuse values that are no fields of a dataclass, by name and type.
+    """Check that a value read from YAML is a mapping with fields of a dataclass.
 
-    Fields are simple types, ``X | None``, literals, dictionaries, and lists of one simple type for
-    ``tuple[X, ...]``.
+    Supported types: simple ones, ``X | None``, literals, dictionaries, and ``tuple[X, ...]`` as a
+    list.
 
     Parameters
     ----------
     kind : type
         The dataclass.
     content : object
-        As read from YAML.
-    where, remedy : str
-        For the message.
+        Value to check.
+    where : str
+        Name of the file, for the message.
+    remedy : str
+        Advice for an unknown field, for the message.
+
+    Raises
+    ------
+    InputError
+        If it is no mapping, or a field is unknown or of another type.
     """
     if not isinstance(content, dict):
         raise InputError(f"{where}: must hold `name: value` lines")
@@ -236,7 +247,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def write_config(path: str | os.PathLike[str], config: TrainConfig, data: str) -> None:
-    """Write what `read_config` reads."""
+    """Write a YAML file for `read_config`."""
     with atomic_path(path) as temporary:
         content = yaml.safe_dump({"data": data, **asdict(config)}, sort_keys=False)
         temporary.write_text(content, encoding="utf-8")

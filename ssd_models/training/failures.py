@@ -1,4 +1,4 @@
-"""What ends a training run from outside, as one line that says how to go on."""
+"""One-line errors, with advice on how to go on, for failures outside a training run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from theory.support.errors import InputError
 
 @contextmanager
 def explained(advice: Callable[[str], str], num_processes: int) -> Iterator[None]:
-    """Turn full memory, and the end of another process of the run, into `InputError`.
+    """Context that turns out-of-memory errors and lost processes into `InputError`.
 
     Parameters
     ----------
-    advice : function
-        From what to do to a sentence that names the last checkpoint.
+    advice : callable
+        Function that adds the latest checkpoint to an advice (`Checkpoints.advice`).
     num_processes : int
-        Of the run.
+        Number of processes of the run.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""One optimizer step: accumulated gradients, clipping, AdamW, the average of the weights."""
+"""One optimizer step: accumulated gradients, clipping, AdamW, averaged weights (EMA)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
 
 
 class Learner:
-    """A network with its optimizer and its averaged weights, on the devices of an accelerator.
+    """Network with its optimizer and its averaged weights, on the devices of an accelerator.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ class Learner:
     Attributes
     ----------
     plain : FlexiUNet
-        The network, without what distributes it.
+        The network without its distributed wrapper.
     optimizer : torch.optim.Optimizer
     averaged : FlexiUNet
-        The same with the average of its weights over the steps.
+        Copy with the exponential moving average (EMA) of the weights.
     bf16 : bool
-        Whether it computes in bfloat16.
+        Whether training uses bfloat16 autocast.
     """
 
     def __init__(
@@ -77,21 +77,22 @@ class Learner:
         self.unet.train()
 
     def step(self, batches: list[Batch], source: Batches, weight: float) -> Tensor:
-        """Train on the batches of one step.
+        """Take one optimizer step.
 
         Parameters
         ----------
         batches : list of Batch
-            Their gradients are averaged.
+            Batches whose gradients are averaged.
         source : Batches
-            Where they come from, for their noise.
+            Source of the batches, for their noise.
         weight : float
-            Of the loss.
+            Weight of the loss.
 
         Returns
         -------
         terms : (5,) tensor
-            `LossTerms` of this process, and the norm of the whole gradient.
+            `LossTerms` of this process, averaged over its batches, and the norm of the gradient
+            over all processes.
         """
         config, step = self.config, batches[0].step
         source.seed_layers(step)
@@ -101,7 +102,7 @@ class Learner:
             labels = batch.class_labels(self.device)
             last = batch is batches[-1]
             with nullcontext() if last else self.accelerator.no_sync(self.unet):
-                # Not accelerate's mixed precision: one setting for the whole Python process.
+                # Accelerate's mixed precision would be one setting for the Python process.
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                     terms = self._loss(self.unet, x0, batch.t, noise, labels)
                 self.accelerator.backward(terms.loss * (weight / len(batches)))
@@ -111,7 +112,7 @@ class Learner:
             group["lr"] = self.learning_rate(step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        # The average begins at what the first step leaves.
+        # The average starts with the weights after the first step.
         decay = min(config.ema_decay, (2 + step) / (11 + step)) if step else 0.0
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
@@ -126,7 +127,7 @@ class Learner:
         return rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
     def save(self, folder: Path, averaged: ScaleSpacePipeline) -> None:
-        """Write the averaged model, the weights themselves and the optimizer's state."""
+        """Write the averaged model, the weights and the state of the optimizer."""
         averaged.save_pretrained(folder / MODEL_FOLDER)
         state = self.plain.state_dict()
         weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -134,7 +135,7 @@ class Learner:
         torch.save(self.optimizer.state_dict(), folder / _OPTIMIZER)
 
     def load(self, folder: Path) -> None:
-        """Load what `save` wrote; whatever is wrong with the files is raised as it comes."""
+        """Load the files of `save`; errors of damaged files are not converted."""
         self.plain.load_state_dict(load_file(folder / _WEIGHTS))
         self.averaged.load_state_dict(load_file(folder / MODEL_FOLDER / "model.safetensors"))
         stored = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)

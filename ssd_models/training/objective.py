@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """What a training step draws, and its loss: one resolution path a step, weighted by noise level."""
+=======
+"""Resolution paths of training steps, and the denoising loss with min-SNR weights."""
+>>>>>>> words-1
 
 from __future__ import annotations
 
@@ -18,49 +22,49 @@ from ..network.normalization import full_precision
 from .config import TrainConfig
 from .densities import step_density
 
-MOST_IMAGES = 16  # how many times more images a small path's batch holds, at most
+MOST_IMAGES = 16  # largest factor on the batch size of a small path
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingPath:
     """Steps of a schedule that share one input and one output resolution."""
 
-    r_in: int  # pixels to a side of the state x_t
-    r_out: int  # of the prediction
+    r_in: int  # resolution of the state x_t, pixels
+    r_out: int  # resolution of the prediction
     steps: np.ndarray  # (n,) t
-    chances: np.ndarray  # (n,) probability of each, given the path
-    probability: float  # that a training step takes this path
-    share: float  # of the schedule's steps that lie on it
-    images: int  # times the batch size that its batches hold
+    chances: np.ndarray  # (n,) probability of each step, given the path
+    probability: float  # of the path at a training step
+    share: float  # fraction of the schedule's steps on this path
+    images: int  # factor on the batch size
 
     @property
     def name(self) -> str:
-        """As logs write it: ``32`` or ``32->64``."""
+        """Name in logs: ``32`` or ``32->64``."""
         return f"{self.r_in}" if self.r_in == self.r_out else f"{self.r_in}->{self.r_out}"
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Steps of a batch of ``count`` images, (count,)."""
+        """Draw the steps of ``count`` images, (count,)."""
         return rng.choice(self.steps, count, p=self.chances)
 
 
 class PathSampler:
-    """Chooses the path of a training step.
+    """Random choice of the path of a training step.
 
     Parameters
     ----------
     schedule : ResolutionSchedule
     change_fraction : float
-        Share of training steps at changes of resolution, each of one change.
+        Fraction of training steps on paths that change the resolution, the same for each change.
     constant_pixels : bool
-        Batches of small paths hold more images, so that each has as many pixels as one at full
-        resolution, up to 16 times the images. How often a path is taken stays.
+        Enlarge the batches of small paths to as many pixels as at full resolution, up to 16 times
+        the images. The probability of a path stays the same.
     density : str
-        How often each step that keeps its resolution is drawn, see `training.densities`.
+        Density of the steps that keep their resolution, see `training.densities`.
 
     Notes
     -----
-    With `weight` each path has the weight that its share of the T steps has, whatever the
-    probabilities and sizes of batches; what a density prefers inside a path is not weighed back.
+    `weight` gives each path the weight of its share of the T steps, whatever the probabilities and
+    batch sizes. It does not compensate for the density among the steps of one path.
     """
 
     def __init__(
@@ -102,42 +106,67 @@ class PathSampler:
 
     @classmethod
     def of(cls, config: TrainConfig, schedule: ResolutionSchedule) -> PathSampler:
-        """With a training run's options."""
+        """Make the sampler of a training configuration."""
         return cls(schedule, config.change_fraction, config.constant_pixels, config.density)
 
     def choose(self, rng: np.random.Generator) -> TrainingPath:
-        """Draw a path; `TrainingPath.draw` gives steps on it."""
+        """Draw a path; `TrainingPath.draw` draws its steps."""
         return self.paths[rng.choice(len(self.paths), p=[path.probability for path in self.paths])]
 
     @staticmethod
     def weight(path: TrainingPath) -> float:
-        """Weight of a batch that gives its path the share it has in a uniform choice of steps."""
+        """Loss weight that gives a path its share under a uniform choice of steps."""
         return path.share / path.probability
 
 
 class LossTerms(NamedTuple):
-    """A batch's loss and what it is made of; scalars on the batch's device."""
+    """Loss of a batch and its parts; scalars on the device of the batch."""
 
     loss: Tensor  # mean of weight times error
     error: Tensor  # mean squared error of the prediction, unweighted
+<<<<<<< HEAD
     target_power: Tensor  # mean square of what is to be predicted: the error of predicting zero
     snr_weight: Tensor  # mean weight of the noise levels
+=======
+    target_power: Tensor  # mean square of the target: the error of predicting zero
+    snr_weight: Tensor  # mean of floor + min(snr_t, clip)
+>>>>>>> words-1
 
 
 class DenoisingLoss:
     """Mean over images of ``w_t · mean((M_{1:t-1} x_0 − x̂_0)²)`` (mathematics §7).
 
+<<<<<<< HEAD
     Where the schedule blurs, the target is the level's least blurred image
     (`ScaleSpaceProcess.target`). Weights and times are kept on the devices met, so that a call
     copies the steps alone.
+=======
+    If the schedule blurs, the target is the least blurred image of the level
+    (`ScaleSpaceProcess.target`).
+
+    ``snr_t`` is that of the full-resolution chain (mathematics §7), so that the same content has
+    the weight of DDPM at every level (min-SNR, Hang et al. 2023). Without a floor, very noisy
+    states have almost no weight; as each batch is of one path, Adam then barely updates weights
+    that only small levels use. A floor of ``1/σ_data²`` gives the weight of EDM (Karras et al.
+    2022, eq. 5 and table 1, for predictions of x0): 4 for pixels of standard deviation 0.5.
+
+    Tables over the steps are cached on each device, so that a call only copies the steps.
+>>>>>>> words-1
 
     Parameters
     ----------
     process : ScaleSpaceProcess
+<<<<<<< HEAD
     weights : (T,) array
         ``w_t`` of each step, see `training.weights`.
+=======
+    snr_clip : float
+        Largest snr that counts.
+    snr_floor : float
+        Constant added to the clipped snr.
+>>>>>>> words-1
     time_input : {"step", "logsnr"}
-        What the network is told of the noise.
+        Input of the network for the noise level.
     """
 
     def __init__(
@@ -162,21 +191,25 @@ class DenoisingLoss:
         Parameters
         ----------
         unet : module
-            With the signature of `FlexiUNet`.
+            Network with the signature of `FlexiUNet`.
         x0 : (N, C, R, R) tensor in [-1, 1]
         t : (N,) int64 tensor on the host
             Steps of one path.
         noise : (N, C, r, r) tensor
             Standard normal, at the resolution of step ``t``.
         class_labels : (N,) tensor, optional
-            Negative for no class.
+            Class indices, negative for no class.
+
+        Returns
+        -------
+        LossTerms
         """
         process, device = self.process, x0.device
         places = t.to(device, non_blocking=x0.is_cuda)
         levels = self._constant("levels", lambda: self._levels, x0, torch.float32)
         times, weight = levels[:, places]
         r_out = int(process.schedule.output_resolutions[t.numpy()[0]])
-        with full_precision(device):  # matrix products of the process
+        with full_precision(device):  # for the matrix products of the process
             target = process.target(x0, r_out)
             x_t = process.noisy(process.degrade(x0, t), places, noise)
         prediction = unet(x_t, times, r_out, class_labels).sample.float()

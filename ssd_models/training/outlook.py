@@ -1,4 +1,4 @@
-"""What a run says early: how long it will take, what it will cost, when what is due comes."""
+"""Messages on a run's remaining time and cost, and periods of events."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .config import TrainConfig
 
 
 def due(step: int, period: int, anyway: bool = False) -> bool:
-    """Whether something of a period of steps (0: never) comes after ``step`` steps."""
+    """Whether an event with a period of steps (0: none) is due after ``step``, or ``anyway``."""
     return anyway or (period > 0 and step % period == 0)
 
 
 def time_line(config: TrainConfig, step: int, seconds: float) -> str:
-    """How long the steps that are left take at so many seconds each, and what comes on the way."""
+    """Message on the remaining time at ``seconds`` per step, the next samples and checkpoint."""
     left = config.steps - step
     samples = _next_due(step, config.sample_every, config.steps)
     checkpoint = _next_due(step, config.checkpoint_every, config.steps)
@@ -26,10 +26,10 @@ def time_line(config: TrainConfig, step: int, seconds: float) -> str:
 
 
 def cost_line(unet: FlexiUNet, batches: Batches) -> str:
-    """FLOP of the whole run, and against as many images at full resolution alone.
+    """Message on the FLOP of the whole run, also relative to as many images at full resolution.
 
-    Counted on the network, forward and backward, as `ssd_models.network.path_costs.path_flops`
-    does; paths as often as they are drawn on average.
+    Counts forward and backward passes (`ssd_models.network.path_costs.path_flops`), and each path
+    by its expected number of images.
     """
     drawn = [(p, p.probability * batches.size(p)) for p in batches.paths.paths]
     cost = sum(n * path_flops(unet, p.r_in, p.r_out, training=True) for p, n in drawn)
@@ -47,5 +47,5 @@ def _duration(seconds: float) -> str:
 
 
 def _next_due(step: int, period: int, last: int) -> int:
-    """First step after ``step`` at which something is due that comes at the last step anyway."""
+    """First step after ``step`` at which an event is due, by its period or as the last."""
     return min((step // period + 1) * period, last) if period > 0 else last

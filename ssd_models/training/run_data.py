@@ -1,4 +1,4 @@
-"""The images of a run directory, parted as the run parted them."""
+"""Images of a run directory, split into training and held-out images as in the run."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from .batches import ImageArray
 from .config import CONFIG_FILE, TrainConfig, read_config
 from .splits import held_out
 
-LEAST_HELD_OUT = 10  # images that errors are measured on
+LEAST_HELD_OUT = 10  # fewest held-out images to measure on
 
 
 @dataclass(frozen=True, eq=False)
 class RunImages:
-    """All images of a run and which of them it never saw."""
+    """Images of a run, and which of them are held out."""
 
-    run: str
+    run: str  # directory
     name: str  # of the data
     images: ImageArray  # uint8 (N, R, R, C)
-    out: np.ndarray  # (N,) bool
+    out: np.ndarray  # (N,) bool, True for held-out images
 
     @property
     def held_out(self) -> np.ndarray:
-        """The held-out images, (M, R, R, C)."""
+        """Held-out images, (M, R, R, C)."""
         return self.images[np.flatnonzero(self.out)]
 
     def lacking(self) -> str | None:
-        """Why nothing can be measured on held-out images, and what to do; None if it can."""
+        """Message if there are too few held-out images to measure on; None if there are enough."""
         if (count := int(self.out.sum())) >= LEAST_HELD_OUT:
             return None
         return (
             f"{self.run}: holds out {count or 'none'} of the {len(self.out)} images of "
-            f"{self.name}, measuring on them needs {LEAST_HELD_OUT}; train with a larger --held-out"
+            f"{self.name}, but measuring needs {LEAST_HELD_OUT}; train with a larger --held-out"
         )
 
     @property
     def training(self) -> np.ndarray:
-        """The others."""
+        """Training images, (N − M, R, R, C)."""
         return self.images[np.flatnonzero(~self.out)]
 
 
 def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImages:
-    """Open the data of a run, at its resolution.
+    """Open the data of a run at its resolution.
 
     Parameters
     ----------
-    run
+    run : path
         Run directory.
     data : str, optional
-        Where the data are, if elsewhere than when it was trained.
+        Path or name of the data; by default as stored in the run.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImage
 def load_images(
     source: ImageSource, config: TrainConfig, progress: bool
 ) -> tuple[ImageSource, ImageArray, list[Skipped]]:
-    """Images that a run of ``config`` uses: their source, themselves, and those left out."""
+    """Load the images of a run: their source, the images themselves, and those skipped."""
     skipped: list[Skipped] | None = [] if config.skip_bad else None
     images = source.random_access(progress=progress, skipped=skipped)
     return source.without(skipped or []), images, skipped or []

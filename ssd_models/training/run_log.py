@@ -1,4 +1,4 @@
-"""What a run reports: ``metrics.jsonl``, grids of samples, and the same to trackers."""
+"""Log of a run: ``metrics.jsonl``, grids of samples, and trackers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .config import CONFIG_FILE, read_config
 from .trackers import Trackers
 
 METRICS_FILE = "metrics.jsonl"
-_SAMPLES, _CALLS = 16, 30
+_SAMPLES, _CALLS = 16, 30  # images of a grid, network calls for each
 
 
 class RunLog:
-    """Appends entries to ``metrics.jsonl`` and sends them to the run's trackers.
+    """Writer of ``metrics.jsonl`` and grids of samples, which also go to the run's trackers.
 
     Parameters
     ----------
     run : Path
         The run directory; its ``config.yaml`` names the trackers.
     step : int
-        The present one; what was logged after it, by a run that was stopped later than its last
-        checkpoint, is forgotten, as is half a line.
+        Present step. Later entries, of a run that was stopped after its last checkpoint, are
+        deleted, as is an incomplete last line.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class RunLog:
                 )
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one entry; it holds ``step``, numbers, and dictionaries of such.
+        """Append an entry of ``step``, numbers, and dictionaries of numbers.
 
         Raises
         ------
@@ -70,14 +70,14 @@ class RunLog:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise InputError(
-                f"{self._path}: cannot be written ({error.strerror or error}); mend that and go on "
+                f"{self._path}: cannot be written ({error.strerror or error}); fix that and go on "
                 "with --resume"
             ) from error
         values = {name: value for name, value in _flat(entry) if name != "step"}
         self._trackers.log(values, entry["step"])
 
     def samples(self, pipeline: ScaleSpacePipeline, step: int, seed: int, bf16: bool) -> None:
-        """Save 16 samples of a model, of the same noise each time."""
+        """Save a grid of 16 samples of a model, from the same noise each time."""
         labels = None
         if pipeline.class_names is not None:
             labels = list(range(len(pipeline.class_names)))[:_SAMPLES]
@@ -94,17 +94,18 @@ class RunLog:
         self._trackers.log_images("samples", image_grid(images), path, step)
 
     def close(self) -> None:
-        """End the trackers."""
+        """Close the trackers."""
         self._trackers.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Entries of a ``metrics.jsonl``, without the half line that a killed run may leave."""
+    """Read the entries of a ``metrics.jsonl``, except an incomplete last line."""
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # a whole line ends in a line break
+    return [json.loads(line) for line in lines[:-1]]  # a complete line ends in a line break
 
 
 def _flat(entry: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """Names and values of a nested entry, with names joined by ``/``."""
     found: list[tuple[str, float]] = []
     for name, value in entry.items():
         if isinstance(value, dict):
@@ -115,7 +116,7 @@ def _flat(entry: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
 
 
 def _facts(schedule: ResolutionSchedule) -> dict[str, Any]:
-    """What tells runs on different schedules apart: numbers and texts by name."""
+    """Properties of a schedule for trackers: numbers and strings by name."""
     derived = {
         f"schedule/{name}": value
         for name, value in schedule.derivation.items()

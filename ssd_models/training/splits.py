@@ -1,4 +1,4 @@
-"""The held-out split: which images a run never trains on."""
+"""Held-out split: the images that a run never trains on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 
 def held_out(names: Iterable[str], share: float) -> np.ndarray:
-    """Whether each image is held out, (N,) bool: about ``share`` of them, in [0, 1).
+    """Choose about a fraction ``share``, in [0, 1), of images to hold out: (N,) bool.
 
-    It depends on an image's own name alone, so images that are added or removed never move another
-    one from one side to the other. Of images that would all be held out, none is.
+    The choice for an image depends on its name only, so adding or removing images never moves
+    others between the two sets. If all images would be held out, none is.
     """
     limit = int(share * 2**64)
     digests = (hashlib.blake2b(_bytes(name), digest_size=8).digest() for name in names)
@@ -21,7 +21,7 @@ def held_out(names: Iterable[str], share: float) -> np.ndarray:
 
 
 def names_digest(names: Iterable[str]) -> str:
-    """Digest of the names of a dataset's images in order, hexadecimal."""
+    """Digest of the names of a dataset's images in order, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
         digest.update(_bytes(name))

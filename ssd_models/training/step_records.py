@@ -1,4 +1,4 @@
-"""What training steps leave behind until they are logged, and the guard against bad ones."""
+"""Records of training steps until they are logged, and checks for diverged training."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from theory.support.errors import InputError
 from .checkpoints import Checkpoints
 from .objective import TrainingPath
 
-_DIVERGED = 4.0  # times the error of predicting zero, over all steps since the last look
+_DIVERGED = 4.0  # times the error of predicting zero, over the steps since the last summary
 
 
 class StepRecords:
-    """Collects steps on the device, so that none waits for its loss, and sums them up.
+    """Records of training steps, kept on the device so that no step waits for its loss.
 
     Parameters
     ----------
     accelerator : Accelerator
-        Losses are the mean over its processes, so that all of them judge alike.
+        Losses are averaged over its processes, so that all raise the same errors.
     """
 
     def __init__(self, accelerator: Accelerator):
@@ -33,33 +33,44 @@ class StepRecords:
         self.restart_clock()
 
     def add(self, path: TrainingPath, terms: Tensor, weight: float, images: int) -> None:
-        """Keep a step.
+        """Add a step.
 
         Parameters
         ----------
         path : TrainingPath
         terms : (5,) tensor
-            Loss, error, target power and weight of the noise level (`LossTerms`), and the norm of
-            the gradient.
+            `LossTerms`, then the norm of the gradient.
         weight : float
-            Of the path.
+            Loss weight of the path.
         images : int
-            That the step saw, on all processes.
+            Images of the step over all processes.
         """
         self._rows.append((path, terms, weight, images))
 
     def restart_clock(self) -> None:
-        """Count time from here on."""
+        """Restart the clock that measures images per second."""
         self._since = time.perf_counter()
 
     def summary(self, step: int, checkpoints: Checkpoints) -> dict[str, Any]:
-        """Means of the steps since the last call, in all and by path, and forget them.
+        """Average the steps since the last call, over all and by path, and clear them.
+
+        Parameters
+        ----------
+        step : int
+            Present step.
+        checkpoints : Checkpoints
+            For the advice in errors.
+
+        Returns
+        -------
+        dict
+            Entry for ``metrics.jsonl``.
 
         Raises
         ------
         InputError
-            If a loss or gradient was not finite, or the error is four times that of predicting
-            zero: training has diverged.
+            If a loss or gradient was not finite, or training has diverged: the error is over four
+            times that of predicting zero.
         """
         rows, self._rows = self._rows, []
         terms = self._accelerator.reduce(torch.stack([row[1] for row in rows]), "mean")

@@ -1,4 +1,4 @@
-"""Clean stops: signals that ask a run to end, and a limit of its time."""
+"""Stopping a run cleanly, on signals or after a time limit."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 
 def exit_status(reason: str) -> int:
-    """Status of a command that `StopRequest` ended: 128 and the signal, as shells say, or 0."""
+    """Exit status of a run stopped for ``reason``: 128 plus the signal's number, else 0."""
     return 128 + signal.Signals[reason] if reason.startswith("SIG") else 0
 
 
 class StopRequest:
-    """A context in which SIGTERM and SIGINT ask for an end, as does a limit of minutes.
+    """Context in which SIGTERM, SIGINT or a time limit set a reason to stop.
 
-    A second signal of the same kind has its usual effect. Outside the main thread, where Python
-    allows no handlers, only the limit counts.
+    A second signal of the same kind has its usual effect. Outside the main thread Python allows no
+    signal handlers, so only the time limit applies.
 
     Parameters
     ----------
     max_minutes : float, optional
-        From the making of this object.
+        Time limit, counted from construction.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -36,7 +36,7 @@ class StopRequest:
 
     @property
     def reason(self) -> str | None:
-        """Why to stop, for a message; None to go on."""
+        """Reason to stop, for a message; None to go on."""
         if self.signal is not None:
             return signal.Signals(self.signal).name
         if self._deadline is not None and time.monotonic() >= self._deadline:

@@ -1,8 +1,8 @@
-"""Where curves and samples of a run go: TensorBoard's events, and other trackers of accelerate.
+"""Trackers of a run's curves and samples: TensorBoard, and the others that accelerate supports.
 
-For a tracker a run is one run, however often it is stopped and resumed: it goes on under the
-identity that it had (``trackers.json``), and points that were sent before a stop are not sent
-again. TensorBoard takes back what was written after the checkpoint instead.
+A run that is stopped and resumed stays one run in each tracker. Its identity there is stored in
+``trackers.json``, and points sent before the stop are not sent again. TensorBoard instead discards
+points after the checkpoint.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 TRACKERS: tuple[str, ...] = get_args(TrackerName)
-PROJECT = "scale-space-diffusion"  # that runs are grouped under
-_STATE_FILE = "trackers.json"  # ``sent``, and by tracker the identity of the run there
+PROJECT = "scale-space-diffusion"  # project name in the trackers
+_STATE_FILE = "trackers.json"  # last step ``sent``, and the run's identity in each tracker
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers that are unknown, or whose package is missing, with `InputError`."""
+    """Raise `InputError` if a tracker is unknown or its package is not installed."""
     if unknown := [name for name in names if name not in TRACKERS]:
         raise InputError(f"log_with {unknown[0]!r}: choose from {', '.join(TRACKERS)}")
     if not names:
@@ -44,22 +44,22 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """The trackers of a run, opened; the main process alone has them.
+    """Open trackers of a run; used on the main process only.
 
-    Events of TensorBoard are written in any case, into the run directory.
+    TensorBoard's event files are always written, into the run directory.
 
     Parameters
     ----------
     run : Path
-        The run directory, which gives the run its name.
+        The run directory, whose name is the run's name.
     names : sequence of str
-        Of `TRACKERS`.
+        Names from `TRACKERS`.
     step : int
-        At which the run begins or goes on.
+        Step at which the run starts or resumes.
     sent : int
-        The last step that was logged before; trackers other than TensorBoard get what comes later.
+        Last step logged before; trackers other than TensorBoard get later steps only.
     settings : mapping
-        Configuration of the run: numbers and texts by name.
+        Configuration of the run: numbers and strings by name.
 
     Raises
     ------
@@ -81,13 +81,13 @@ class Trackers:
         settings = {} if settings is None else dict(settings)
         state = _read_state(run)
         self._sent = state["sent"] = max(sent, state.get("sent", 0))
-        # Points of steps from ``purge_step`` on, of event files before, are not shown any more.
+        # TensorBoard hides points of earlier event files from ``purge_step`` on.
         purge = {"purge_step": step + 1 if step else 0}
         board = LOGGER_TYPE_TO_CLASS["tensorboard"](run.name, run.parent, **purge)
         self._open: list[GeneralTracker] = []
         try:
             self._start(board)
-            if not step:  # as text; `store_init_configuration` would add a folder each time
+            if not step:  # as text: `store_init_configuration` would add a folder each time
                 lines = "\n".join(f"    {name}: {value}" for name, value in settings.items())
                 board.log({"config": lines}, step=0)
             for name in dict.fromkeys(names):
@@ -95,7 +95,7 @@ class Trackers:
                     continue
                 old = state.get(name)
                 options = _options(name, run, old)
-                if name == "trackio":  # whose configuration cannot come later
+                if name == "trackio":  # takes its configuration only here
                     options["config"] = settings
                 tracker = LOGGER_TYPE_TO_CLASS[name](PROJECT, **options)
                 self._start(tracker)
@@ -109,10 +109,10 @@ class Trackers:
             raise
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each curve: numbers by name."""
+        """Add a point to each curve, from numbers by name."""
 
         def send(tracker: GeneralTracker) -> None:
-            if tracker.name == "mlflow":  # whose names have no such arrow
+            if tracker.name == "mlflow":  # which does not allow ``>`` in names
                 tracker.log({n.replace("->", " to "): v for n, v in values.items()}, step=step)
             else:
                 tracker.log(dict(values), step=step)
@@ -120,7 +120,7 @@ class Trackers:
         self._each(send, step)
 
     def log_images(self, name: str, picture: np.ndarray, path: Path, step: int) -> None:
-        """Show a picture, uint8 (H, W, 3), which is at ``path`` as well."""
+        """Log a picture, uint8 (H, W, 3), which is also stored at ``path``."""
 
         def send(tracker: GeneralTracker) -> None:
             if tracker.name == "tensorboard":
@@ -137,14 +137,14 @@ class Trackers:
         self._each(send, step)
 
     def close(self) -> None:
-        """Send what has not been sent, and end."""
+        """Send all pending data and close the trackers."""
         self._each(lambda tracker: tracker.finish(), self._sent + 1)
         self._open.clear()
 
     def _start(self, tracker: GeneralTracker) -> None:
         try:
             tracker.start()
-        except Exception as error:  # as many kinds as there are trackers
+        except Exception as error:  # each tracker raises its own types
             raise InputError(
                 f"log_with {tracker.name}: does not start ({reason(error)}); mend that, or leave "
                 "it out, and go on with --resume"
@@ -152,13 +152,13 @@ class Trackers:
         self._open.append(tracker)
 
     def _each(self, act: Callable[[GeneralTracker], None], step: int) -> None:
-        """Let each tracker act that has not seen this step; one that fails ends no training."""
+        """Call ``act`` on each tracker that lacks this step; drop those that fail, and warn."""
         for tracker in list(self._open):
             if tracker.name != "tensorboard" and step <= self._sent:
                 continue
             try:
                 act(tracker)
-            except Exception as error:  # as many kinds as there are trackers
+            except Exception as error:  # each tracker raises its own types
                 self._open.remove(tracker)
                 print(
                     f"ssd: warning: {tracker.name}: gets no more of this run ({reason(error)})",
@@ -167,7 +167,7 @@ class Trackers:
 
 
 def _options(name: str, run: Path, identity: str | None) -> dict[str, Any]:
-    """Arguments with which a tracker begins a run, or goes on with the one of that identity."""
+    """Arguments of a tracker to start a run, or to continue the one with that identity."""
     if name == "wandb":
         identity = identity or uuid.uuid4().hex
         return {"name": run.name, "id": identity, "resume": "allow", "dir": str(run)}
@@ -190,5 +190,5 @@ def _read_state(run: Path) -> dict[str, Any]:
         return dict(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path}: cannot be read ({reason(error)}); remove it to begin new runs there"
+            f"{path}: cannot be read ({reason(error)}); remove it to start new runs in the trackers"
         ) from error

@@ -1,9 +1,9 @@
-"""The training loop: one resolution path a step, on accelerate.
+"""Training loop on accelerate, with one resolution path per step.
 
-A run is the same run however often it is stopped and resumed, to the last bit on the CPUs of one
-machine. It is so up to rounding on GPUs, whose kernels add in no fixed order, and on any number of
-processes with the same images a step: what it draws follows from seed, step and images seen
-(`batches`), and a checkpoint holds all the rest (`checkpoints`).
+Stopping and resuming a run does not change its result: bit by bit on the CPUs of one machine, and
+up to rounding on GPUs, whose kernels add in no fixed order, or on another number of processes with
+the same images per step. All random numbers are functions of seed, step and images seen
+(`batches`); a checkpoint stores the rest (`checkpoints`).
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ from .stopping import StopRequest
 from .validation import Validation, ValidationLoss
 from .weights import loss_weights
 
-_MEASURED = 16384  # images that the model's spectrum is measured on, at most
-_AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop
-_TIMED = 20  # steps after which a run says how long it will take
-_WAIT = timedelta(minutes=30)  # for a process that is validating, sampling or writing
+_MEASURED = 16384  # most images for the model's spectrum
+_AGREE_EVERY = 10  # steps after which several processes agree on whether to stop
+_TIMED = 20  # steps after which the run's duration is estimated
+_WAIT = timedelta(minutes=30)  # timeout for a process that validates, samples or writes
 
 
 class Trainer:
@@ -74,11 +74,11 @@ class Trainer:
     resume : bool
         Go on from the last checkpoint in ``run``, or from the start if there is none yet.
     classes : Classes, optional
-        Of the images; needed exactly if ``config.class_conditional``.
+        Classes of the images; required if ``config.class_conditional``, else ignored.
     names : sequence of N str, optional
-        Of the images, which decide on the held-out split; by default their numbers.
+        Names of the images, which determine the held-out split; by default their numbers.
     allow_drift : bool
-        Resume even if options, data or schedule are others than those of the checkpoint.
+        Resume even if options, data or schedule differ from those of the checkpoint.
 
     Raises
     ------
@@ -108,8 +108,8 @@ class Trainer:
             )
         if (kind := images[:1].dtype) != np.uint8:
             raise InputError(
-                f"images: are {kind}, not uint8; give values of 0 to 255, as "
-                "`ssd_models.data.opening.to_uint8` makes them of floats in [-1, 1]"
+                f"images: are {kind}, not uint8; give values of 0 to 255 (floats in [-1, 1] are "
+                "converted by `ssd_models.data.opening.to_uint8`)"
             )
         self.classes = None
         if config.class_conditional:
@@ -122,8 +122,8 @@ class Trainer:
         self.process = ScaleSpaceProcess(schedule)
         self.paths = PathSampler.of(config, schedule)
         self.accelerator = Accelerator(
-            mixed_precision="no",  # `config.bf16` says it, whatever a launcher is configured to
-            cpu=not torch.accelerator.is_available(),  # else processes would not find each other
+            mixed_precision="no",  # precision is `config.bf16`, whatever a launcher's configuration
+            cpu=not torch.accelerator.is_available(),  # needed for several processes on CPUs
             kwargs_handlers=[
                 DistributedDataParallelKwargs(find_unused_parameters=True),
                 InitProcessGroupKwargs(timeout=_WAIT),
@@ -133,7 +133,7 @@ class Trainer:
         if (turns := self.accelerator.gradient_accumulation_steps) != 1:
             raise InputError(
                 f"accelerate: is configured to accumulate gradients {turns} times, which would "
-                f"only divide them; take that out and give --accumulate {turns}"
+                f"only divide them; remove that and give --accumulate {turns}"
             )
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         if self.is_main and not resume:
@@ -176,20 +176,28 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # before the run directory changes
 
     def train(self, progress: bool = True, max_minutes: float | None = None) -> str | None:
-        """Train until ``config.steps``; writes metrics, checkpoints, samples and the model.
+        """Train until ``config.steps``; write metrics, checkpoints, samples and the model.
 
-        SIGTERM, SIGINT and ``max_minutes`` stop it after the present step, with a checkpoint.
+        SIGTERM, SIGINT and the time limit stop it with a checkpoint: after the present step, or
+        within ten steps of several processes.
+
+        Parameters
+        ----------
+        progress : bool
+            Show a progress bar on standard error.
+        max_minutes : float, optional
+            Time limit.
 
         Returns
         -------
         reason : str or None
-            Why it stopped before the last step, None if it did not.
+            Why training stopped before the last step; None if it did not.
 
         Raises
         ------
         InputError
             If the loss is not finite or diverges, memory or disk are full, or another process of
-            the run has died; the last checkpoint stays.
+            the run has died. Checkpoints are kept.
         """
         with (
             self._open_folder() if self.is_main else nullcontext(),
@@ -200,13 +208,13 @@ class Trainer:
             return self._loop(log, stop, progress and self.is_main)
 
     def pipeline(self) -> ScaleSpacePipeline:
-        """The averaged weights as a pipeline."""
+        """Make a pipeline with the averaged weights."""
         names = None if self.classes is None else self.classes.names
         return ScaleSpacePipeline(self.learner.averaged, self.schedule, self.spectrum, names)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
-        """Of the training images, or of 16,384 of them; None for one image, however often."""
+        """Spectrum of up to 16,384 training images; None if they are all the same."""
         if len(self._trained) < 2:
             return None
         chosen = self._trained[:: max(len(self._trained) // _MEASURED, 1)][:_MEASURED]
@@ -259,14 +267,14 @@ class Trainer:
                     self._checkpoint(loss.mean if loss else None)
                 if sample and log:
                     log.samples(self.pipeline(), self.step, config.seed, self.learner.bf16)
-                records.restart_clock()  # what else was done is no training
+                records.restart_clock()  # excludes validation, samples and checkpoint
         if self.is_main and (checkpoint := self.checkpoints.last):
             with replaced_folder(self.run / MODEL_FOLDER) as aside:
                 shutil.copytree(checkpoint / MODEL_FOLDER, aside, dirs_exist_ok=True)
         return reason if self.step < config.steps else None
 
     def _agreed(self, stop: StopRequest) -> str | None:
-        """Why to stop, the same on all processes."""
+        """Reason to stop, the same on all processes; None to go on."""
         if self.accelerator.num_processes == 1:
             return stop.reason
         if self.step % _AGREE_EVERY:
@@ -275,9 +283,9 @@ class Trainer:
 
     @contextmanager
     def _open_folder(self) -> Iterator[None]:
-        """Hold the run directory, as no other process can, and bring it up to date."""
+        """Create or update the run directory, and lock it against other processes."""
         if not self.resumed:
-            with new_folder(self.run) as aside:  # absent or ready to be resumed, never between
+            with new_folder(self.run) as aside:  # complete or absent
                 (aside / self.checkpoints.folder.name).mkdir()
                 write_config(aside / CONFIG_FILE, self.config, self.data)
                 self.schedule.save(aside / SCHEDULE_FILE)
@@ -314,7 +322,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _state(self) -> CheckpointState | None:
-        """State of the last checkpoint; None of a run that has none yet."""
+        """State of the last checkpoint; None if the run has none yet."""
         if not (self.run / CONFIG_FILE).is_file():
             raise InputError(f"{self.run}: holds no run to resume; leave out --resume to start one")
         return None if self._from is None else self.checkpoints.read_state(self._from)
@@ -326,6 +334,6 @@ class Trainer:
             check_identity(checkpoint, state["identity"], self.identity)
         try:
             self.learner.load(checkpoint)
-        except Exception as error:  # as many kinds as there are ways to damage a file
+        except Exception as error:  # damaged files raise exceptions of many types
             raise self.checkpoints.damaged(checkpoint, error) from error
         self.step, self.images_seen = state["step"], state["images_seen"]

@@ -1,4 +1,4 @@
-"""Loss of a network on held-out images, path by path, always with the same steps and noise."""
+"""Loss of a network on held-out images, by path, always with the same steps and noise."""
 
 from __future__ import annotations
 
@@ -13,33 +13,39 @@ from .batches import ImageArray, slot_noise, to_x0
 from .config import TrainConfig
 from .objective import DenoisingLoss, PathSampler
 
-MOST_IMAGES = 256  # images that validation takes, at most
+MOST_IMAGES = 256  # most images for validation
 
 
 @dataclass(frozen=True)
 class ValidationLoss:
-    """Mean loss of each path, and of all steps of the schedule."""
+    """Mean loss of each path, and of the whole schedule."""
 
-    paths: dict[str, float]  # by the name of the path
-    mean: float  # each path with its share of the schedule's steps
+    paths: dict[str, float]  # by name
+    mean: float  # over paths, weighted by their share of the schedule's steps
 
 
 class Validation:
-    """Measures a network on held-out images.
+    """Measurement of a network's loss on held-out images.
 
-    Image i takes step ``(i + ½) / n`` of the way through each path's steps, and the same noise
-    every time, so that losses of one run compare without the noise of chance.
+        On each path, image i of n takes the step at fraction ``(i + ½) / n`` of the path's steps, with
+        the same noise every time, so that the losses of one run are comparable.
 
-    Parameters
-    ----------
-    images : ImageArray
-        uint8 (N, R, R, C).
-    held_out : (M,) array
-        Indices of the held-out images; of more than 256, 256 of them spread evenly.
-    labels : (N,) array, optional
-        Classes of all images.
-    weights : (T,) array
-        Of each step's loss, see `training.weights`.
+        Parameters
+        ----------
+        images : ImageArray
+            uint8 (N, R, R, C).
+        held_out : (M,) array
+            Indices of the held-out images; of more than 256 images, 256 evenly spread ones are used.
+        labels : (N,) array, optional
+            Classes of all images.
+    <<<<<<< HEAD
+        weights : (T,) array
+            Of each step's loss, see `training.weights`.
+    =======
+        process : ScaleSpaceProcess
+        paths : PathSampler
+        config : TrainConfig
+    >>>>>>> words-1
     """
 
     def __init__(
@@ -62,10 +68,10 @@ class Validation:
     def sums(
         self, unet: torch.nn.Module, device: torch.device, bf16: bool, part: int, parts: int
     ) -> Tensor:
-        """Sum of the losses over this part's images, (paths,) float64, to be added over parts."""
+        """Sum of each path's losses over the images of one of ``parts`` parts, (paths,) float64."""
         config, n = self.config, self.config.batch_size
         sums = torch.zeros(len(self.paths.paths), dtype=torch.float64)
-        losses, counts = [], []  # losses stay on the device, so that none is waited for
+        losses, counts = [], []  # losses stay on the device, not to wait for each
         for start in range(part * n, self.count, parts * n):
             places = np.arange(start, min(start + n, self.count))
             indices = self.indices[places]
@@ -89,7 +95,7 @@ class Validation:
         return sums
 
     def loss(self, sums: Tensor) -> ValidationLoss:
-        """The result of all parts' sums."""
+        """Mean losses, from the total of `sums` over all parts."""
         means = (sums / self.count).tolist()
         paths = self.paths.paths
         return ValidationLoss(

@@ -29,7 +29,11 @@ def write_images(folder: Path, sizes) -> Path:
         ([(48, 48)] * 4, 48, "the images have 48 px"),
         ([(100, 100)] * 4, 96, "the images have 100 px; rounded down from 100, so that the"),
         ([(300, 400)] * 4, 256, "the images have 300 px; more than 256 are used on request"),
-        ([(40, 70), (70, 44), (90, 90)], 40, "every image has 40 px or more (the smallest is 0.png), half 44"),
+        (
+            [(40, 70), (70, 44), (90, 90)],
+            40,
+            "every image has 40 px or more (the smallest is 0.png), half 44",
+        ),
     ],
 )
 @pytest.mark.parametrize("form", ["folder", "zip"])
