@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What a training step draws, and its loss: one resolution path a step, weighted by noise level."""
-=======
-"""Resolution paths of training steps, and the denoising loss with min-SNR weights."""
->>>>>>> words-1
+"""Resolution paths of training steps, and the weighted denoising loss."""
 
 from __future__ import annotations
 
@@ -124,47 +120,22 @@ class LossTerms(NamedTuple):
 
     loss: Tensor  # mean of weight times error
     error: Tensor  # mean squared error of the prediction, unweighted
-<<<<<<< HEAD
-    target_power: Tensor  # mean square of what is to be predicted: the error of predicting zero
-    snr_weight: Tensor  # mean weight of the noise levels
-=======
     target_power: Tensor  # mean square of the target: the error of predicting zero
-    snr_weight: Tensor  # mean of floor + min(snr_t, clip)
->>>>>>> words-1
+    snr_weight: Tensor  # mean weight of the noise levels
 
 
 class DenoisingLoss:
     """Mean over images of ``w_t · mean((M_{1:t-1} x_0 − x̂_0)²)`` (mathematics §7).
 
-<<<<<<< HEAD
-    Where the schedule blurs, the target is the level's least blurred image
-    (`ScaleSpaceProcess.target`). Weights and times are kept on the devices met, so that a call
-    copies the steps alone.
-=======
     If the schedule blurs, the target is the least blurred image of the level
-    (`ScaleSpaceProcess.target`).
-
-    ``snr_t`` is that of the full-resolution chain (mathematics §7), so that the same content has
-    the weight of DDPM at every level (min-SNR, Hang et al. 2023). Without a floor, very noisy
-    states have almost no weight; as each batch is of one path, Adam then barely updates weights
-    that only small levels use. A floor of ``1/σ_data²`` gives the weight of EDM (Karras et al.
-    2022, eq. 5 and table 1, for predictions of x0): 4 for pixels of standard deviation 0.5.
-
-    Tables over the steps are cached on each device, so that a call only copies the steps.
->>>>>>> words-1
+    (`ScaleSpaceProcess.target`). Tables over the steps are cached on each device, so that a call
+    only copies the steps.
 
     Parameters
     ----------
     process : ScaleSpaceProcess
-<<<<<<< HEAD
     weights : (T,) array
         ``w_t`` of each step, see `training.weights`.
-=======
-    snr_clip : float
-        Largest snr that counts.
-    snr_floor : float
-        Constant added to the clipped snr.
->>>>>>> words-1
     time_input : {"step", "logsnr"}
         Input of the network for the noise level.
     """

@@ -27,25 +27,22 @@ class ValidationLoss:
 class Validation:
     """Measurement of a network's loss on held-out images.
 
-        On each path, image i of n takes the step at fraction ``(i + ½) / n`` of the path's steps, with
-        the same noise every time, so that the losses of one run are comparable.
+    On each path, image i of n takes the step at fraction ``(i + ½) / n`` of the path's steps, with
+    the same noise every time, so that the losses of one run are comparable.
 
-        Parameters
-        ----------
-        images : ImageArray
-            uint8 (N, R, R, C).
-        held_out : (M,) array
-            Indices of the held-out images; of more than 256 images, 256 evenly spread ones are used.
-        labels : (N,) array, optional
-            Classes of all images.
-    <<<<<<< HEAD
-        weights : (T,) array
-            Of each step's loss, see `training.weights`.
-    =======
-        process : ScaleSpaceProcess
-        paths : PathSampler
-        config : TrainConfig
-    >>>>>>> words-1
+    Parameters
+    ----------
+    images : ImageArray
+        uint8 (N, R, R, C).
+    held_out : (M,) array
+        Indices of the held-out images; of more than 256 images, 256 evenly spread ones are used.
+    labels : (N,) array, optional
+        Classes of all images.
+    process : ScaleSpaceProcess
+    paths : PathSampler
+    config : TrainConfig
+    weights : (T,) array
+        Of each step's loss, see `training.weights`.
     """
 
     def __init__(

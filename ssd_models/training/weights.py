@@ -21,8 +21,11 @@ def _min_snr(
 ) -> np.ndarray:
     """``floor + min(snr_t, clip)`` (min-SNR, Hang et al. 2023).
 
-    A floor of ``1/σ_data²`` without clip is the weight of EDM (Karras et al. 2022, eq. 5 and table
-    1, for predictions of x0): 4 for a pixel deviation of 0.5.
+    ``snr_t`` is that of the full-resolution chain (mathematics §7), so that the same content has
+    the weight of DDPM at every level. Without a floor, very noisy states have almost no weight; as
+    each batch is of one path, Adam then barely updates weights that only small levels use. A floor
+    of ``1/σ_data²`` without clip is the weight of EDM (Karras et al. 2022, eq. 5 and table 1, for
+    predictions of x0): 4 for pixels of standard deviation 0.5.
     """
     return config.snr_floor + np.minimum(schedule.base_snr, config.snr_clip)
 
