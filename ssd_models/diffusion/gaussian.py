@@ -89,17 +89,53 @@ class GaussianDenoiser:
 
     def __call__(self, x: Tensor, t: int, out_resolution: int) -> Tensor:
         """``E[clean image at out_resolution | x_t]``, (N, C, q, q) for (N, C, r, r)."""
-        mean = self.field.mean(x)
         alpha, sigma = float(self.process.schedule.alpha[t]), float(self.process.schedule.sigma[t])
-        centred = x - alpha * self.process.degrade(mean, t)
-        colours = self.field.colours(x)
-        components = torch.einsum("ck,nchw->nkhw", colours, centred)
+        mean = self.field.mean(x)
+        components = self._components(x - alpha * self.process.degrade(mean, t))
         if self._diagonal(t):
-            out = self._filter_bands(components, t, out_resolution, alpha, sigma)
+            transfer = self._transfer(t, x)
+            out = self._filter_bands(components, transfer, out_resolution, alpha, sigma)
         else:
             out = self._filter_dense(components, t, out_resolution, alpha, sigma)
-        expected = torch.einsum("ck,nkhw->nchw", colours, out)
-        return self.process.target(mean, out_resolution) + expected
+        return self._around_mean(out, mean, out_resolution)
+
+    def at_steps(self, x: Tensor, t: Tensor, out_resolution: int) -> Tensor:
+        """`__call__` for a batch whose images have steps of their own, (N,), all of one level.
+
+        Parameters
+        ----------
+        x : (N, C, r, r) tensor
+        t : (N,) integer tensor
+            On the host.
+        out_resolution : int
+
+        Raises
+        ------
+        InputError
+            If the schedule blurs, or its operator is not `dct` and there are several levels.
+        """
+        schedule = self.process.schedule
+        if schedule.blurs or schedule.mixes_frequencies:
+            raise InputError(
+                "Gaussian denoiser: steps of a batch may differ only with operator 'dct' and "
+                "without blur"
+            )
+        side = x.shape[-1]
+        alpha, sigma = (self.process.table(name, t, x) for name in ("alpha", "sigma"))
+        mean = self.field.mean(x)
+        degraded = self.process.degrade(mean.expand(len(x), -1, -1, -1), t)
+        components = self._components(x - alpha * degraded)
+        transfer = self.process.transfer(t, side, x)
+        out = self._filter_bands(components, transfer, out_resolution, alpha, sigma)
+        return self._around_mean(out, mean, out_resolution)
+
+    def _components(self, x: Tensor) -> Tensor:
+        return torch.einsum("ck,nchw->nkhw", self.field.colours(x), x)
+
+    def _around_mean(self, components: Tensor, mean: Tensor, q: int) -> Tensor:
+        """Images of ``q`` pixels from their colour components without mean."""
+        expected = torch.einsum("ck,nkhw->nchw", self.field.colours(components), components)
+        return self.process.target(mean, q) + expected
 
     def residual(self, like: Tensor, t: int, out_resolution: int, generator: Generators) -> Tensor:
         """Draw clean images at ``out_resolution`` minus their expectation given the state at ``t``.
@@ -131,15 +167,18 @@ class GaussianDenoiser:
         s = self._constant(("target", path), lambda: path.factors()[1], like, torch.float64)
         return s[:, None] * s
 
-    def _filter_bands(self, x: Tensor, t: int, q: int, alpha: float, sigma: float) -> Tensor:
+    def _filter_bands(
+        self, x: Tensor, transfer: Tensor, q: int, alpha: float | Tensor, sigma: float | Tensor
+    ) -> Tensor:
+        """Wiener filter of colour components; computed in the precision of ``transfer``."""
         r = x.shape[-1]
         power = self._constant(
             ("power", r),
             lambda: self.field.spectrum.power[:r, :r].transpose(2, 0, 1),
             x,
-            torch.float64,
+            transfer.dtype,
         )
-        transfer = alpha * self._transfer(t, x)
+        transfer = alpha * transfer
         to = self._target_transfer(q, x)
         wiener = transfer * power / (transfer**2 * power + sigma**2)
         wiener = wiener * (to[:r, :r] if to.ndim else to)

@@ -91,8 +91,7 @@ class ScaleSpaceProcess(StateMaps):
             )
         if not isinstance(t, Tensor):
             return float(self.schedule.alpha[t]) * clean + float(self.schedule.sigma[t]) * noise
-        places = t.reshape(-1).to(clean.device, non_blocking=clean.is_cuda)
-        a, b = (self._table(n, clean)[places, None, None, None] for n in ("alpha", "sigma"))
+        a, b = (self.table(name, t.reshape(-1), clean) for name in ("alpha", "sigma"))
         return a * clean + b * noise
 
     def posterior_mean(

@@ -136,6 +136,40 @@ class StateMaps:
             return maps[0](x0)
         return torch.cat([maps[kind](x0[i : i + 1]) for i, kind in enumerate(which)])
 
+    def transfer(self, t: Tensor, side: int, like: Tensor) -> Tensor:
+        """Factors of DCT coefficients from the clean image to states of a schedule without blur.
+
+        Parameters
+        ----------
+        t : (N,) integer tensor
+            Steps of the level of ``side`` pixels.
+        side : int
+        like : tensor
+            Has the dtype and device of the result.
+
+        Returns
+        -------
+        (N, 1, h, w) tensor, or (N, 1, 1, 1) if all coefficients have the same factor
+        """
+        share = side / self.schedule.resolution
+        attenuation = self._attenuation
+        if attenuation is None:
+            return torch.full((len(t), 1, 1, 1), share, dtype=like.dtype, device=like.device)
+        shape = self.level_shape(side)
+
+        def vanishing() -> np.ndarray:  # snr at and below which each coefficient is zero
+            with np.errstate(divide="ignore"):
+                return attenuation.tolerance / self._envelope(shape)
+
+        ratio = self._constant(("vanishing", side), vanishing, like)
+        kept = 1 - ratio / self.table("base_snr", t, like)
+        return share * kept.clamp(min=0) ** (attenuation.smoothness / 2)
+
+    def table(self, name: str, t: Tensor, like: Tensor) -> Tensor:
+        """Values of the schedule's array ``name`` at steps ``t`` (N,), as (N, 1, 1, 1)."""
+        values = self._constant(name, lambda: getattr(self.schedule, name), like)
+        return values[t.to(like.device, non_blocking=like.is_cuda), None, None, None]
+
     def _level_start(self, resolution: int) -> int:
         found = np.flatnonzero(self.schedule.resolutions == resolution)
         if not found.size:
@@ -191,24 +225,9 @@ class StateMaps:
 
     def _attenuated(self, x0: Tensor, t: Tensor, side: int) -> Tensor:
         """``M_{1:t} x_0`` of images (N, C, H, W) at steps ``t`` (N,) of one level."""
-        attenuation = self._attenuation
-        assert attenuation is not None
-        shape = self.level_shape(side)
-        share = side / self.schedule.resolution
+        shape, share = self.level_shape(side), side / self.schedule.resolution
         level = self._spectral(("level", side), self.image_size, lambda: np.full(shape, share))
-
-        def vanishing() -> np.ndarray:  # snr at and below which each coefficient is zero
-            with np.errstate(divide="ignore"):
-                return attenuation.tolerance / self._envelope(shape)
-
-        snr = self._table("base_snr", x0)[t.to(x0.device, non_blocking=x0.is_cuda)]
-        kept = 1 - self._constant(("vanishing", side), vanishing, x0) / snr[:, None, None, None]
-        gain = share * kept.clamp(min=0) ** (attenuation.smoothness / 2)
-        return level.synthesis(level.analysis(x0) * gain)
-
-    def _table(self, name: str, like: Tensor) -> Tensor:
-        """Array ``name`` of the schedule, (T,), on the device of ``like``."""
-        return self._constant(name, lambda: getattr(self.schedule, name), like)
+        return level.synthesis(level.analysis(x0) * self.transfer(t, side, x0))
 
     def _check_clean(self, x0: Tensor) -> None:
         size = self.image_size if self._own is None else self.degradation(None, 0).shape_in
