@@ -84,6 +84,15 @@ def memorization(
 ) -> Estimate:
     """Compare generated and held-out images by their distance to the nearest training image.
 
+    | entry | definition | a model that generalizes |
+    |---|---|---|
+    | ``ratio`` | median distance of generated over that of held-out images | about 1 |
+    | ``share`` | generated images below the 1 % quantile of held-out distances | about 0.01 |
+
+    A ratio below 1 means copies of training images, or images smoother than real ones, which are
+    nearer to everything. With fewer than 100 held-out images the quantile is close to their
+    smallest distance.
+
     Parameters
     ----------
     sampled, held_out : (N, R, R, C) and (H, R, R, C) uint8
@@ -96,14 +105,7 @@ def memorization(
     Returns
     -------
     Estimate of (2,)
-        | entry | definition | a model that generalizes |
-        |---|---|---|
-        | ``ratio`` | median distance of generated over that of held-out images | about 1 |
-        | ``share`` | generated images below the 1 % quantile of held-out distances | about 0.01 |
-
-        A ratio below 1 means copies of training images, or images smoother than real ones, which
-        are nearer to everything. With fewer than 100 held-out images the quantile is close to their
-        smallest distance.
+        ``ratio`` and ``share``.
 
     Raises
     ------

@@ -53,6 +53,12 @@ def num_scales(resolution: int) -> int:
 def scattering_features(images: np.ndarray) -> np.ndarray:
     """Scattering coefficients of images in [-1, 1], averaged over space.
 
+    | order | channels | coefficients | averaged to |
+    |---|---|---|---|
+    | 0 | all | 1 | the grid of (R/2^J)² points |
+    | 1 | all | J L | 2 × 2 points |
+    | 2 | first (luminance) | L² J (J − 1)/2 | 1 point |
+
     Parameters
     ----------
     images : (N, R, R, C) uint8
@@ -62,15 +68,8 @@ def scattering_features(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     (N, D) float32
-        Concatenation of
-
-        | order | channels | coefficients | averaged to |
-        |---|---|---|---|
-        | 0 | all | 1 | the grid of (R/2^J)² points |
-        | 1 | all | J L | 2 × 2 points |
-        | 2 | first (luminance) | L² J (J − 1)/2 | 1 point |
-
-        With L = 4 and R a power of two, ``D = C (16 + 16 J) + 8 J (J − 1)``: 240 for RGB of 32 px.
+        The orders one after another. With L = 4 and R a power of two,
+        ``D = C (16 + 16 J) + 8 J (J − 1)``: 240 for RGB of 32 px.
 
     Raises
     ------
