@@ -1,9 +1,9 @@
-"""What a change of resolution costs, over the signal-to-noise ratio at which it jumps.
+"""Cost of a change of resolution in nats, against the signal-to-noise ratio at which it happens.
 
     python figures/change_cost.py [DATA]
 
-Left: by the data's spectrum, for Gaussian data and at most for any data. Right: faces at 32 px,
-with what trained networks' errors say (`results/change_divergence.json`).
+Left: for Gaussian data of the data's spectrum, and the bound for any data of that spectrum. Right:
+faces at 32 px, with values measured by trained networks (`results/change_divergence.json`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STORED = Path(__file__).parents[1] / "results" / "change_divergence.json"
 
 
 def main(data: str = "photos") -> None:
-    """Compute and draw."""
+    """Compute the costs and draw the figure."""
     figure = new_figure(PAGE, 2.8)
     left, right = figure.subplots(1, 2)
     rows: list[list[Any]] = []
@@ -64,14 +64,14 @@ def main(data: str = "photos") -> None:
 
 
 def jump_costs(power: Spectrum, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian cost and bound of a change at each of `RATIOS`, nats an image."""
+    """Gaussian cost and bound of a change at each of `RATIOS`, in nats per image."""
     index = np.arange(power.resolution)
     shell = np.maximum(index[:, None], index)[:, :, None]
     largest = float((power.power * (shell >= after)).max())
     found = []
     for ratio in RATIOS:
         snr = ratio / largest
-        noise = NoiseSchedule(snr / (1 + snr) * (1 - 1e-9 * np.arange(3)))  # all but one level
+        noise = NoiseSchedule(snr / (1 + snr) * (1 - 1e-9 * np.arange(3)))  # nearly constant
         sizes = np.array([power.resolution, before, after])
         schedule = ResolutionSchedule.from_noise(sizes, noise, levels=tuple(np.unique(sizes)[::-1]))
         cost = change_divergence(schedule, power)[-1]

@@ -1,17 +1,17 @@
-"""Networks trained on different schedules, side by side: tables and a figure from stored results.
+"""Tables and figures of comparisons of networks trained on different schedules.
 
     python figures/comparison.py [RESULTS.json ...]
 
-For each file that `ssd compare` wrote (by default those in results/) it writes tables beside it,
-NAME.md, and comparison_NAME.png, .pdf and .csv beside this script. Where NAME_samples.png lies
-there too (``samples.png`` of the comparison's folder), it draws comparison_NAME_samples as well.
+For each results.json of `ssd compare` (by default results/faces*.json) it writes tables to NAME.md
+in the same folder and comparison_NAME.png, .pdf and .csv to the folder of this script. If that
+folder also has NAME_samples.png (the comparison's samples.png), it draws comparison_NAME_samples.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,11 @@ from style import (
 from ssd_models.comparison import Results, label, milestone, spread
 from theory.support.tables import markdown_table
 
-_OCTAVES = "octave_decibels"
 RESULTS = FOLDER.parent / "results"
 
 
 def main(*paths: str) -> None:
-    """Render every file."""
+    """Write tables and figures of every file."""
     for path in map(Path, paths or sorted(map(str, RESULTS.glob("faces*.json")))):
         results = json.loads(path.read_text(encoding="utf-8"))
         path.with_suffix(".md").write_text(tables(results), encoding="utf-8")
@@ -49,9 +48,9 @@ def main(*paths: str) -> None:
 
 def tables(results: Results) -> str:
     """All tables of a comparison as Markdown."""
-    last, config = _last(results), results["config"]
-    batch = config["train"].get("batch_size", 32)
+    last, config, batch = _last(results), results["config"], _batch(results)
     seen = list(dict.fromkeys(f"{stage['step'] * batch:,}" for stage in last))
+    all_calls = dict.fromkeys(calls for stage in last for calls in stage["judged"])
     seeds = ", ".join(str(seed) for seed in sorted({stage["seed"] for stage in last}))
     parts = [
         f"{results['data']}, {results['images']:,} images at {config['resolution']} px; "
@@ -61,7 +60,7 @@ def tables(results: Results) -> str:
         f"seed {seeds}. Intervals: 95 %, over samples. SWD: mean over "
         "levels, times 1000; nearest: median distance to the nearest training image over that of "
         "held-out images.",
-        *(_quality(results, calls) for calls in _judged_calls(last)),
+        *(_quality(results, calls) for calls in all_calls),
         _growth(results),
         _costs(results),
         _changes(results),
@@ -72,81 +71,53 @@ def tables(results: Results) -> str:
 
 
 def _quality(results: Results, calls: str) -> str:
+    """Metrics of the samples of each arm at a number of calls."""
     stages = [stage for stage in _last(results) if calls in stage["judged"]]
     one = stages[0]["judged"][calls]
     learned = "fd_effnet" in one["metrics"]
-    rows = [
-        [
-            "arm",
-            *(["FD-EffNet"] if learned else []),
-            "Fréchet",
-            "SWD",
-            "nearest",
-            "dB per octave, lowest first",
-            "by the oracle",
-        ],
-    ]
+    head = ["Fréchet", "SWD", "nearest", "dB per octave, lowest first", "by the oracle"]
+    rows = [["arm", *(["FD-EffNet"] if learned else []), *head]]
+
+    def add(name: str, metrics: dict[str, Any], nearest: str, interval: str, known: str) -> None:
+        distances = [spread(metrics["fd_effnet"], 2)] if learned else []
+        distances.append(spread(metrics["frechet_scattering"], 1))
+        distances.append(spread(metrics["sliced_wasserstein"], 1, "mean"))
+        octaves = _signed(metrics["octave_decibels"]["value"]) + interval
+        rows.append([name, *distances, nearest, octaves, known])
+
     for stage in stages:
         judged = stage["judged"][calls]
         metrics = judged["metrics"]
-        octaves = metrics["octave_decibels"]
-        rows.append(
-            [
-                label(results, stage),
-                *([spread(metrics["fd_effnet"], 2)] if learned else []),
-                spread(metrics["frechet_scattering"], 1),
-                spread(metrics["sliced_wasserstein"], 1, "mean"),
-                spread(metrics["memorization"], 2, "ratio"),
-                " ".join(f"{value:+.1f}" for value in octaves["value"])
-                + f" (± {1.96 * max(octaves['standard_error']):.1f})",
-                # The sampler in whitened coordinates errs nothing on Gaussian data.
-                " ".join(f"{value:+.1f}" for value in (judged["oracle"] or {}).get(_OCTAVES, [])),
-            ]
-        )
-    base = one.get("baseline", {})
-    if base:
-        rows.append(
-            [
-                "*real against real*",
-                *([spread(base["fd_effnet"], 2)] if learned else []),
-                spread(base["frechet_scattering"], 1),
-                spread(base["sliced_wasserstein"], 1, "mean"),
-                "1",
-                " ".join(f"{value:+.1f}" for value in base["octave_decibels"]["value"]),
-                "",
-            ]
-        )
+        nearest = spread(metrics["memorization"], 2, "ratio")
+        interval = f" (± {1.96 * max(metrics['octave_decibels']['standard_error']):.1f})"
+        # The oracle is None for the whitened sampler, which is exact on Gaussian data.
+        known = _signed((judged["oracle"] or {}).get("octave_decibels", []))
+        add(label(results, stage), metrics, nearest, interval, known)
+    if base := one.get("baseline"):
+        add("*real against real*", base, "1", "", "")
     count = one["counts"]["sampled"]
     return f"**{calls} calls**, {one['sampler']}, {count} samples.\n\n" + markdown_table(rows)
 
 
 def _growth(results: Results) -> str:
-    """Fréchet distance at each milestone, and what it cost to train up to there."""
-    calls = next(iter(results["config"]["calls"]))
+    """Fréchet distance and training FLOP of each arm at each milestone."""
+    calls, batch = _first_calls(results), _batch(results)
     steps = sorted({milestone(stage) for stage in results["stages"]})
     if len(steps) < 2:
         return ""
-    batch = results["config"]["train"].get("batch_size", 32)
-    equal = results["config"].get("equal", "images")
-    of = " of the first arm" if equal == "cost" else ""
+    of = " of the first arm" if results["config"].get("equal") == "cost" else ""
     rows = [["arm", *(f"{step * batch:,} images{of}" for step in steps)]]
+    stages = {(s["arm"], s["seed"], milestone(s)): s for s in results["stages"]}
+
+    def cell(arm: str, seed: int, step: int) -> str:
+        if (stage := stages.get((arm, seed, step))) is None:
+            return ""
+        distance = stage["judged"][calls]["metrics"]["frechet_scattering"]
+        return f"{spread(distance, 1)} ({_petaflops(results, stage):.2f})"
+
     for seed in sorted({stage["seed"] for stage in results["stages"]}):
-        for arm in results["arms"]:
-            cells = []
-            for step in steps:
-                found = [
-                    s
-                    for s in results["stages"]
-                    if (s["arm"], s["seed"], milestone(s)) == (arm, seed, step)
-                ]
-                if not found:
-                    cells.append("")
-                    continue
-                each = results["arms"][arm]["training_flops_per_image"]
-                cost = each * found[0]["step"] * batch / 1e15
-                metrics = found[0]["judged"][str(calls)]["metrics"]
-                cells.append(f"{spread(metrics['frechet_scattering'], 1)} ({cost:.2f})")
-            rows.append([results["arms"][arm]["label"], *cells])
+        for arm, entry in results["arms"].items():
+            rows.append([entry["label"], *(cell(arm, seed, step) for step in steps)])
     return (
         f"**Fréchet distance as training goes on**, {calls} calls; in brackets the PFLOP of "
         "training up to there.\n\n" + markdown_table(rows)
@@ -154,6 +125,7 @@ def _growth(results: Results) -> str:
 
 
 def _costs(results: Results) -> str:
+    """FLOP, and seconds if measured, of training and sampling of each arm."""
     calls = list(results["config"]["calls"])
     seconds = results.get("seconds", {})
     rows = [["arm", "training, GFLOP an image", *(f"{n} calls, GFLOP an image" for n in calls)]]
@@ -161,13 +133,13 @@ def _costs(results: Results) -> str:
         rows[0] += ["training, s per 1000 images", *(f"{n} calls, s an image" for n in calls)]
     full = next(iter(results["arms"].values()))
     for arm, entry in results["arms"].items():
-        cells = [(entry["training_flops_per_image"], full["training_flops_per_image"])]
-        cells += [
+        pairs = [(entry["training_flops_per_image"], full["training_flops_per_image"])]
+        pairs += [
             (entry["sampling_flops_per_image"][n], full["sampling_flops_per_image"][n])
             for n in calls
         ]
-        row = [entry["label"], *(f"{a / 1e9:.4g} ({a / b:.2f})" for a, b in cells)]
-        if seconds and arm not in seconds["arms"]:  # an arm that came after the timing
+        row = [entry["label"], *(f"{a / 1e9:.4g} ({a / b:.2f})" for a, b in pairs)]
+        if seconds and arm not in seconds["arms"]:  # an arm added after the timing
             row += [""] * (1 + len(calls))
         elif seconds:
             own, first = seconds["arms"][arm], seconds["arms"][next(iter(results["arms"]))]
@@ -182,7 +154,7 @@ def _costs(results: Results) -> str:
 
 
 def _changes(results: Results) -> str:
-    """Errors at changes, and bits that changes lose where that was measured."""
+    """Errors at changes of resolution, and the bits that changes lose if measured."""
     full = [s for s in _last(results) if "information" in s and not s["changes"]]
     lost = full[0]["information"]["losses"] if full else {}
     rows = [["arm", "change", "error over linear", "in the new octave"]]
@@ -217,7 +189,7 @@ def _changes(results: Results) -> str:
 
 
 def _full_resolution(results: Results) -> str:
-    """Errors where states are as large as images, by signal-to-noise ratio."""
+    """Errors of full-resolution states by signal-to-noise ratio."""
     stages = [stage for stage in _last(results) if stage.get("full_resolution")]
     if not stages:
         return ""
@@ -234,7 +206,7 @@ def _full_resolution(results: Results) -> str:
 
 
 def _levels(results: Results) -> str:
-    """Errors level by level at the end of training, where they were kept."""
+    """Training errors by level, in files that have them."""
     stages = [stage for stage in _last(results) if "levels" in stage]
     if not stages:
         return ""
@@ -254,12 +226,11 @@ def _levels(results: Results) -> str:
 
 
 def draw(results: Results, name: str) -> None:
-    """Draw distance over training cost, power per octave, and information found."""
+    """Draw distance over training cost, power per octave, and measured information."""
     told = any("information" in stage for stage in _last(results))
     figure = new_figure(7.0, 2.9)
     left, middle, *more = figure.subplots(1, 3 if told else 2)
-    calls = str(next(iter(results["config"]["calls"])))
-    batch = results["config"]["train"].get("batch_size", 32)
+    calls = _first_calls(results)
     rows: list[list[Any]] = []
     colours = _colours(results)
     for arm, entry in results["arms"].items():
@@ -269,18 +240,11 @@ def draw(results: Results, name: str) -> None:
             continue
         for seed in sorted({s["seed"] for s in stages}):
             own = [s for s in stages if s["seed"] == seed]
-            cost = [entry["training_flops_per_image"] * s["step"] * batch / 1e15 for s in own]
+            cost = [_petaflops(results, s) for s in own]
             found = [s["judged"][calls]["metrics"]["frechet_scattering"] for s in own]
-            left.errorbar(
-                cost,
-                [f["value"] for f in found],
-                [1.96 * f["standard_error"] for f in found],
-                color=colour,
-                marker="o",
-                ms=2.5,
-                lw=1,
-                label=entry["label"] if seed == own[0]["seed"] else None,
-            )
+            values, errors = zip(*((f["value"], f["standard_error"]) for f in found), strict=True)
+            shown = entry["label"] if seed == stages[0]["seed"] else None
+            _errorbars(left, cost, values, errors, colour, shown)
             rows += [
                 ["frechet", arm, seed, s["step"], f"{c:.6g}", f"{f['value']:.6g}",
                  f"{f['standard_error']:.6g}"]
@@ -289,17 +253,9 @@ def draw(results: Results, name: str) -> None:
         judged = max(stages, key=lambda s: s["step"])["judged"][calls]
         octaves = judged["metrics"]["octave_decibels"]
         at = range(1, len(octaves["value"]) + 1)
-        middle.errorbar(
-            at,
-            octaves["value"],
-            [1.96 * e for e in octaves["standard_error"]],
-            color=colour,
-            marker="o",
-            ms=2.5,
-            lw=1,
-        )
+        _errorbars(middle, at, octaves["value"], octaves["standard_error"], colour)
         if judged["oracle"]:
-            middle.plot(at, judged["oracle"][_OCTAVES], ":", color=colour, lw=1)
+            middle.plot(at, judged["oracle"]["octave_decibels"], ":", color=colour, lw=1)
         rows += [
             ["decibel", arm, "", i, "", f"{v:.6g}", f"{e:.6g}"]
             for i, v, e in zip(at, octaves["value"], octaves["standard_error"], strict=True)
@@ -314,6 +270,19 @@ def draw(results: Results, name: str) -> None:
         _draw_information(right, results, colours, rows)
     save(figure, name)
     save_table(name, ["what", "arm", "seed", "at", "pflop", "value", "standard_error"], rows)
+
+
+def _errorbars(
+    axes: Any,
+    x: Sequence[float],
+    values: Sequence[float],
+    errors: Iterable[float],
+    colour: str,
+    name: str | None = None,
+) -> None:
+    """Draw values with 95 % intervals from their standard errors."""
+    half = [1.96 * error for error in errors]
+    axes.errorbar(x, values, half, color=colour, marker="o", ms=2.5, lw=1, label=name)
 
 
 def _draw_information(
@@ -335,10 +304,10 @@ def _draw_information(
 
 
 def draw_samples(results: Results, strips: Path, name: str) -> None:
-    """Draw a row of samples an arm, with its label, from a picture that has them row by row."""
+    """Draw the picture ``strips``, which has one row of samples per arm, with the arms' labels."""
     pixels, arms = np.asarray(Image.open(strips)), list(results["arms"].values())
     height, width = pixels.shape[:2]
-    figure = new_figure(7.0, 5.8 * height / width + 0.1)  # the labels take the rest of the page
+    figure = new_figure(7.0, 5.8 * height / width + 0.1)  # labels take the rest of the width
     axes = figure.subplots()
     axes.imshow(pixels, interpolation="nearest")
     axes.set_anchor("E")
@@ -351,7 +320,7 @@ def draw_samples(results: Results, strips: Path, name: str) -> None:
 
 
 def _colours(results: Results) -> dict[str, str]:
-    """Colour of each arm: its schedule's in all figures, another for more arms of a kind."""
+    """Colour of each arm: that of its kind of schedule, spare ones for further arms of a kind."""
     kinds = {"full": FULL, "paper": PAPER, "matched": MATCHED, "derived": DERIVED}
     rest = [COLOURS[3], COLOURS[5], COLOURS[2], "k"]
     spare, found = cycle(rest), {}
@@ -373,12 +342,27 @@ def _last(results: Results) -> list[dict[str, Any]]:
     return [stage for stage in results["stages"] if milestone(stage) == last]
 
 
+def _first_calls(results: Results) -> str:
+    """Number of calls at which every milestone is evaluated."""
+    return str(next(iter(results["config"]["calls"])))
+
+
+def _batch(results: Results) -> int:
+    return results["config"]["train"].get("batch_size", 32)
+
+
+def _petaflops(results: Results, stage: dict[str, Any]) -> float:
+    """Training cost up to a stage in PFLOP."""
+    each = results["arms"][stage["arm"]]["training_flops_per_image"]
+    return each * stage["step"] * _batch(results) / 1e15
+
+
+def _signed(values: Iterable[float]) -> str:
+    return " ".join(f"{value:+.1f}" for value in values)
+
+
 def _and(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-def _judged_calls(stages: list[dict[str, Any]]) -> Iterator[str]:
-    yield from dict.fromkeys(calls for stage in stages for calls in stage["judged"])
 
 
 if __name__ == "__main__":

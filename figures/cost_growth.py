@@ -1,10 +1,10 @@
-"""How the cost of a chain grows with resolution, and falls with the number of levels.
+"""Cost of a chain against resolution and number of levels.
 
     python figures/cost_growth.py
 
-FLOP are counted anew, of the paper's widths and on data whose power falls as photographs' does.
-Times are those that ``make bench`` measured and `results/bench/growth.json` keeps, of the small
-network; time falls less than FLOP where small images leave a machine idle.
+FLOP are computed for networks of the paper's widths and a power-law spectrum close to photographs.
+Times of the small network are read from `results/bench/growth.json` (``make bench``); they fall
+less than FLOP where small images leave the machine idle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEASURED = FOLDER.parent / "results" / "bench" / "growth.json"
 
 
 def main() -> None:
-    """Count, read and draw."""
+    """Compute FLOP, read times and draw the figure."""
     rows = measure_growth(GrowthSetting()).tables[0].rows
     timed = json.loads(MEASURED.read_text(encoding="utf-8"))["results"]["timed"]
     figure = new_figure(PAGE, 2.8)

@@ -1,9 +1,9 @@
-"""What aliasing, JPEG and enlarging do to a spectrum, on photographs reduced in several ways.
+"""Effect of aliasing, JPEG and enlarging on the spectrum of photographs reduced in several ways.
 
     python figures/dataset_faults.py [SPECTRUM.npz ...]
 
-Prints and writes the statistics behind `theory.spectrum.diagnostics.spectrum_warnings` for 64-pixel
-versions of the built-in photographs, and for spectra given: dataset_faults.csv, .png, .pdf.
+Prints the statistics of `theory.spectrum.diagnostics.spectrum_warnings` for 64-pixel versions of
+the built-in photographs and for the given spectra, and writes dataset_faults.csv, .png and .pdf.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _jpeg(image: Image.Image, quality: int, subsampling: int) -> Image.Image:
 
 
 def statistics(spectrum: Spectrum) -> list[str]:
-    """Difference of the last two exponents, last exponent, chroma ratio, share, warnings."""
+    """Change of the last exponent, last exponent, change of chroma, high share, warnings."""
     exponent = spectral_exponents(spectrum).exponent
     chroma = chroma_ratio(spectrum)
     return [
@@ -76,7 +76,7 @@ def statistics(spectrum: Spectrum) -> list[str]:
 
 
 def main(*paths: str) -> None:
-    """Measure, print and draw."""
+    """Measure, print and draw the figure."""
     images = open_images("photos", SIZE, limit=COUNT).load()
     spectra = {
         f"photos, {name}": Spectrum.from_images(to_float(np.ascontiguousarray(version)))

@@ -1,9 +1,10 @@
-"""The information cliff: what states hold where a schedule changes its resolution.
+"""Information of states about the clean image at changes of resolution.
 
     python figures/information_cliff.py [DATA]
 
-Averaging blocks of a state averages its noise too. Whoever puts the noise back falls down a cliff
-at every change; matched noise loses only what the new resolution cannot show.
+Averaging blocks of a state also averages its noise. A schedule that raises the noise back to the
+full-resolution level loses information at every change (the cliff); with matched noise only the
+discarded band is lost.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from theory import derive_schedule, gaussian_information, schedule_information
 
 
 def main(data: str = "photos") -> None:
-    """Compute and draw."""
+    """Compute the curves and draw the figure."""
     power = spectrum(data)
     curves = {
         "full resolution": np.asarray(gaussian_information(power, NOISE.snr)),

@@ -1,4 +1,4 @@
-"""What most figures start from: images of one dataset and their spectrum."""
+"""Data of most figures: images of one dataset, their spectrum, and common schedules."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ NAMED_SCHEDULES = (
 
 PAPER_CHAIN = ResolutionSchedule.paper(SIZE, len(LEVELS), PAPER, NOISE, operator="dct")
 SAME_CHANGES = ResolutionSchedule.from_noise(PAPER_CHAIN.resolutions, NOISE, levels=LEVELS)
-"""The paper's own choice by `dct` (the paper has `bilinear`), and its changes, matched noise."""
+"""The paper's schedule with `dct` instead of `bilinear`, and its changes with matched noise."""
 
 
 @cache
 def images(data: str = "photos") -> np.ndarray:
-    """Images of a dataset as ``(N, 64, 64, 3)`` uint8, at most 4096 of them."""
+    """Up to 4096 images of a dataset, (N, 64, 64, 3) uint8."""
     return open_images(data, SIZE, limit=COUNT).load()
 
 
 @cache
 def shown(data: str = "photos") -> np.ndarray:
-    """One image to look at, ``(64, 64, 3)`` in [-1, 1]: a whole photograph of the built-in ones."""
+    """One example image, (64, 64, 3) in [-1, 1]; for the built-in photographs a whole one."""
     if data != "photos":
         return to_float(images(data)[0])
     whole = astronaut()[:, :, :3]  # 512 px

@@ -1,10 +1,10 @@
-"""Noise or downsampling? One image at rising noise, as it is and averaged to fewer pixels.
+"""One image at rising noise, at full resolution and box averaged to fewer pixels.
 
     python figures/noise_and_resolution.py [DATA]
 
-Each row is one noisy state. Its columns are what box averaging makes of that same state, with the
-noise that averaging leaves. A frame marks the resolution that the derived schedule uses there;
-below each stands the share of the state's bits that it keeps, at least.
+Each row is one noisy state, each column its box average at a resolution with the remaining noise.
+A frame marks the resolution of the derived schedule at that step. The number below each image is a
+lower bound on the share of the state's information that it keeps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STEPS = (0, 100, 250, 365, 520, 640)
 
 
 def main(data: str = "photos") -> None:
-    """Draw the grid and write what each cell holds."""
+    """Draw the grid and write the numbers of each cell."""
     power, schedule = spectrum(data), derive_schedule(spectrum(data), NOISE, criterion="snr")
     x0 = shown(data)
     noise = np.random.default_rng(0).standard_normal(x0.shape)

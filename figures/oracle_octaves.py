@@ -1,8 +1,8 @@
-"""Power that a perfect denoiser gives up, octave by octave, on each schedule.
+"""Power of samples in each octave with an ideal denoiser, on each schedule.
 
     python figures/oracle_octaves.py [DATA]
 
-Exact for Gaussian data: what is lost here is lost by the schedule and the sampler, not the network.
+Exact for Gaussian data, so that losses are due to the schedule and the sampler, not the network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CALLS = 25
 
 
 def main(data: str = "photos") -> None:
-    """Compute and draw."""
+    """Compute the power and draw the figure."""
     power = spectrum(data)
     schedules = {
         "full resolution": (ResolutionSchedule.full_resolution(SIZE, NOISE), FULL, "s-"),

@@ -1,4 +1,4 @@
-"""The idea in one picture: a state at its water level, its sizes, and what they save.
+"""Overview: lossless states, signal-to-noise ratios with schedules, and cost against error.
 
 python figures/overview.py [DATA]
 """
@@ -57,9 +57,9 @@ def main(data: str = "photos") -> None:
 def faded(
     x0: np.ndarray, noise: np.ndarray, schedule: ResolutionSchedule, t: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Signal of a lossless state at step ``t`` at 64 pixels, and the state, scaled to unit range.
+    """Attenuated signal at step ``t`` at 64 pixels, and the state at its own resolution.
 
-    ``x0`` and ``noise`` are ``(64, 64, 3)``.
+    ``x0`` and ``noise`` are (64, 64, 3). The state is normalized to ``a² + σ² = 1``.
     """
     r = int(schedule.resolutions[t])
     gains = schedule.signal_gains(t)[:, :, None] / schedule.alpha[t] * (SIZE / r)

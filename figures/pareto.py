@@ -1,4 +1,4 @@
-"""What a schedule costs and how much a perfect denoiser errs on it: front, and the paper's point.
+"""Cost and exact Gaussian error of schedules and of planned steps, with the paper's schedule.
 
 python figures/pareto.py [DATA]
 """
@@ -38,7 +38,7 @@ CALLS, CALL_COSTS = (8, 10, 13, 18, 25, 50), (0.35, 0.5, 0.7, 1.0)
 
 
 def main(data: str = "photos") -> None:
-    """Compute and draw."""
+    """Compute cost and error and draw the figure."""
     power = spectrum(data)
     figure = new_figure(PAGE, 3.0)
     left, right = figure.subplots(1, 2)
@@ -63,7 +63,15 @@ def main(data: str = "photos") -> None:
 
 
 def draw_chains(axes: Any, power: Spectrum) -> tuple[list[list[Any]], tuple[float, float]]:
-    """Draw cost and error of chains of all steps; returns the table, and the paper's point."""
+    """Draw cost and error of chains of all steps.
+
+    Returns
+    -------
+    rows : list
+        Rows of the table.
+    chosen : (float, float)
+        Cost and error of the paper's schedule.
+    """
     table = chain_costs(LEVELS)[1]
     paper = [
         ResolutionSchedule.paper(SIZE, len(LEVELS), name, NOISE, operator="dct")

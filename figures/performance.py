@@ -1,9 +1,9 @@
-"""Tables of performance from the stored results of benchmarks, as Markdown.
+"""Write results/performance.md, the tables of stored benchmarks.
 
     python figures/performance.py
 
-Reads results/bench/*.json, as `make bench` writes them into runs/bench, and
-results/posterior_speed.json, and writes results/performance.md.
+Reads results/bench/*.json (copies of what `make bench` writes to runs/bench) and
+results/posterior_speed.json.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REPORTS = [*sorted((RESULTS / "bench").glob("*.json")), RESULTS / "posterior_spe
 
 
 def main() -> None:
-    """Render all of them."""
+    """Write the page."""
     parts = ["# Performance\n\nEach part was measured in one run, with jobs taking turns: "
              "compare within a table. `make bench` measures again."]  # fmt: skip
     (RESULTS / "performance.md").write_text(
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def section(path: Path) -> str:
-    """One report: its heading, every table with the keys of the JSON as titles, single numbers."""
+    """Markdown of one report: heading, tables under their JSON keys, single numbers."""
     report = json.loads(path.read_text(encoding="utf-8"))
     stored = path.parent.name == "bench"
     command = f"ssd bench {path.stem}" if stored else f"python results/{path.stem}.py"

@@ -1,4 +1,4 @@
-"""When the resolution changes: the paper's named schedules, and what a spectrum asks for.
+"""Resolution at each step: the paper's named schedules, and criteria on a spectrum.
 
 python figures/resolution_schedules.py [DATA]
 """
@@ -17,7 +17,7 @@ CRITERIA = (("snr", 0.1), ("snr", 1.0), ("bits", 1e-3), ("information", 0.1))
 
 
 def main(data: str = "photos") -> None:
-    """Compute and draw."""
+    """Compute the schedules and draw the figure."""
     power = spectrum(data)
     named = {
         name: ResolutionSchedule.paper(SIZE, len(LEVELS), name, NOISE).resolutions
@@ -33,7 +33,7 @@ def main(data: str = "photos") -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     edges = np.arange(len(NOISE) + 1)
     for place, (name, values) in enumerate(named.items()):
-        shifted = values * 1.02 ** (place - len(named) / 2)  # lines beside each other
+        shifted = values * 1.02 ** (place - len(named) / 2)  # so that lines do not overlap
         own = name == PAPER
         left.stairs(
             shifted, edges, baseline=None, color=COLOURS[place], lw=2 if own else 1.1, label=name

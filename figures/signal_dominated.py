@@ -1,9 +1,9 @@
-"""Share of the state in which signal outweighs noise, beside the share of area that is computed.
+"""Share of the state in which signal exceeds noise, and share of the pixels that schedules keep.
 
     python figures/signal_dominated.py [DATA]
 
-The paper motivates small states by counting pixels in which signal outweighs noise. Its schedule
-keeps far more area than that, and the count says nothing of what averaging recovers.
+The paper motivates small states by the share of pixels in which signal exceeds noise. Its schedule
+keeps a far larger share of pixels, and the count ignores what averaging recovers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from theory import derive_schedule, signal_dominated_fraction
 
 
 def main(data: str = "photos") -> None:
-    """Measure and draw."""
+    """Compute the shares and draw the figure."""
     power = spectrum(data)
     derived = derive_schedule(power, NOISE, criterion="snr")
     curves = {

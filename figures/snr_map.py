@@ -1,4 +1,4 @@
-"""Signal over noise of every frequency at every step, the water level, and staircases from it.
+"""Signal-to-noise ratio of each frequency at each step, the water level, and schedules.
 
 python figures/snr_map.py [DATA]
 """
@@ -16,7 +16,7 @@ from theory import Spectrum, band_power, derive_schedule, water_level
 
 
 def main(data: str = "photos") -> None:
-    """Compute and draw."""
+    """Draw the figure and write its curves."""
     figure = new_figure(height=3.0)
     axes = figure.subplots()
     curves, drawn = draw(axes, spectrum(data))
@@ -27,7 +27,7 @@ def main(data: str = "photos") -> None:
 
 
 def draw(axes: Any, power: Spectrum) -> tuple[dict[str, np.ndarray], Any]:
-    """Draw the map; returns the curves that it holds, and what a colour bar needs."""
+    """Draw the map; return its curves and the mesh for a colour bar."""
     shells = band_power(power.power)
     decibels = 10 * np.log10(np.maximum(shells[:, None] * NOISE.snr, 1e-12))  # (R, T)
     lossless = derive_schedule(power, NOISE)

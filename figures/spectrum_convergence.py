@@ -1,8 +1,8 @@
-"""How many images a spectrum needs: power per octave against the number of images.
+"""Error of the power in each octave against the number of images.
 
     python figures/spectrum_convergence.py [DATA]
 
-Writes spectrum_convergence.png, .pdf and .csv beside this file.
+Writes spectrum_convergence.png, .pdf and .csv to the folder of this script.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RESOLUTION = 64
 
 
 def main(data: str = "photos") -> None:
-    """Measure and draw."""
+    """Measure the convergence and draw the figure."""
     images = to_float(open_images(data, RESOLUTION).load())
     images = images[np.random.default_rng(0).permutation(len(images))]
     result = convergence(images)

@@ -1,4 +1,4 @@
-"""One look for all figures: column widths, readable type, colours safe for colour blindness."""
+"""Common style of all figures: widths, font sizes, colours safe for colour blindness."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-COLUMN, PAGE = 3.4, 7.0  # inches: one column of a paper, and both
+COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a paper, two columns
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
-FULL, PAPER, MATCHED, DERIVED = "#666666", "#D55E00", "#E69F00", "#0072B2"  # kinds of schedules
-FOLDER = Path(__file__).parent  # where figures and their numbers are written
+FULL, PAPER, MATCHED, DERIVED = "#666666", "#D55E00", "#E69F00", "#0072B2"  # colours of schedules
+FOLDER = Path(__file__).parent  # output folder
 
 
 def new_figure(width: float = COLUMN, height: float = 2.5) -> Figure:
-    """Return an empty figure in the common style, sizes in inches."""
+    """Return an empty figure in the common style; sizes in inches."""
     import matplotlib as mpl
 
     mpl.rcParams.update(
@@ -36,7 +36,7 @@ def new_figure(width: float = COLUMN, height: float = 2.5) -> Figure:
 
 
 def decibel_label(value: float, sign: str = "-") -> str:
-    """Whole decibels as text, with a true minus; sign "+" marks positive ones too."""
+    """Format a value as whole decibels; with ``sign`` "+" positive values get a plus sign."""
     return f"{value:{sign}.0f} dB".replace("-", "\N{MINUS SIGN}")
 
 
@@ -47,7 +47,7 @@ def save(figure: Figure, name: str) -> None:
 
 
 def save_table(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write ``name``.csv: the numbers that the figure draws, to six digits."""
+    """Write ``name``.csv, the numbers of a figure, to six digits."""
     with open(FOLDER / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
@@ -56,7 +56,7 @@ def save_table(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def save_curves(name: str, curves: Mapping[str, np.ndarray], every: int = 20) -> None:
-    """Write ``name``.csv of curves over the steps of a chain: each ``every``-th, and the last."""
+    """Write ``name``.csv of curves over steps: each ``every``-th step and the last."""
     steps = len(next(iter(curves.values())))
     shown = sorted({*range(0, steps, every), steps - 1})
     rows = ([t, *(float(values[t]) for values in curves.values())] for t in shown)

@@ -1,9 +1,9 @@
-"""Bits of a noisy state, and the thumbnail whose lossless file has as many.
+"""Noisy states and thumbnails with equally many bits.
 
     python figures/thumbnails.py [DATA]
 
-Above: states of one image. Below: the same image at the size whose PNG, in the mean over the data,
-has as many bits as such a state can hold (the bound from second-order statistics).
+Top: states of one image. Bottom: the image at the size whose mean PNG file over the data has as
+many bits as the Gaussian bound on the information of the state.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STEPS = (0, 10, 30, 60, 100, 150, 220)
 
 
 def main(data: str = "photos") -> None:
-    """Measure and draw."""
+    """Measure file sizes and draw the figure."""
     pixels = images(data)
     total = np.asarray(gaussian_information(spectrum(data), NOISE.snr))
     files = {

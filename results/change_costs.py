@@ -1,9 +1,9 @@
-"""What changes of resolution cost data that are not Gaussian: jumps, corrected jumps, attenuation.
+"""Cost of changes of resolution for non-Gaussian data: jumps, corrected jumps and attenuation.
 
-The data are a field whose exact denoiser is known: DCT coefficients are independent scale mixtures,
-of variance S/3 with probability 0.9 and 7 S with probability 0.1 (kurtosis 15). The real samplers
-run on it with all steps of the chain. ``python results/change_costs.py`` writes change_costs.json
-and change_costs.md beside this file; a few minutes on one core.
+The data are a field with a known exact denoiser: DCT coefficients are independent Gaussian scale
+mixtures, of variance S/3 with probability 0.9 and 7 S with probability 0.1 (kurtosis 15). The
+samplers of the package run on it with all steps of the chain. ``python results/change_costs.py``
+writes change_costs.json and change_costs.md to this folder in a few minutes on one core.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ TOLERANCES = (0.1, 0.3, 1.0)
 
 
 class ScaleMixture:
-    """The field and its exact denoiser, with the signature of a network."""
+    """Field of Gaussian scale mixtures; calling it is its exact denoiser, like a network."""
 
     def __init__(self, spectrum: Spectrum, process: ScaleSpaceProcess):
         self.power = torch.from_numpy(spectrum.power[:, :, 0])
         self.process = process
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Clean images, (count, 1, R, R) float64."""
+        """Draw clean images, (count, 1, R, R) float64."""
         shape = (count, 1, *self.power.shape)
         wide = torch.rand(shape, generator=generator, dtype=torch.float64) < WEIGHTS[1]
         scale = torch.where(wide, SCALES[1], SCALES[0])
@@ -68,10 +68,17 @@ class ScaleMixture:
 
 
 def divergences(snr: float, corrected: bool) -> float:
-    """``KL(truth ‖ jump)`` of one coefficient at ``snr S``, nats, by quadrature.
+    """Divergence ``KL(truth ‖ jump)`` of one coefficient in nats, by quadrature.
 
-    The truth is signal and noise. A jump leaves noise n alone, as coefficients are independent; a
-    corrected one ``n + ½ m x̂(n)``, whose density follows from the change of variables.
+    The true state of the coefficient is signal plus noise. A jump replaces it by noise n, as
+    coefficients are independent; a corrected jump by ``n + ½ m x̂(n)``, whose density follows by
+    change of variables.
+
+    Parameters
+    ----------
+    snr : float
+        Signal-to-noise ratio ``snr_t S`` of the coefficient.
+    corrected : bool
     """
     grid = np.linspace(-40, 40, 400_001)
     variances = 1 + snr * SCALES
@@ -92,7 +99,7 @@ def divergences(snr: float, corrected: bool) -> float:
 
 
 def measure(schedule: ResolutionSchedule, spectrum: Spectrum, changes: str | None) -> Tensor:
-    """DCT coefficients of generated images over their deviations, (N, R, R)."""
+    """Sample images and return `normalized` DCT coefficients, (N, R, R)."""
     process = ScaleSpaceProcess(schedule)
     field = ScaleMixture(spectrum, process)
     generator = torch.Generator().manual_seed(0)
@@ -103,13 +110,13 @@ def measure(schedule: ResolutionSchedule, spectrum: Spectrum, changes: str | Non
 
 
 def normalized(images: Tensor, spectrum: Spectrum) -> Tensor:
-    """DCT coefficients over the deviations of the data, (N, R, R)."""
+    """DCT coefficients divided by the standard deviations of the data, (N, R, R)."""
     basis = torch.from_numpy(dct_basis(SIZE))
     return (basis @ images @ basis.T)[:, 0] / torch.from_numpy(spectrum.power[:, :, 0]).sqrt()
 
 
 def moments(z: Tensor) -> dict[str, float]:
-    """Power in decibel and kurtosis of coefficients (N, K), with errors from group to group."""
+    """Power in dB and kurtosis of coefficients (N, K), with standard errors over 16 groups."""
 
     def both(part: Tensor) -> tuple[float, float]:
         square = part.square().mean()
@@ -127,7 +134,7 @@ def moments(z: Tensor) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure every row and write both files."""
+    """Measure all rows and write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", default=str(Path(__file__).with_suffix("")))
     output = parser.parse_args().output
@@ -185,7 +192,7 @@ def main() -> None:
 
 
 def table(setting: str, rows: list[dict]) -> str:
-    """The page change_costs.md."""
+    """Text of change_costs.md."""
     lines = [
         f"{setting}.",
         "",

@@ -1,9 +1,9 @@
-"""What changes of resolution cost real images, from the errors of trained networks.
+"""Divergence of changes of resolution for real images, from errors of trained networks.
 
     python results/change_divergence.py DATA OUT.json ONE_LEVEL JUMP [JUMP ...]
 
-ONE_LEVEL is a model of full resolution, each JUMP one whose schedule changes its resolution, all
-trained on DATA. Errors are measured on the images that they held out
+ONE_LEVEL is a model at full resolution, each JUMP a model whose schedule changes the resolution,
+all trained on DATA. Errors are measured on their held-out images
 (`theory.information.divergence.measured_divergence`).
 """
 
@@ -29,7 +29,7 @@ HELD_OUT = 0.02  # share of the images, as in training
 
 
 def main(data: str, output: str, one_level: str, *jumps: str) -> None:
-    """Measure, print and write."""
+    """Measure, print and write the divergence of every change."""
     pipeline = ScaleSpacePipeline.from_pretrained(one_level)
     spectrum = pipeline.spectrum
     assert spectrum is not None

@@ -1,8 +1,8 @@
-"""The speed of posterior noise at a change of resolution: exact, and by Lanczos iterations.
+"""Time of posterior noise at a change of resolution: exact, and by Lanczos iterations.
 
     python results/posterior_speed.py [--help] [-o results/posterior_speed.json]
 
-The exact noise is drawn for a whole batch at once; the iterations go image by image.
+The exact noise is computed for a whole batch at once, the Lanczos iterations for each image.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from theory import InputError, NoiseSchedule, ResolutionSchedule
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured."""
+    """Options of the measurement."""
 
     operator: Literal["box", "dct", "bilinear", "lanczos"] = "bilinear"
     """How the change downsamples."""
     small: int = 32
     """Side of the smaller state in pixels; the larger has twice that."""
     batch: int = 64
-    """Images."""
+    """Images per batch."""
     channels: int = 3
-    """Of each image."""
+    """Channels of each image."""
     iterations: int = 40
-    """Of Lanczos, at most."""
+    """Largest number of Lanczos iterations."""
     repeats: int = 7
-    """Turns, of which the median counts."""
+    """Repetitions; their median is reported."""
 
 
 def measure(setting: Setting) -> Report:
-    """Time of posterior noise at a change, exact and by Lanczos iterations an image."""
+    """Time the posterior noise at a change of resolution, exact and by Lanczos iterations."""
     small, batch, channels = setting.small, setting.batch, setting.channels
     if min(small, batch, channels, setting.iterations, setting.repeats) < 1:
         raise InputError("every number must be at least 1")
@@ -95,9 +95,10 @@ def measure(setting: Setting) -> Report:
 def lanczos_noise(
     process: ScaleSpaceProcess, white: Tensor, t: int, s: int, iterations: int
 ) -> Tensor:
-    """``sqrt(σ_s² I − κ² σ_t² MᵀM) ξ`` for one image after another, as done without the SVD of M.
+    """``sqrt(σ_s² I − κ² σ_t² MᵀM) ξ`` of each image, without the SVD of M.
 
-    Lanczos iterations on the covariance, reorthogonalized, all channels of an image one vector.
+    Uses Lanczos iterations with reorthogonalization on the covariance; all channels of an image
+    form one vector.
     """
     schedule, degradation = process.schedule, process.degradation(s, t)
     assert isinstance(degradation, SeparableDegradation)
@@ -134,7 +135,7 @@ def lanczos_noise(
 
 
 def main(setting: Setting = Setting(), output: ReportOutput = None) -> None:
-    """Measure, print and write."""
+    """Measure, print and write the report."""
     try:
         publish(lambda: measure(setting), output)
     except InputError as error:

@@ -1,11 +1,15 @@
-"""Where a chain across resolutions loses power: samples of one network from several beginnings.
+"""Where a chain across resolutions loses power: samples of one network from several starts.
 
     python results/power_lost.py MODEL DATA OUT.json
 
-Chains of 50 calls begin with noise, or with the states of real images at a step; or the change of
-resolution draws, in the band that opens, what a Gaussian with the data's spectrum leaves open
-there, where sampling otherwise goes on as if it were known. Power per octave over that of the real
-images, in dB, with 95 % intervals over images.
+| chains of 50 calls | start | band that opens at a change |
+|---|---|---|
+| noise | noised draws of the Gaussian field | prediction of the network |
+| noise, changes filled | the same | prediction plus posterior noise of Gaussian data |
+| real images | noisy real images at a step | prediction of the network |
+
+Reports the power of samples in each octave relative to the real images in dB, with 95 % intervals
+over images.
 """
 
 from __future__ import annotations
@@ -26,11 +30,11 @@ from ssd_models.metrics.octaves import octave_decibels_estimate
 from theory import select_steps
 
 COUNT, BATCH, CALLS = 512, 128, 50
-STARTS = (100, 250, 364, 450, 533, 600, 800)  # of the chains that begin with real images
+STARTS = (100, 250, 364, 450, 533, 600, 800)  # steps at which chains start from real images
 
 
 def main(model: str, data: str, output: str) -> None:
-    """Sample, measure, print and write."""
+    """Sample from each start, measure, print and write."""
     pipeline = ScaleSpacePipeline.from_pretrained(model)
     assert pipeline.spectrum is not None
     process, schedule = pipeline.scheduler.process, pipeline.scheduler.schedule

@@ -1,10 +1,10 @@
-"""The paper's public network beside ours, by the same clock.
+"""Time the paper's public network and ours in the same run.
 
     python results/public_code.py CHECKOUT [train|unet] [--help] [-o FILE.json]
 
-The tables of `ssd bench train` or `ssd bench unet`, with one more network. CHECKOUT is a folder
-with the paper's public repository, whose Python code is run: its network as it comes, in float32,
-with the update of its own training loop. `public_sampling.py` compares the samplers.
+The tables of `ssd bench train` or `ssd bench unet` with the public network added. CHECKOUT is a
+checkout of the paper's public repository, whose Python code is executed: its unmodified network in
+float32, with the update of its own training loop. `public_sampling.py` compares the samplers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from theory.support.errors import reason
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """What our network and the public one have in common."""
+    """Options that apply to our network and to the public one."""
 
     folder: Positional[str]
     """Checkout of the public code."""
@@ -43,23 +43,23 @@ class CommonOptions:
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
     base_channels: int = 64
-    """Channels of multiplier 1; a multiple of 32."""
+    """Channels at width multiplier 1; a multiple of 32."""
     batch: int = 16
-    """Images."""
+    """Images per batch."""
     repeats: int = 5
-    """Turns, of which the median counts."""
+    """Repetitions; their median is reported."""
     output: ReportOutput = None
 
 
 @dataclass(frozen=True)
 class Options(CommonOptions):
-    """What both networks have in common, and what of them is measured."""
+    """Options of the comparison of networks."""
 
     what: Positional[Literal["train", "unet"]] = "train"
     """Training steps, or calls without gradient."""
 
     def main(self) -> None:
-        """Measure, print and write."""
+        """Measure, print and write the report."""
         setting = NetworkSetting(
             "paper",
             self.base_channels,
@@ -78,7 +78,7 @@ class Options(CommonOptions):
 
 @dataclass
 class PublicContender(Contender):
-    """The published network with the update of its own training loop."""
+    """The public network with the update of its own training loop."""
 
     fused: ClassVar[bool] = False
 
@@ -88,7 +88,7 @@ class PublicContender(Contender):
         tools, functions, logger = (
             importlib.import_module(f"guided_diffusion.{name}") for name in names
         )
-        logger.configure(tempfile.gettempdir(), [])  # it would print otherwise
+        logger.configure(tempfile.gettempdir(), [])  # disables its output
         self._trainer = tools.MixedPrecisionTrainer(model=self.module)
         self._update_average = functions.update_ema
 
@@ -102,12 +102,12 @@ class PublicContender(Contender):
 def public_contender(
     folder: str, resolution: int, levels: int, base_channels: int, device: torch.device
 ) -> Contender:
-    """The published implementation from a checkout of its repository, float32, as it comes.
+    """Build the unmodified public network from a checkout of its repository, in float32.
 
     Raises
     ------
     InputError
-        If the folder is no such checkout, or has no network of that resolution or width.
+        If the folder is not such a checkout or has no network of that resolution or width.
     """
     if not (Path(folder) / "guided_diffusion" / "unet.py").is_file():
         raise InputError(
@@ -143,7 +143,7 @@ def public_contender(
     def call(x: Tensor, t: Tensor, r_out: int) -> Tensor:
         if r_out == x.shape[-1]:
             return module(x, t, None)
-        if r_out == resolution:  # its process resizes such states up and runs the whole network
+        if r_out == resolution:  # its process upsamples the state and runs the whole network
             size = (resolution, resolution)
             x = torch.nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
             return module(x, t, None)
@@ -154,7 +154,7 @@ def public_contender(
 
 
 def run(script: Callable[[], None]) -> None:
-    """Run a script; bad input ends it with one line."""
+    """Run a script; on `InputError` exit with its message."""
     try:
         script()
     except InputError as error:

@@ -1,10 +1,11 @@
-"""The paper's public sampler beside ours: one ancestral step on each path, and the whole chain.
+"""Time the paper's public sampler and ours: an ancestral step on each path, and the whole chain.
 
     python results/public_sampling.py CHECKOUT [--help] [-o FILE.json]
 
-Steps of both take turns on the paper's schedule, networks of one width with random weights. The
-public code runs as it comes, in float32, with Lanczos iterations for the noise of each image at
-changes. CHECKOUT is a folder with the paper's public repository, whose Python code is run.
+Steps of both samplers on the paper's schedule are timed in turns, with networks of equal width and
+random weights. The public code runs unmodified in float32, with Lanczos iterations for the noise of
+each image at changes. CHECKOUT is a checkout of the paper's public repository, whose Python code is
+executed.
 """
 
 from __future__ import annotations
@@ -42,25 +43,25 @@ from ssd_models.sampling.samplers import ReverseStepper
 from theory import PAPER, InputError, ResolutionSchedule, Sampler
 from theory.support.errors import reason
 
-# Modules that the public process imports and sampling does not use.
+# Modules that the public code imports but sampling does not use.
 UNUSED = ("torchvision", "pandas")
 
 
 @dataclass(frozen=True)
 class Options(CommonOptions):
-    """What both samplers have in common."""
+    """Options of the comparison of samplers."""
 
     batch: int = 4
-    """Images."""
+    """Images per batch."""
 
     def main(self) -> None:
-        """Measure, print and write."""
+        """Measure, print and write the report."""
         publish(lambda: compare_public(self), self.output)
 
 
 @dataclass(frozen=True)
 class PublicSampler:
-    """The published network with random weights, and its reverse process."""
+    """The public network with random weights, and its reverse process."""
 
     module: torch.nn.Module
     process: Any  # guided_diffusion.respace.SpacedScaleSpaceDiffusion
@@ -70,13 +71,13 @@ class PublicSampler:
     def load(
         cls, folder: str, schedule: ResolutionSchedule, base_channels: int, device: torch.device
     ) -> PublicSampler:
-        """Build both from a checkout of the public code, for the paper's ``schedule``.
+        """Build network and process from a checkout, for the paper's ``schedule``.
 
         Raises
         ------
         InputError
-            If the folder is no such checkout, its sampler cannot be built, or its schedule is
-            another.
+            If the folder is not a checkout of the public code, its sampler cannot be built, or its
+            schedule differs.
         """
         levels = list(schedule.levels)
         contender = public_contender(folder, levels[0], len(levels), base_channels, device)
@@ -106,13 +107,13 @@ class PublicSampler:
         return cls(contender.module.eval(), process, schedule)
 
     def step(self, x: Tensor, t: int) -> Job:
-        """One ancestral step from the states ``x`` at ``t``."""
+        """Job of one ancestral step from the states ``x`` at ``t``."""
         times = torch.full((len(x),), t, device=x.device)
         return partial(self.process.p_sample, self.module, x, times)
 
 
 def compare_public(options: Options) -> Report:
-    """Time ancestral steps of both; whole chains are the sums over their steps."""
+    """Time ancestral steps of both samplers; the time of a chain is the sum over its steps."""
     compute = Compute.of(None, None)
     schedule = schedules.paper(options.resolution, options.levels)
     public = PublicSampler.load(options.folder, schedule, options.base_channels, compute.device)
@@ -184,7 +185,7 @@ def compare_public(options: Options) -> Report:
 def our_step(
     unet: FlexiUNet, schedule: ResolutionSchedule, x: Tensor, t: int, compute: Compute
 ) -> Job:
-    """One ancestral step from ``t`` to ``t − 1``, as the pipeline makes it."""
+    """Job of one ancestral step from ``t`` to ``t − 1``, as in the pipeline."""
     stepper = ReverseStepper(ScaleSpaceProcess(schedule), Sampler(eta=1.0))
     denoise = guided_denoiser(unet, schedule, bf16=compute.bf16, max_batch=len(x))
 
@@ -196,7 +197,7 @@ def our_step(
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """A group of this process alone, unless there is one: the public steps wait for all others."""
+    """Context with a process group, which the public code needs for its barriers."""
     grouped = torch.distributed.is_initialized()
     if not grouped:
         store = torch.distributed.HashStore()
@@ -210,7 +211,7 @@ def process_group() -> Iterator[None]:
 
 @contextmanager
 def importable(folder: str) -> Iterator[None]:
-    """Let modules of ``folder`` be imported, without what they import in vain."""
+    """Context in which modules of ``folder`` can be imported, with stubs for `UNUSED` modules."""
     missing = [name for name in UNUSED if importlib.util.find_spec(name) is None]
     path = str(Path(folder).absolute())
     sys.path.insert(0, path)

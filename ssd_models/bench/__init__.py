@@ -1,4 +1,4 @@
-"""What `ssd bench` measures: schedules, spectra, samplers, the network and its training step."""
+"""Benchmarks of `ssd bench`: schedules, samplers, spectra, network, training and sampling."""
 
 import lazy_loader
 

@@ -20,7 +20,7 @@ Call = Callable[[Tensor, Tensor, int], Tensor]
 
 
 class Compute(NamedTuple):
-    """On what device and how networks run."""
+    """Device, precision and compilation with which networks run."""
 
     device: torch.device
     bf16: bool = False
@@ -28,7 +28,7 @@ class Compute(NamedTuple):
 
     @classmethod
     def of(cls, bf16: bool | None, compiled: bool | None) -> Compute:
-        """This process's; by default bfloat16 where that is faster, compiled on GPUs."""
+        """Settings of this process; by default bfloat16 where that is faster, compiled on GPUs."""
         device = compute_device()
         return cls(device, use_bf16(device, bf16), use_compile(device, compiled))
 
@@ -38,43 +38,56 @@ class Compute(NamedTuple):
         )
 
 
-CPU = Compute(torch.device("cpu"))  # in float32
+CPU = Compute(torch.device("cpu"))  # float32
 
 
 @dataclass
 class Contender:
-    """A network, how it is called, and in which precision."""
+    """A network to be timed, with one interface for calls and training steps.
 
-    fused: ClassVar[bool] = True  # optimizer
+    Parameters
+    ----------
+    name : str
+    module : torch.nn.Module
+    call : function
+        From states (N, C, r, r), steps (N,) and the output resolution to predictions.
+    paths : list of (int, int)
+        Resolutions of state and prediction that the network supports.
+    compute : Compute
+    channels : int
+        Channels C of the images.
+    """
+
+    fused: ClassVar[bool] = True  # whether AdamW uses its fused implementation
 
     name: str
     module: torch.nn.Module
-    call: Call  # from states (N, 3, r, r), steps (N,) and output resolution to predictions
+    call: Call
     paths: list[PathSize]
     compute: Compute
-    channels: int = 3  # of the images
+    channels: int = 3
 
     def __post_init__(self) -> None:
         parameters = list(self.module.parameters())
-        fused = self.fused or None  # None: as the library chooses
+        fused = self.fused or None  # None: PyTorch chooses
         self._optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, fused=fused)
         self._average = [p.detach().clone() for p in parameters]
 
     def infer(self, path: PathSize, batch: int) -> None:
-        """One call without gradient."""
+        """Call the network once without gradient, on random states."""
         x, _, t = self._batch(path, batch)
         with torch.inference_mode(), self._autocast():
             self.call(x, t, path[1])
 
     def train(self, path: PathSize, batch: int) -> None:
-        """One step: forward, squared error, backward, update."""
+        """Make one training step on random states: forward, squared error, backward, update."""
         x, target, t = self._batch(path, batch)
         with self._autocast():
             prediction = self.call(x, t, path[1])
         self._descend((prediction.float() - target).square().mean())
 
     def _descend(self, loss: Tensor) -> None:
-        """Clipped gradient, AdamW, moving average of the weights: as `Trainer` does."""
+        """Clip gradients, step AdamW and average weights, as `Trainer` does."""
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self._optimizer.step()
@@ -83,7 +96,7 @@ class Contender:
         torch._foreach_lerp_(self._average, parameters, 1e-4)
 
     def peak_memory(self, path: PathSize, batch: int, training: bool) -> int:
-        """Bytes of all tensors alive at once, at most, beyond weights and optimizer."""
+        """Peak memory of a call or training step in bytes, beyond weights and optimizer state."""
         run = self.train if training else self.infer
         if self.compute.device.type == "cuda":
             before = torch.cuda.memory_allocated()
@@ -104,7 +117,7 @@ class Contender:
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of tensors that operators make, while they live."""
+    """Dispatch mode that tracks the bytes of live tensors created by operators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +148,7 @@ class LiveTensors(TorchDispatchMode):
 
 
 def flexi_contender(name: str, unet: FlexiUNet, compute: Compute) -> Contender:
-    """Our network."""
+    """Contender of a `FlexiUNet`, which is moved to the device and compiled if so set."""
     unet.to(compute.device)
     if compute.compiled:
         unet.compile()

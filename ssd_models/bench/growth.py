@@ -1,4 +1,4 @@
-"""`ssd bench growth`: how the cost of a chain grows with resolution and falls with levels."""
+"""`ssd bench growth`: mean cost of a network call by resolution and number of levels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .setting import GrowthSetting
 
 @dataclass(frozen=True)
 class _Chains:
-    """The schedules of a resolution by number of levels, from one level to as many as it has."""
+    """Schedules of a resolution by number of levels, from one to the network's."""
 
     resolution: int
     paper: Mapping[int, ResolutionSchedule]
@@ -49,7 +49,7 @@ class _Chains:
 
     @property
     def paths(self) -> list[PathSize]:
-        """All that any of the schedules uses."""
+        """Paths that any of the schedules uses."""
         chains = [*self.paper.values(), *self.derived.values()]
         every = (schedules.path_calls(chain, range(len(chain))[::-1]) for chain in chains)
         found = {path for calls in every for path in calls}
@@ -57,7 +57,7 @@ class _Chains:
 
 
 def measure_growth(setting: GrowthSetting) -> Report:
-    """FLOP an image of mean calls by resolution and levels, and seconds where asked for."""
+    """FLOP per image of a mean call by resolution and levels, and optionally its time."""
     setting.check()
     spectrum = None if setting.spectrum is None else Spectrum.load(setting.spectrum)
     largest = None if spectrum is None else spectrum.resolution
@@ -120,7 +120,7 @@ def measure_growth(setting: GrowthSetting) -> Report:
 
 
 def _counted(chains: _Chains) -> list[dict[str, Any]]:
-    """FLOP of the public network and of ours, of the paper's widths, by number of levels."""
+    """GFLOP of the public network and of ours with the paper's widths, by number of levels."""
     tables = {}
     for variant in ("paper", "default"):
         with torch.device("meta"):
@@ -136,7 +136,7 @@ def _counted(chains: _Chains) -> list[dict[str, Any]]:
 
 
 def _growth(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One level and the most levels of each resolution, over the resolution before."""
+    """Cost of one level and of most levels at each resolution, relative to the previous one."""
     most = {row["resolution"]: row for row in rows}  # the last of each has the most levels
     one = [row["paper_gflop"] for row in rows if row["levels"] == 1]
     kept = ("resolution", "levels", "paper_gflop", "derived_gflop")
@@ -151,7 +151,7 @@ def _growth(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _timed(chains: _Chains, setting: GrowthSetting, compute: Compute) -> list[dict[str, Any]]:
-    """FLOP and milliseconds an image of a network of the setting's widths."""
+    """GFLOP and milliseconds per image of a network with the setting's widths."""
     unet = preset(setting, chains.resolution)
     flops = {path: path_flops(unet, *path) / 1e9 for path in chains.paths}
     seconds = path_seconds(unet, chains.paths, setting.batch, setting.repeats, compute=compute)
@@ -169,10 +169,10 @@ def _rows(
     chains: _Chains,
     *columns: tuple[str, str, Mapping[int, ResolutionSchedule], Mapping[PathSize, float]],
 ) -> list[dict[str, Any]]:
-    """A row for each number of levels.
+    """One row per number of levels.
 
-    A column is the key of the cost of a mean call, that of the saving over one level, the schedules
-    by number of levels, and the cost of a call by path.
+    Each of ``columns`` holds the key of the mean cost of a call, the key of the saving over one
+    level, the schedules by number of levels, and the cost of a call by path.
     """
     full = (chains.resolution, chains.resolution)
     rows = []

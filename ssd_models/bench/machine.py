@@ -1,4 +1,4 @@
-"""On what a benchmark ran: processor, threads, versions. Imports torch only where asked for it."""
+"""Description of the machine: processor, threads, versions. Only `torch_machine` imports torch."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def torch_machine(device: torch.device) -> dict[str, Any]:
         **machine(),
         "gpu": gpu,
         "threads": torch.get_num_threads(),
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),  # decides beside other work
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),  # matters on a busy machine
         "torch": torch.__version__,
     }
 
 
 def describe(found: Mapping[str, Any]) -> str:
-    """What `machine` or `torch_machine` found, in words."""
+    """Text of a result of `machine` or `torch_machine`."""
     if found.get("gpu"):
         return f"torch {found['torch']}, {found['gpu']}"
     if "torch" in found:
@@ -52,7 +52,7 @@ def describe(found: Mapping[str, Any]) -> str:
 
 
 def _processor() -> str:
-    """Model name of the processor; its architecture where the system does not tell."""
+    """Model name of the processor; its architecture if unknown."""
     if os.path.exists(_CPU_INFO):
         with open(_CPU_INFO, encoding="utf-8") as file:
             for line in file:

@@ -1,4 +1,4 @@
-"""`ssd bench unet` and `ssd bench train`: what each path of the Flexi-UNet costs, measured."""
+"""`ssd bench unet` and `ssd bench train`: measured cost of each path of the Flexi-UNet."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .timing import seconds_of
 
 
 def measure_unet(setting: NetworkSetting, others: Sequence[Contender] = ()) -> Report:
-    """Parameters, FLOP, latency, throughput and memory of each path, and a chain's cost.
+    """Measure parameters, FLOP, latency, throughput and memory of each path, and a chain's cost.
 
-    ``others`` are timed beside ours and the network of one level.
+    ``others`` are timed together with our network and the network of one level.
     """
     return _measure(setting, others, training=False)
 
 
 def measure_train(setting: NetworkSetting, others: Sequence[Contender] = ()) -> Report:
-    """Images per second and memory of a training step on each path and on the mixture.
+    """Measure images per second and memory of a training step on each path and on the mixture.
 
-    ``others`` are timed beside ours and the network of one level.
+    ``others`` are timed together with our network and the network of one level.
     """
     return _measure(setting, others, training=True)
 
@@ -131,7 +131,7 @@ def _comparison(
 
 
 def _ratios(seconds: Seconds, schedule: ResolutionSchedule) -> list[dict[str, Any]]:
-    """Images per second of ours over those of each other network."""
+    """Ratio of our images per second to those of each other network."""
     ours, rows = seconds["ours"], []
     for name, found in seconds.items():
         if found is ours:
@@ -146,7 +146,7 @@ def _ratios(seconds: Seconds, schedule: ResolutionSchedule) -> list[dict[str, An
 
 
 def _mean(seconds: Mapping[PathSize, float], schedule: ResolutionSchedule) -> float:
-    """Seconds of a mean step; a network of full resolution alone makes all of them there."""
+    """Mean seconds of a step of the schedule, or at full resolution for a one-level network."""
     full = schedule.resolution
     if len(seconds) == 1:
         return seconds[full, full]
@@ -154,7 +154,7 @@ def _mean(seconds: Mapping[PathSize, float], schedule: ResolutionSchedule) -> fl
 
 
 def _matmul_flops(compute: Compute) -> float:
-    """FLOP per second of a large matrix product, the best of some."""
+    """FLOP per second of a large matrix product, the best of 9."""
     device = compute.device
     n = 8192 if device.type == "cuda" else 2048
     dtype = torch.bfloat16 if compute.bf16 else torch.float32

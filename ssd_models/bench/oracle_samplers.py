@@ -1,4 +1,4 @@
-"""`ssd bench samplers`: exact Gaussian error and cost of samplers by their number of calls."""
+"""`ssd bench samplers`: exact Gaussian error and cost of samplers by number of calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .report import Report, Row, Table
 from .schedules import changes_json, derived, one_level, paper, path_calls, total_cost
 
 Costs = Mapping[tuple[int, int], float]
-_PLANNED_COST = 0.5  # of a mean call of plans that choose the schedule too
+_PLANNED_COST = 0.5  # mean cost of a call where schedule and steps are planned jointly
 _SOLVER = "DPM-Solver++(2M)"
 _SAMPLERS = (  # name, options, spacing of the steps
     ("ancestral", ANCESTRAL, "logsnr"),
@@ -39,7 +39,7 @@ _SAMPLERS = (  # name, options, spacing of the steps
 def measure_samplers(
     paths: Sequence[str], calls: Sequence[int], tolerance: float, num_levels: int
 ) -> Report:
-    """Exact Gaussian error and cost of samplers by their number of network calls."""
+    """Exact Gaussian error and cost of samplers by number of network calls."""
     tables = []
     for path in paths:
         tables += _of_spectrum(path, Spectrum.load(path), calls, tolerance, num_levels)

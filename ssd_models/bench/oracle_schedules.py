@@ -26,7 +26,7 @@ from .schedules import changes_json, changes_text
 
 
 def compare(paths: Sequence[str], num_levels: int, calls: int, steps: int) -> Report:
-    """Cost and exact Gaussian error of schedules on each spectrum, and transfer between them."""
+    """Cost and exact Gaussian error of schedules on each spectrum, and transfer between spectra."""
     noise = NoiseSchedule.linear(steps)
     spectra = {_name(path, paths): Spectrum.load(path) for path in paths}
     tables = [
@@ -64,11 +64,11 @@ def compare(paths: Sequence[str], num_levels: int, calls: int, steps: int) -> Re
 def compare_schedules(
     spectrum: Spectrum, noise: NoiseSchedule, num_levels: int = 4, calls: int = 25
 ) -> list[Row]:
-    """Full resolution, the paper's schedule, derived ones, and plans of few calls, on one spectrum.
+    """Compare full resolution, the paper's schedule, derived ones and plans of few calls.
 
-    Chains of all steps are ancestral, plans deterministic. Both the budget schedule and the plans
-    may cost what the paper's schedule does, per call. The paper's resizes by `bilinear`, whose
-    error is known at small sizes alone; its twin by `dct` is compared, under that name.
+    Chains of all steps are ancestral, plans deterministic. The mean cost of a call in the budget
+    schedule and the plans is at most that of the paper's schedule. The paper resizes by `bilinear`,
+    whose exact error can be computed at small sizes only, so its schedule is compared with `dct`.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ def compare_schedules(
     noise : NoiseSchedule
     num_levels : int
     calls : int
-        Of the plans.
+        Network calls of the plans.
 
     Returns
     -------
     list of dict
         ``schedule`` (name), ``calls``, ``cost`` (of all calls, in full-resolution calls), ``error``
-        (relative W2²), ``times_less`` (the paper's error over it) and ``changes``.
+        (relative W2²), ``times_less`` (the paper's error divided by this one) and ``changes``.
     """
     size = spectrum.resolution
     levels = halved_levels(size, num_levels)
@@ -136,7 +136,7 @@ def transfer_errors(
     criterion: str = "snr",
     tolerance: float = 0.1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a schedule derived on one dataset costs, and how much it errs on the others.
+    """Cost of the schedule derived on each dataset, and its exact Gaussian error on all of them.
 
     Parameters
     ----------
@@ -148,10 +148,15 @@ def transfer_errors(
     Returns
     -------
     costs : (n,) float64
-        Mean call of each dataset's schedule, in full-resolution calls.
+        Mean cost of a call of each dataset's schedule, in full-resolution calls.
     errors : (n, n) float64
-        Entry ``(a, b)``: relative W2² on data ``b`` of the schedule derived on ``a``, ancestral,
-        all steps.
+        Entry ``(a, b)``: relative W2² on data ``b`` of the schedule derived on ``a``, for ancestral
+        chains of all steps.
+
+    Raises
+    ------
+    InputError
+        If the spectra differ in resolution.
     """
     if len({s.resolution for s in spectra.values()}) > 1:
         raise InputError("transfer: the spectra have different resolutions; measure them at one")
@@ -176,7 +181,7 @@ def _transfer(spectra: Mapping[str, Spectrum], noise: NoiseSchedule, num_levels:
 
 
 def _name(path: str, paths: Sequence[str]) -> str:
-    """File's stem, or the path where stems are not distinct."""
+    """Stem of the file name, or the path if stems are not distinct."""
     if list(paths).count(path) > 1:
         raise InputError(f"{path}: is given twice")
     stem = Path(path).stem

@@ -1,4 +1,4 @@
-"""Seconds that each path of a network takes, in training and in inference."""
+"""Seconds of each path of a network, in training and in inference."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .schedules import PathSize
 from .setting import ComputeSetting
 from .timing import Job, median_seconds
 
-LEAST = 0.2  # seconds that a turn of a measurement lasts, at least
-Seconds = dict[str, dict[PathSize, float]]  # of a batch, by contender and path
+LEAST = 0.2  # shortest duration of a repetition in seconds
+Seconds = dict[str, dict[PathSize, float]]  # per batch, by contender and path
 
 
 def path_seconds(
@@ -27,33 +27,34 @@ def path_seconds(
     compute: Compute = CPU,
     least: float = LEAST,
 ) -> dict[PathSize, float]:
-    """Median seconds of a batch on each path of a network, the paths taking turns.
+    """Median seconds of a batch on each path of a network.
 
-    A schedule's seconds are the sum over its paths of share times seconds:
-    `theory.ResolutionSchedule.chain_cost` of the result for a chain of all steps.
+    Paths are timed in turns. `theory.ResolutionSchedule.chain_cost` of the result is the mean
+    seconds of a call in a chain of all steps.
 
     Parameters
     ----------
     unet : FlexiUNet
-        Is copied: neither its weights nor its device change.
+        It is copied; its weights and device do not change.
     paths : iterable of (int, int)
         Resolution of the state and of the prediction, in pixels.
     batch : int
-        Images.
+        Images per batch.
     repeats : int
-        Turns, of which the median counts, after one that warms up.
+        Repetitions whose median is taken, after one for warm-up.
     training : bool
-        A training step as `Trainer` makes it (forward, backward, AdamW, average of the weights)
-        in place of a call without gradient.
+        Time a training step as in `Trainer` (forward, backward, AdamW, average of the weights)
+        instead of a call without gradient.
     compute : Compute
-        By default float32 on the CPU. The time that `torch.compile` takes does not count.
+        By default float32 on the CPU. The time of `torch.compile` is not included.
     least : float
-        Seconds that a turn lasts at least: shorter jobs are repeated in it, and their mean counts.
+        Shortest duration of a repetition in seconds: shorter jobs are run several times in it and
+        averaged.
 
     Returns
     -------
     dict
-        ``{(resolution in, resolution out): seconds}``, of the whole batch.
+        ``{(resolution in, resolution out): seconds}`` of a whole batch.
 
     Raises
     ------
@@ -73,9 +74,9 @@ def contender_seconds(
     training: bool,
     least: float = LEAST,
 ) -> Seconds:
-    """Median seconds of a batch, by contender and path; all take turns.
+    """Median seconds of a batch by contender and path, timed in turns.
 
-    Paths that only some of several contenders have are measured on those.
+    With several contenders each is timed on the paths that it has.
     """
     jobs: dict[tuple[str, PathSize], Job] = {
         (contender.name, path): partial(
@@ -93,7 +94,7 @@ def contender_seconds(
 
 
 def preset(setting: ComputeSetting, resolution: int, levels: int | None = None) -> FlexiUNet:
-    """Network of a setting's widths, always with the same weights."""
+    """Network of a setting's widths, with weights of seed 0."""
     width = {} if setting.base_channels is None else {"base_channels": setting.base_channels}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -102,5 +103,5 @@ def preset(setting: ComputeSetting, resolution: int, levels: int | None = None) 
 
 
 def waiting(device: torch.device) -> Job | None:
-    """What waits until a device has done its work; None where calls do."""
+    """Function that waits for a GPU; None on other devices."""
     return torch.cuda.synchronize if device.type == "cuda" else None

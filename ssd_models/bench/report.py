@@ -1,4 +1,4 @@
-"""What a benchmark reports: plain numbers, printed as tables and written as JSON from one source.
+"""Report of a benchmark, printed as text tables and written as JSON.
 
 Imports no torch.
 """
@@ -18,23 +18,23 @@ from theory.support.tables import Form, cell, cells, text_table
 
 FORMAT = "scale-space-bench/1"
 
-Row = Mapping[str, Any]  # JSON values by key, with the unit in the key
+Row = Mapping[str, Any]  # JSON values; keys include the unit
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one kind under a key of the JSON.
+    """A table of a report.
 
     Parameters
     ----------
     key : str
-        In the JSON.
+        Key of the table in the JSON file.
     rows : sequence of mappings
         JSON values.
     caption : str
     forms : mapping
-        See `theory.support.tables.cells`: for values other than numbers and texts, how they are
-        printed; None for what is only written.
+        How columns other than numbers and texts are printed, see `theory.support.tables.cells`;
+        None for columns that are only written to the JSON file.
     """
 
     key: str
@@ -50,16 +50,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, how, and what was found.
+    """Setting and results of a benchmark.
 
     Parameters
     ----------
     benchmark : str
         Name of the command.
     heading : str
-        What was measured and how, in words.
+        Text that says what was measured and how.
     setting : mapping
-        The same for machines: options, machine, precision, schedules (JSON values only).
+        Options, machine, precision and schedules (JSON values only).
     tables : sequence of Table
     facts : mapping
         Single numbers by name (JSON values only).
@@ -72,7 +72,7 @@ class Report:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """All that is printed."""
+        """Heading, tables and facts as text."""
         facts = "\n".join(f"{key.replace('_', ' ')}: {cell(v)}" for key, v in self.facts.items())
         return "\n\n".join(filter(None, [self.heading, *(t.text() for t in self.tables), facts]))
 
@@ -88,7 +88,7 @@ class Report:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON file, complete or not at all."""
+        """Write the JSON file (complete or not at all)."""
         with atomic_path(path) as temporary:
             temporary.write_text(
                 json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
@@ -103,12 +103,12 @@ def check_output(path: str | os.PathLike[str]) -> None:
 
 
 def publish(measure: Callable[[], Report], output: str | os.PathLike[str] | None = None) -> None:
-    """Measure, write the JSON file if one is named, and print.
+    """Measure, write the JSON file if ``output`` is given, and print the report.
 
     Raises
     ------
     InputError
-        If the file cannot be written; nothing is measured then.
+        If the file cannot be written. This is checked before measuring.
     """
     if output is not None:
         check_output(output)

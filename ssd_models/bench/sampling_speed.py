@@ -1,4 +1,4 @@
-"""`ssd bench sampling`: whole pipelines by schedule and number of calls, seconds and FLOP."""
+"""`ssd bench sampling`: seconds and FLOP of whole chains by schedule and number of calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .timing import Job, median_seconds
 
 
 def measure_sampling(setting: SamplingSetting) -> Report:
-    """Seconds and FLOP an image of one level, the paper's schedule and a derived one."""
+    """Seconds and FLOP per image of one level, the paper's schedule and a derived one."""
     setting.check()
     chosen = _schedules(setting)
     compute = Compute.of(setting.bf16, setting.compile)
@@ -32,7 +32,7 @@ def measure_sampling(setting: SamplingSetting) -> Report:
     unet = preset(setting, setting.resolution, levels).to(compute.device).eval()
     if compute.compiled:
         unet.compile()
-    jobs: dict[tuple[str, int | None], Job] = {}  # by schedule, and calls or None for all steps
+    jobs: dict[tuple[str, int | None], Job] = {}  # key: schedule, calls (None for all steps)
     timed = {}
     for calls in (None, *setting.calls):
         for name, schedule in chosen.items():
@@ -62,8 +62,8 @@ def measure_sampling(setting: SamplingSetting) -> Report:
         whole, run = (schedules.path_calls(schedule, part) for part in (everything, steps))
         flops |= {path: path_flops(unet, *path) for path in whole.keys() - flops.keys()}
         gflop = schedules.total_cost(whole, flops) / 1e9
-        # Where only part of a chain runs, changes are a larger share of it than of the whole:
-        # scaled by FLOP, not by steps.
+        # A part of a chain has a larger share of changes than the whole chain, so its time is
+        # scaled by FLOP, not by the number of steps.
         scale = gflop / (schedules.total_cost(run, flops) / 1e9)
         row = {
             "schedule": name,
@@ -75,7 +75,7 @@ def measure_sampling(setting: SamplingSetting) -> Report:
             "timed_calls": len(steps),
         }
         rows.append(row)
-        first = rows[-1 - (len(rows) - 1) % len(chosen)]  # one level, as many calls
+        first = rows[-1 - (len(rows) - 1) % len(chosen)]  # one level, equal number of calls
         row["speedup_same_calls"] = first["seconds_per_image"] / row["seconds_per_image"]
         row["speedup_over_ancestral"] = rows[0]["seconds_per_image"] / row["seconds_per_image"]
     machine = torch_machine(compute.device)
@@ -96,8 +96,8 @@ def measure_sampling(setting: SamplingSetting) -> Report:
             Table(
                 "sampling",
                 rows,
-                "speedup same calls: times faster than one level with as many calls; over "
-                "ancestral: than all its steps",
+                "speedup same calls: over one level with as many calls; over ancestral: over one "
+                "level with all steps",
                 {"ancestral": None, "timed_calls": None},
             )
         ],
@@ -136,7 +136,7 @@ def _heading(
         f"Whole sampling pipelines, one network for all: {setting.network}, {setting.resolution} "
         f"px, {unet.base_channels} channels; batch {setting.batch};\n"
         f"{compute}; {describe(machine)}; median of "
-        f"{setting.repeats} turns.\nOf the 1000 ancestral steps {setting.timed}, evenly in t, are "
-        "timed, and the time is scaled by FLOP to all of\nthem; chains of few calls are timed "
-        "whole (DPM-Solver++(2M), even in log-snr). Changes:\n" + "\n".join(where)
+        f"{setting.repeats} turns.\nOf the 1000 ancestral steps {setting.timed}, evenly spaced in "
+        "t, are timed and the time is scaled by FLOP\nto all steps; chains of few calls are timed "
+        "whole (DPM-Solver++(2M), evenly spaced in log-snr). Changes:\n" + "\n".join(where)
     )

@@ -1,4 +1,4 @@
-"""The schedules that benchmarks compare: one level (DDPM), the paper's, and a derived one."""
+"""Schedules that benchmarks compare: one level (DDPM), the paper's, and a derived one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PAPERS = "paper's schedule, its noise"
 _TOLERANCE = 0.1
 DERIVED = f"derived, snr <= {_TOLERANCE:g}"
 
-# A pixel of the built-in photographs has a variance of 0.24 in each of three channels, nearly all
-# of it in one colour component. Falling off with 1/|k|², that much derives the changes 351, 486,
-# 606 at 64 px, where the photographs' own spectrum derives 365, 515, 628.
+# Variance of a pixel of the built-in photographs: 0.24 in each of three channels, nearly all of it
+# in one colour component. With a power law of exponent 2 this gives changes at 351, 486, 606 for
+# 64 px; the photographs' own spectrum gives 365, 515, 628.
 _PIXEL_VARIANCE = 0.7
 
 
@@ -34,12 +34,12 @@ def one_level(resolution: int) -> ResolutionSchedule:
 
 
 def paper(resolution: int, levels: int) -> ResolutionSchedule:
-    """The paper's own choice, with its noise."""
+    """The paper's schedule with its noise, of 1000 steps."""
     return ResolutionSchedule.paper(resolution, levels, PAPER, NoiseSchedule.linear())
 
 
 def derived(spectrum: Spectrum, levels: int, tolerance: float = _TOLERANCE) -> ResolutionSchedule:
-    """Smallest resolutions with snr at most ``tolerance`` in what they discard, matched noise."""
+    """Schedule of criterion "snr" with matched noise, of 1000 steps."""
     sizes = halved_levels(spectrum.resolution, levels)
     return derive_schedule(
         spectrum, NoiseSchedule.linear(), sizes, tolerance=tolerance, criterion="snr"
@@ -47,7 +47,7 @@ def derived(spectrum: Spectrum, levels: int, tolerance: float = _TOLERANCE) -> R
 
 
 def photograph_like(resolution: int, exponent: float) -> Spectrum:
-    """Power law with the power of photographs in their brightest colour component."""
+    """Power-law spectrum with the power of photographs' strongest colour component."""
     return Spectrum.power_law(resolution, exponent, _PIXEL_VARIANCE)
 
 
@@ -63,7 +63,7 @@ def loaded(path: str, resolution: int) -> ResolutionSchedule:
 
 
 def network_levels(levels: int, chains: Iterable[ResolutionSchedule]) -> int:
-    """Levels R, R/2, … that a network for those schedules needs, ``levels`` at least."""
+    """Number of levels of a network for all of ``chains``, at least ``levels``."""
     lowest = (chain.resolution // min(chain.levels) for chain in chains)  # powers of two
     return max(levels, *(factor.bit_length() for factor in lowest))
 
@@ -71,7 +71,7 @@ def network_levels(levels: int, chains: Iterable[ResolutionSchedule]) -> int:
 def path_calls(
     schedule: ResolutionSchedule, steps: Sequence[int], changes: str | None = None
 ) -> Counter[PathSize]:
-    """Network calls on each path of a chain through ``steps``, falling.
+    """Count the network calls on each path of a chain through falling ``steps``.
 
     ``changes`` as in `theory.Sampler`; by default what fits the schedule.
     """
@@ -82,16 +82,16 @@ def path_calls(
 
 
 def total_cost(calls: Mapping[PathSize, float], costs: Mapping[PathSize, float]) -> float:
-    """Sum over paths of the number of calls, or their share, times the cost of one."""
+    """Sum over paths of the number (or share) of calls times the cost of a call."""
     return float(sum(count * costs[path] for path, count in calls.items()))
 
 
 def changes_text(schedule: ResolutionSchedule) -> str:
-    """Where it changes, such as ``438: 64->32, 750: 32->16``."""
+    """Changes of resolution as text, such as ``438: 64->32, 750: 32->16``."""
     changes = schedule.changes.items()
     return ", ".join(f"{t}: {a}->{b}" for t, (a, b) in changes) or "no changes"
 
 
 def changes_json(schedule: ResolutionSchedule) -> dict[str, list[int]]:
-    """The same as a JSON value."""
+    """Changes of resolution as a JSON value, ``{"438": [64, 32], …}``."""
     return {str(t): list(sides) for t, sides in schedule.changes.items()}

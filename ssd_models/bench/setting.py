@@ -1,4 +1,4 @@
-"""What the benchmarks of the network measure; imports no torch."""
+"""Settings of the network benchmarks; imports no torch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class ComputeSetting:
     """Widths, batch and precision of a measurement."""
 
     network: Literal["small", "paper"] = "small"
-    """Widths; the resolution does the rest."""
+    """Widths of the network; the rest follows from the resolution."""
     base_channels: int | None = None
-    """Channels of multiplier 1, in place of the network's own."""
+    """Channels at width multiplier 1; by default the network's own."""
     batch: int = 16
-    """Images."""
+    """Images per batch."""
     bf16: bool | None = None
-    """Bfloat16 autocast; by default where the processor computes in it."""
+    """Bfloat16 autocast; by default if the processor supports it."""
     compile: bool | None = None
     """`torch.compile`; by default on GPUs."""
     repeats: int = 5
-    """Turns, of which the median counts."""
+    """Repetitions; their median is reported."""
 
     def check(self) -> None:
         """Raise `InputError` for numbers that cannot be measured."""
@@ -33,14 +33,14 @@ class ComputeSetting:
 
 @dataclass(frozen=True)
 class NetworkSetting(ComputeSetting):
-    """One network with several levels, and the schedule that uses it."""
+    """A network of several levels and a schedule on it."""
 
     resolution: int = 64
     """Full resolution in pixels."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
     schedule: str | None = None
-    """Schedule whose steps make the mixture; by default the paper's ConvexDecay_0.5."""
+    """Schedule file whose steps weight the paths; by default the paper's ConvexDecay_0.5."""
 
     def check(self) -> None:
         """Raise `InputError` for numbers that cannot be measured."""
@@ -51,16 +51,16 @@ class NetworkSetting(ComputeSetting):
 
 @dataclass(frozen=True)
 class SamplingSetting(NetworkSetting):
-    """Chains that sample with one network."""
+    """Sampling chains of one network."""
 
     schedule: str | None = None
-    """Schedule in the place of the derived one."""
+    """Schedule file in place of the derived schedule."""
     exponent: float = 2.0
-    """Fall-off of the power law that the derived schedule is derived on; 2: near photographs."""
+    """Exponent of the power law that the schedule is derived from; 2: close to photographs."""
     calls: tuple[int, ...] = (50, 20)
-    """Network calls of the second-order sampler. The ancestral one makes all 1000."""
+    """Network calls of the second-order sampler; ancestral sampling uses all 1000 steps."""
     timed: int = 40
-    """Of the ancestral steps, so many are timed, evenly in t, and the time is scaled."""
+    """Number of ancestral steps to time, evenly spaced in t; the time is scaled to all steps."""
 
     def check(self) -> None:
         """Raise `InputError` for numbers that cannot be measured."""
@@ -71,18 +71,18 @@ class SamplingSetting(NetworkSetting):
 
 @dataclass(frozen=True)
 class GrowthSetting(ComputeSetting):
-    """Resolutions and data on which costs are compared; widths and batch are of what is timed."""
+    """Resolutions and data of a cost comparison; widths and batch apply to timings only."""
 
     batch: int = 4
-    """Images."""
+    """Images per batch."""
     resolutions: tuple[int, ...] = (32, 64, 128, 256, 512)
-    """Full resolutions in pixels, of which the FLOP of the paper's networks are counted."""
+    """Full resolutions in pixels for which the FLOP of the paper's networks are computed."""
     measure: tuple[int, ...] = ()
-    """Full resolutions at which networks of the widths above are timed as well."""
+    """Full resolutions at which networks of the widths above are also timed."""
     exponent: float = 2.0
-    """Fall-off of the power law that schedules are derived on; 2: near photographs."""
+    """Exponent of the power law that schedules are derived from; 2: close to photographs."""
     spectrum: str | None = None
-    """File written by `ssd spectrum` in its place; resolutions above its own are left out."""
+    """Spectrum file in place of the power law; resolutions above its own are left out."""
 
     def check(self) -> None:
         """Raise `InputError` for numbers that cannot be measured."""

@@ -1,4 +1,4 @@
-"""`ssd bench spectrum`: the throughput of measuring a spectrum beside that of the DCT alone."""
+"""`ssd bench spectrum`: throughput of measuring a spectrum and of the DCT alone."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .machine import describe, machine
 from .report import Report, Table
 from .timing import Job, median_seconds
 
-_IMAGES = 1024  # of a batch
+_IMAGES = 1024  # per batch
 
 
 def measure_spectrum(resolution: int, batches: int, repeats: int) -> Report:
-    """Images per second of `Spectrum.from_images` and of `scipy.fft.dctn` on the same."""
+    """Images per second of `Spectrum.from_images` and of `scipy.fft.dctn` on the same images."""
     if min(resolution, batches, repeats) < 1:
         raise InputError("bench spectrum: resolution, batches and repeats must be at least 1")
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""`ssd bench all`: the whole performance table in some minutes on two CPU cores."""
+"""`ssd bench all`: all speed benchmarks with small settings, some minutes on two CPU cores."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from .sampling_speed import measure_sampling
 from .setting import GrowthSetting, NetworkSetting, SamplingSetting
 from .spectrum_speed import measure_spectrum
 
-Parts = Mapping[str, Callable[[], Report]]  # by name of the command
+Parts = Mapping[str, Callable[[], Report]]  # by command
 
-_PAPER: dict[str, Any] = {"network": "paper", "base_channels": 64}  # its widths halved, for CPUs
+_PAPER: dict[str, Any] = {
+    "network": "paper",
+    "base_channels": 64,
+}  # the paper's network at half width
 PARTS: Parts = {
     "train": lambda: measure_train(NetworkSetting(**_PAPER)),
     "unet": lambda: measure_unet(NetworkSetting()),
@@ -27,7 +30,7 @@ PARTS: Parts = {
 
 
 def bench_all(folder: str, parts: Parts = PARTS) -> None:
-    """Run the parts one after another, print each, and write ``PART.json`` into the folder."""
+    """Run the benchmarks in turn, print each report and write it to ``folder/PART.json``."""
     outputs = {name: Path(folder) / f"{name}.json" for name in parts}
     for output in outputs.values():
         check_output(output)

@@ -1,4 +1,4 @@
-"""Median times of jobs that take turns, so that a noisy machine troubles all of them alike."""
+"""Median times of jobs run in turns, so that noise of the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 def seconds_of(job: Job, count: int = 1, synchronize: Job | None = None) -> float:
-    """Seconds of ``job``, the mean of ``count`` in a row; ``synchronize`` waits for a device."""
+    """Mean seconds of ``count`` runs of ``job``; ``synchronize`` waits for the device."""
     started = time.perf_counter()
     for _ in range(count):
         job()
@@ -28,9 +28,10 @@ def seconds_of(job: Job, count: int = 1, synchronize: Job | None = None) -> floa
 def median_seconds(
     jobs: Mapping[Name, Job], repeats: int, least: float = 0.0, synchronize: Job | None = None
 ) -> dict[Name, float]:
-    """Median seconds of each job over ``repeats`` turns, after one that warms up.
+    """Median seconds of each job over ``repeats`` repetitions, after a warm-up.
 
-    A job that lasts less than ``least`` seconds is done as often in a turn as fills them.
+    In each repetition all jobs run in turn. A job shorter than ``least`` seconds is run as often as
+    fills them and averaged. ``synchronize`` waits for the device.
     """
     counts = dict.fromkeys(jobs, 1)
     times: dict[Name, list[float]] = {name: [] for name in jobs}

@@ -1,4 +1,4 @@
-"""The command line `ssd`. Heavy imports wait until a command needs them."""
+"""The command line `ssd`. Heavy modules are imported only by the commands that need them."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from .training import TrainCommand, overlay
 
 @dataclass(frozen=True)
 class DemoCommand:
-    """Run the main job on the built-in letters, end to end, in a few minutes.
+    """Run the whole pipeline on built-in images of letters, from spectrum to samples.
 
     Example: ssd demo -o runs/demo --minutes 3
     """
 
     output: Output = "runs/demo"
-    """New folder for everything that is written."""
+    """New folder for all results."""
     minutes: float = 3.0
-    """Of training, as far as the machine keeps its speed; all else takes about one more."""
+    """Minutes of training, planned by a short measurement; the other stages take about one more."""
     seed: int = 0
-    """Of images, weights, training and samples."""
+    """Seed of images, weights, training and samples."""
 
     def run(self) -> None:
         """Run the command."""
@@ -58,7 +58,7 @@ class DemoCommand:
         demo(self.output, self.minutes, self.seed)
 
 
-_MERGE = "spectrum-merge"  # reached as `spectrum merge`; a folder of that name as ./merge
+_MERGE = "spectrum-merge"  # given as `spectrum merge`, so a folder "merge" must be given as ./merge
 
 _COMMANDS: dict[str, type] = {
     "spectrum": SpectrumCommand,
@@ -75,16 +75,16 @@ _COMMANDS: dict[str, type] = {
     "bench": BenchCommand,
     "demo": DemoCommand,
 }
-_GROUPS = {"bench": BENCHMARKS, "schedule": SCHEDULES}  # of commands, by their first word
-_DESCRIPTION = """Derive when a diffusion chain may run small; train and sample on that.
+_GROUPS = {"bench": BENCHMARKS, "schedule": SCHEDULES}  # subcommands by command
+_DESCRIPTION = """Derive resolution schedules of diffusion models; train and sample on them.
 
 From a folder of images to samples: `ssd spectrum FOLDER`, `ssd derive --report schedule.png`,
-`ssd train`, `ssd sample`. `ssd COMMAND --help` has an example of each."""
+`ssd train`, `ssd sample`. `ssd COMMAND --help` shows an example of each command."""
 
 
 def _parsed(commands: dict[str, type], prog: str, description: str, arguments: list[str]) -> Any:
-    """The command that the arguments name, as its class holds them."""
-    listed = not arguments or arguments[0].startswith("-")  # by their first sentences
+    """Parse arguments into an instance of the command's class."""
+    listed = not arguments or arguments[0].startswith("-")  # show one line per command
     kinds = []
     for name, kind in commands.items():
         summary = (kind.__doc__ or "").split("\n\n")[0] if listed else None
@@ -97,14 +97,14 @@ def _parsed(commands: dict[str, type], prog: str, description: str, arguments: l
             prog=prog,
             description=description,
             args=arguments,
-            config=(OmitArgPrefixes,),  # flags in pairs: what a run has on can be turned off
+            config=(OmitArgPrefixes,),  # keeps --x/--no-x pairs, as --config or --resume may set x
         )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `ssd`; exits with code 2 and one line on bad input."""
+    """Run `ssd`; on bad input print one line to standard error and exit with code 2."""
     arguments = [user_argument(a) for a in (sys.argv[1:] if arguments is None else arguments)]
-    for stream in (sys.stdout, sys.stderr):  # that know not every letter, as on Windows
+    for stream in (sys.stdout, sys.stderr):  # Windows consoles cannot encode every character
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:

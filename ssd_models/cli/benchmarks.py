@@ -1,4 +1,4 @@
-"""`ssd bench …`: what schedules and samplers err by the oracle, and what takes how long."""
+"""`ssd bench …`: exact Gaussian errors of schedules and samplers, and timings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Benchmark(ABC):
-    """A command that measures one report."""
+    """A command that measures one report, prints it and writes it as JSON."""
 
     output: ReportOutput = field(default=None, kw_only=True)
 
@@ -41,11 +41,12 @@ class BenchSchedules(_Benchmark):
     """
 
     spectra: Positional[SpectrumFiles]
-    """Files written by `ssd spectrum`; for several, transfer between them is shown too."""
+    """Files written by `ssd spectrum`; given several, also the error of each one's schedule on the
+    others."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
     calls: int = 25
-    """Network calls of the plans with few."""
+    """Network calls of the rows with few calls."""
     steps: int = 1000
     """Number of diffusion steps T."""
 
@@ -59,7 +60,7 @@ class BenchSchedules(_Benchmark):
 
 @dataclass(frozen=True)
 class BenchPareto(_Benchmark):
-    """Print the plans that no other beats in both cost and error, on one spectrum.
+    """Print the Pareto front of sampling plans in cost and exact Gaussian error, for one spectrum.
 
     Example: ssd bench pareto faces.npz --calls 10 25 50
     """
@@ -71,9 +72,9 @@ class BenchPareto(_Benchmark):
     calls: tuple[int, ...] = (10, 15, 20, 25, 35, 50)
     """Numbers of network calls to try."""
     costs: tuple[float, ...] = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
-    """Mean costs of a call to try, in full-resolution calls."""
+    """Mean costs of a network call to try, relative to a call at full resolution."""
     order: Literal[1, 2] = 2
-    """Of the deterministic solver."""
+    """Order of the deterministic solver."""
     steps: int = 1000
     """Number of diffusion steps T."""
 
@@ -96,7 +97,7 @@ class BenchSamplers(_Benchmark):
     calls: tuple[int, ...] = (10, 16, 25, 45)
     """Numbers of network calls."""
     tolerance: float = 0.1
-    """Of the derived schedule: largest snr in the discarded band."""
+    """Tolerance of the derived schedule: largest snr in the discarded band."""
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
 
@@ -120,7 +121,7 @@ class BenchSpectrum(_Benchmark):
     batches: int = 4
     """Batches of 1024 images."""
     repeats: int = 5
-    """Times of which the median counts."""
+    """Repetitions; their median is reported."""
 
     def _report(self) -> Report:
         from ..bench.spectrum_speed import measure_spectrum
@@ -130,7 +131,7 @@ class BenchSpectrum(_Benchmark):
 
 @dataclass(frozen=True)
 class BenchUnet(_Benchmark):
-    """Measure each path of the network: parameters, FLOP, latency, throughput, memory.
+    """Measure parameters, FLOP, latency, throughput and memory of each path of the network.
 
     Example: ssd bench unet --network paper --resolution 64
     """
@@ -145,7 +146,7 @@ class BenchUnet(_Benchmark):
 
 @dataclass(frozen=True)
 class BenchTrain(_Benchmark):
-    """Measure a training step on each path, beside the one-level (DDPM) network of that width.
+    """Measure a training step on each path, and of the one-level (DDPM) network of equal width.
 
     Example: ssd bench train --network paper --base-channels 64 --schedule schedule.json
     """
@@ -160,7 +161,7 @@ class BenchTrain(_Benchmark):
 
 @dataclass(frozen=True)
 class BenchSampling(_Benchmark):
-    """Time whole sampling pipelines: one level, the paper's schedule, a derived one; several calls.
+    """Time whole sampling chains at full resolution, on the paper's and on a derived schedule.
 
     Example: ssd bench sampling --network paper --base-channels 64 --batch 8 -o sampling.json
     """
@@ -175,7 +176,7 @@ class BenchSampling(_Benchmark):
 
 @dataclass(frozen=True)
 class BenchGrowth(_Benchmark):
-    """Count what a mean call costs by resolution and number of levels; time it where asked.
+    """Compute the mean cost of a call by resolution and number of levels, and optionally time it.
 
     Example: ssd bench growth --measure 32 64 128 -o growth.json
     """
@@ -190,16 +191,16 @@ class BenchGrowth(_Benchmark):
 
 @dataclass(frozen=True)
 class BenchAll:
-    """Run train, unet, sampling, spectrum and growth, modestly: some minutes.
+    """Run train, unet, sampling, spectrum and growth with small settings, in some minutes.
 
     Example: ssd bench all -o runs/bench
 
-    Beside other work set OMP_WAIT_POLICY=passive: threads that wait busily for each other can take
-    ten times as long then.
+    On a busy machine set OMP_WAIT_POLICY=passive: threads that spin while they wait for each other
+    can take ten times as long there.
     """
 
     output: Output = "runs/bench"
-    """Folder for one JSON file a part; files of the same names are replaced."""
+    """Folder for one JSON file per benchmark; files of the same names are replaced."""
 
     def run(self) -> None:
         """Run the command."""
@@ -210,7 +211,7 @@ class BenchAll:
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Measure and compare; every figure that the README quotes comes from here.
+    """Benchmarks: exact errors of schedules and samplers, speed of network, training and sampling.
 
     For an example of each: `ssd bench NAME --help`.
     """

@@ -14,23 +14,23 @@ from .options import Data, File, Output
 
 @dataclass(frozen=True)
 class CompareCommand:
-    """Train one network on several schedules and judge them side by side.
+    """Train the same network on several schedules and compare samples and errors.
 
     Example: ssd compare results/faces32.yaml --data faces64_utkface.zip -o runs/faces32
 
-    Stopped by Ctrl-C, SIGTERM or --max-minutes, it goes on where it was when called again. All
-    that is measured stands in results.json of the folder, and for reading in report.html.
+    After Ctrl-C, SIGTERM or --max-minutes the same command resumes the comparison. All measurements
+    are written to results.json in the folder, tables and samples to report.html.
     """
 
     config: Positional[File]
-    """YAML file: arms, network, milestones, numbers of calls; results/faces32.yaml is one."""
+    """YAML file of arms, network, milestones and numbers of calls, such as results/faces32.yaml."""
     data: Data
     output: Output = "runs/comparison"
     """Folder for runs, models, samples and results."""
     arms: tuple[str, ...] = ()
-    """Train and judge these arms only; several processes may share a folder so."""
+    """Train and evaluate only these arms, so that several processes can share a folder."""
     max_minutes: float | None = None
-    """Stop after that many minutes, with a checkpoint, and judge later."""
+    """Write a checkpoint and stop after that many minutes."""
 
     def run(self) -> None:
         """Run the command."""

@@ -1,4 +1,4 @@
-"""The main job on the built-in letters: spectrum, schedule, training, guided samples, cost."""
+"""`ssd demo`: spectrum, schedule, training, guided samples and cost on built-in letters."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from ..training.trainer import Trainer
 from .demo_pictures import save_power, save_samples
 from .demo_speed import steps_within
 
-WORD = "PIXEL"  # what the animation writes, in three rows
+WORD = "PIXEL"  # shown in three rows of the animation
 CHARACTERS = "".join(sorted(WORD))
 DATA = f"glyphs:{CHARACTERS}"
-RESOLUTION = 16  # pixels; more take longer to learn than a demo may last
+RESOLUTION = 16  # pixels; larger images need longer training
 LEVELS = (16, 8, 4)
 IMAGES = 8192
-TEST_IMAGES = 1024  # of another seed, which only the classifier's own accuracy is measured on
-EACH = 30  # samples of each class
-TOLERANCE = 0.3  # of water-filling; at 1 the shape of letters is mostly decided at 8 pixels
+TEST_IMAGES = 1024  # of another seed, for the accuracy of the classifier
+EACH = 30  # samples per class
+TOLERANCE = 0.3  # of water-filling; with 1 mostly the 8-pixel states decide the letters' shapes
 GUIDANCE = 3.0
 CALLS = 50
-ETA = 1.0  # ancestral: noise of every step mends what so young a network got wrong before
+ETA = 1.0  # ancestral sampling, whose noise corrects earlier errors of a briefly trained network
 
 
 def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
-    """Run the demo and print what it finds; writes everything into the new folder ``out``."""
+    """Run the demo, print its results and write all files into the new folder ``out``."""
     folder = Path(out)
     check_new_folder(folder)
     seconds: dict[str, float] = {}
@@ -123,7 +123,7 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
 
 @contextmanager
 def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
-    """Keep the seconds that a stage takes."""
+    """Store the duration of a stage in ``seconds[stage]``."""
     began = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - began
@@ -141,7 +141,7 @@ def _spectrum(images: np.ndarray, name: str, seed: int) -> Spectrum:
 
 
 def _config(seed: int) -> TrainConfig:
-    """A narrow network, and options that suit so short a training."""
+    """Options of a narrow network and a short training."""
     return TrainConfig(
         base_channels=16,
         class_conditional=True,
@@ -150,7 +150,7 @@ def _config(seed: int) -> TrainConfig:
         warmup_steps=50,
         cosine_decay=True,
         ema_decay=0.995,
-        # Letters are decided where there is much noise, so that weighs nearly as much as the rest.
+        # The letter is decided at high noise, so these states get nearly the same loss weight.
         snr_floor=4.0,
         snr_clip=8.0,
         held_out=0.0,
@@ -167,9 +167,9 @@ def _trained(
     config: TrainConfig,
     minutes: float,
 ) -> ScaleSpacePipeline:
-    """The model after as many steps as fit into the minutes.
+    """Train for as many steps as fit into ``minutes`` and return the pipeline.
 
-    Should the machine become slower, it stops after 1.5 times the minutes with what there is.
+    If the machine becomes slower, training stops after 1.5 times the minutes.
     """
 
     def trainer(config: TrainConfig) -> Trainer:
@@ -179,7 +179,7 @@ def _trained(
     training = trainer(replace(config, steps=steps, checkpoint_every=steps))
     reason = training.train(max_minutes=1.5 * minutes)
     if reason is not None:
-        print(f"{folder}: stopped at step {training.step} ({reason}); what there is stays")
+        print(f"{folder}: stopped at step {training.step} ({reason}); its checkpoint is kept")
         if status := exit_status(reason):
             sys.exit(status)
     return ScaleSpacePipeline.from_pretrained(folder / "run" / "model")
@@ -188,7 +188,7 @@ def _trained(
 def _samples(
     pipeline: ScaleSpacePipeline, labels: np.ndarray, guidance: float, seed: int
 ) -> np.ndarray:
-    """Samples of classes, (N, R, R, 3) uint8."""
+    """Samples of the given classes, (N, R, R, 3) uint8."""
     return pipeline(
         len(labels),
         CALLS,
@@ -203,7 +203,7 @@ def _samples(
 
 
 def _animate(path: Path, pipeline: ScaleSpacePipeline, seed: int) -> None:
-    """Write the clean predictions of a chain, step by step, which grow with it."""
+    """Write an animation of the clean predictions of a chain at their own resolutions."""
     text = list(3 * WORD)
     chain = pipeline.trajectory(
         len(text),
@@ -221,10 +221,10 @@ def _animate(path: Path, pipeline: ScaleSpacePipeline, seed: int) -> None:
 def _seconds_per_image(
     schedules: dict[str, ResolutionSchedule], config: TrainConfig, batch: int = 32, calls: int = 20
 ) -> dict[str, float]:
-    """Median seconds per image of a sampler with the demo's network, schedules taking turns.
+    """Median seconds per image of sampling with the demo's network on each schedule.
 
-    Time does not depend on the weights, so an untrained network serves. Steps are uniform in t, as
-    in the chain whose cost is predicted, so that the mix of resolutions is the chain's.
+    The network is untrained, as time does not depend on weights. Steps are uniform in t, so that
+    resolutions occur with the same frequency as in the chain whose cost is predicted.
     """
     unet = build_unet(config, schedules["derived, lossless"], 3, len(CHARACTERS))
     jobs = {

@@ -1,4 +1,4 @@
-"""What `ssd demo` draws: samples beside real images of their class, and power over frequency."""
+"""Pictures of `ssd demo`: samples beside real images of their class, and power spectra."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from theory.support.files import atomic_path
 
 from ..sampling.pictures import save_grid
 
-_REAL, _SAMPLES = 2, 10  # images of a class that are shown
-_ENLARGED = 4  # times
+_REAL, _SAMPLES = 2, 10  # images shown per class
+_ENLARGED = 4  # factor
 _COLOURS = ("#0072B2", "#D55E00")
 
 
 def save_samples(path: Path, samples: np.ndarray, images: np.ndarray, labels: np.ndarray) -> None:
-    """Write a grid of one row a class: real images, a gap, samples.
+    """Write a grid with one row per class: real images, a gap, samples.
 
     Parameters
     ----------
     path : Path
     samples : (K M, R, R, C) uint8
-        M samples of each of the K classes in turn.
+        M samples of each of the K classes, sorted by class.
     images, labels : (N, R, R, C) uint8 and (N,) int
-        Real ones, two or more of each class.
+        Real images, at least two of each class.
     """
     count = int(labels.max()) + 1
     made = samples.reshape(count, -1, *samples.shape[1:])[:, :_SAMPLES]
@@ -37,7 +37,7 @@ def save_samples(path: Path, samples: np.ndarray, images: np.ndarray, labels: np
 
 
 def save_power(path: Path, data: Spectrum, sampled: dict[str, Spectrum]) -> None:
-    """Draw the power of samples, by name, over that of the data."""
+    """Plot the power spectrum of the data and of each named set of samples."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""How many steps of a training fit into a given time."""
+"""Number of training steps that fit into a given time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections import defaultdict
 
 from ..training.trainer import Trainer
 
-_TIMED = 5  # steps of each path that are timed, after one that warms up
+_TIMED = 5  # timed steps of each path, after one for warm-up
 
 
 def steps_within(seconds: float, trainer: Trainer) -> int:
-    """Number of training steps that take ``seconds``, at least 1.
+    """Number of training steps that take about ``seconds``, at least 1.
 
-    Trains the network of ``trainer``, which is to be thrown away, until each path has been timed,
-    and weighs the median times by how often the paths are drawn. Nothing is written.
+    Trains the network of ``trainer`` until each path has been timed, and averages the median times
+    with the paths' probabilities. The trainer must not be used afterwards. No files are written.
     """
     times: dict[str, list[float]] = defaultdict(list)
     step = 0

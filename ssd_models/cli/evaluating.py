@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
     from ..training.batches import ImageArray
 
-    Measured = tuple[dict[str, Any], np.ndarray, ImageArray]  # with samples and real images
+    Measured = tuple[dict[str, Any], np.ndarray, ImageArray]  # result, samples, real images
 
-EVALUATION_FILE = "evaluation.json"  # of a run directory
+EVALUATION_FILE = "evaluation.json"  # in a run directory
 
 
 @dataclass(frozen=True)
 class EvaluateCommand:
-    """Measure how far generated images are from real ones; nothing is downloaded.
+    """Measure distances between generated and real images, and errors on held-out images.
 
     Example: ssd evaluate run --data photos/ -n 2048 --steps 50
 
-    Prints, with 95 % intervals and beside what two sets of real images give: the Fréchet distance
-    of wavelet scattering features, the sliced Wasserstein distance of Laplacian pyramid patches,
-    the power in each octave in dB over the data's, and for a run how near samples lie to training
-    images (memorization) and its denoising error on held-out images, level by level. With several
+    Prints the Fréchet distance of wavelet scattering features, the sliced Wasserstein distance of
+    Laplacian pyramid patches and the power in each octave relative to the data in dB, with 95 %
+    intervals and the values of two sets of real images. For a run also memorization (distances to
+    the nearest training image) and the denoising error on held-out images by level. On several
     GPUs: torchrun --nproc-per-node 8 -m ssd_models.cli evaluate …
     """
 
     what: Positional[Run] = "run"
-    """Run directory, model directory, or generated images in any form of data."""
+    """Run directory, model directory, or generated images in any form of DATA."""
     data: Annotated[
         str | None,
         arg(metavar="DATA", help=f"Real images. {DATA_HELP} By default the data of the run."),
     ] = None
     number: Annotated[int, arg(aliases=["-n"])] = 2048
-    """Images to generate, or to take at most; distances of other numbers do not compare."""
+    """Images to generate, or most images to use; distances are comparable at equal numbers only."""
     steps: int | None = 50
     """Network calls; None for all steps of the schedule."""
     eta: float = 0.0
@@ -55,23 +55,24 @@ class EvaluateCommand:
     sampler: str | None = None
     """See `ssd sample`."""
     spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"
-    """Where the steps lie, see `ssd sample`."""
+    """Spacing of the steps, see `ssd sample`."""
     changes: Literal["network", "corrected", "free"] | None = None
-    """At a change of resolution, see `ssd sample`."""
+    """Treatment of changes of resolution, see `ssd sample`."""
     seed: int = 0
-    """Of samples, of the choice of real images, and of patches and directions."""
+    """Seed of samples, of the choice of real images, and of patches and directions."""
     batch: int = 64
-    """Images that run through the network at once."""
+    """Images per network call."""
     bf16: bool | None = None
-    """Run the network in bfloat16; by default where the processor computes in it."""
+    """Run the network in bfloat16; by default if the processor supports it."""
     inception: OptionalPath = None
-    """FID, KID, precision, recall too (extra `metrics`): Inception weights' file or `download`."""
+    """Add FID, KID, precision and recall (extra `metrics`): file of Inception weights, or
+    `download`."""
     features: bool = False
-    """Fréchet and kernel distance of EfficientNet-Lite0 features too (extra `features`)."""
+    """Add Fréchet and kernel distance of EfficientNet-Lite0 features (extra `features`)."""
     output: OptionalOutput = None
-    """JSON file to write; by default evaluation.json, of a run in its directory."""
+    """JSON file to write; by default evaluation.json, for a run in its directory."""
     report: OptionalPath = None
-    """An .html page to write: samples beside real images, the numbers, power by octave."""
+    """HTML page to write: samples beside real images, metrics, power by octave."""
 
     def run(self) -> None:
         """Run the command."""
@@ -198,7 +199,7 @@ class EvaluateCommand:
             max_batch=self.batch,
             progress=process_index() == 0,
         )
-        part_ways()  # the first process measures by itself
+        part_ways()  # only the first process measures
         return images, {
             "calls": len(pipeline.scheduler.timesteps),
             "eta": self.eta,

@@ -6,26 +6,28 @@ from dataclasses import dataclass
 
 from tyro.conf import Positional
 
+from theory.schedule.paper import PAPER
+
 from .options import File, Output
 
 
 @dataclass(frozen=True)
 class ImportOfficialCommand:
-    """Turn a checkpoint of the paper's public code into a model directory that `ssd sample` takes.
+    """Convert a checkpoint of the paper's public code to a model directory for `ssd sample`.
 
     Example: ssd import-official ssd_64res_celeba_4levels_ema_0.9999_1000000.pt -o celeba
     """
 
     checkpoint: Positional[File]
-    """A .pt file, of raw or averaged weights; nothing but tensors is read from it."""
+    """A .pt file of raw or averaged (EMA) weights; only tensors are read from it."""
     output: Output = "model"
     """New model directory."""
     image_size: int | None = None
-    """Full resolution in pixels; by default as the weights say."""
+    """Full resolution in pixels; by default inferred from the weights."""
     levels: int | None = None
-    """Resolutions that it was trained at; by default as the file name says (..._4levels_...)."""
-    schedule: str = "ConvexDecay_0.5"
-    """The paper's name of the resolution schedule that it was trained on."""
+    """Number of training resolutions; by default read from the file name (..._4levels_...)."""
+    schedule: str = PAPER
+    """The paper's name of the resolution schedule of the training."""
 
     def run(self) -> None:
         """Run the command."""

@@ -15,17 +15,17 @@ from theory.support.tables import text_table
 from ..data.forms import DATA_HELP
 from .options import OptionalOutput, OptionalPath, Run
 
-INFORMATION_FILE = "information.json"  # of a run directory
+INFORMATION_FILE = "information.json"  # in a run directory
 
 
 @dataclass(frozen=True)
 class InformationCommand:
-    """Measure how much information a trained network finds in its noisy states.
+    """Measure the information of noisy states about the clean image with a trained network.
 
     Example: ssd information run --data photos/ --full run-ddpm --report information.png
 
-    The network's error on held-out images, step by step, integrates to bits (I-MMSE), which stand
-    beside the bound that the spectrum gives, octave by octave, and beside what each change of
+    The network's denoising error on held-out images is integrated over steps to bits (I-MMSE) and
+    compared with the Gaussian bound of the spectrum, by octave and for the band that each change of
     resolution discards. `ssd derive --from-run run` derives a schedule from the result.
     """
 
@@ -36,21 +36,21 @@ class InformationCommand:
         arg(metavar="DATA", help=f"{DATA_HELP} By default the data that the run was trained on."),
     ] = None
     full: Annotated[str | None, arg(metavar="RUN")] = None
-    """Run of full resolution on the same data: measured too, also in bands that changes discard."""
+    """Run at full resolution on the same data, to measure the bands that changes discard too."""
     number: Annotated[int, arg(aliases=["-n"])] = 256
-    """Held-out images, at most."""
+    """Most held-out images to use."""
     steps: int = 48
-    """Steps to measure, even in log-snr."""
+    """Number of steps to measure, evenly spaced in log-snr."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     batch: int = 64
-    """Images that run through the network at once."""
+    """Images per network call."""
     bf16: bool | None = None
-    """Run the network in bfloat16; by default where the processor computes in it."""
+    """Run the network in bfloat16; by default if the processor supports it."""
     output: OptionalOutput = None
     """JSON file to write; by default information.json in the run directory."""
     report: OptionalPath = None
-    """Picture to write: bits against the bound, by octave, and lost at changes."""
+    """Picture to write: bits against the bound, by octave, and bits lost at changes."""
 
     def run(self) -> None:
         """Run the command."""

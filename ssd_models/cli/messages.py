@@ -1,4 +1,4 @@
-"""Errors of the command line on one line."""
+"""One-line error messages of the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..distributed import num_processes, process_index
 
 @contextlib.contextmanager
 def parsing(command: str, program: str) -> Iterator[None]:
-    """Print tyro's boxes of several lines as one line, on exit because of wrong arguments."""
+    """Context that turns tyro's multi-line error boxes for wrong arguments into one line."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -28,14 +28,14 @@ def parsing(command: str, program: str) -> Iterator[None]:
 
 
 def print_error(message: object) -> None:
-    """Print one line on standard error; of several processes, say which one it is."""
+    """Print one line on standard error, with the process index if there are several."""
     which = f" (process {process_index()})" if num_processes() > 1 else ""
     print(f"ssd: error{which}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
 def _condensed(box: str) -> str:
-    """What is wrong, and the first suggestion, from the text of a box."""
-    drawn = "│" in box  # else in ASCII, with a line below the title
+    """The error and the first suggestion in the text of a box, on one line."""
+    drawn = "│" in box  # otherwise ASCII with a rule below the title
     sections: list[list[str]] = [[]]
     for line in box.splitlines():
         text = line.strip("│ ")

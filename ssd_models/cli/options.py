@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Options and helpers shared by several commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SpectrumFile = Annotated[str, arg(metavar="SPECTRUM")]
 SpectrumFiles = Annotated[tuple[str, ...], arg(metavar="SPECTRUM [SPECTRUM ...]")]
 ReportOutput = Annotated[
     str | None,
-    arg(aliases=["-o"], metavar="PATH", help="JSON file for the same numbers, with their setting."),
+    arg(aliases=["-o"], metavar="PATH", help="JSON file for the same numbers and the setting."),
 ]
 Data = Annotated[str, arg(metavar="DATA", help=DATA_HELP)]
 OptionalData = Annotated[
@@ -37,21 +37,21 @@ Resolution = Annotated[
     int | None,
     arg(
         metavar="R",
-        help="Side in pixels; by default the largest that the images have, up to 256, and that a "
+        help="Side in pixels; by default the largest up to 256 that needs no enlarging and the "
         f"network can halve often enough. {IMAGE_RULE}",
     ),
 ]
 Limit = Annotated[int | None, arg(help="Use that many images, chosen at random.")]
-Seed = Annotated[int, arg(help="Of that choice, and of built-in images.")]
+Seed = Annotated[int, arg(help="Seed of that choice and of built-in images.")]
 SkipBad = Annotated[
-    bool, arg(help="Leave out images that cannot be used, and say which, instead of refusing them.")
+    bool, arg(help="Leave out unusable images and list them, instead of stopping with an error.")
 ]
 
 
 def chosen_resolution(
     resolution: int | None, data: str, limit: int | None, seed: int, skip_bad: bool
 ) -> int:
-    """The resolution that is asked for, or the data's own, which is said."""
+    """Return the given resolution, or choose one from the data and print it."""
     if resolution is not None:
         return resolution
     from ..data.resolution import choose_resolution
@@ -63,7 +63,7 @@ def chosen_resolution(
 
 
 def report_skipped(skipped: Sequence[Skipped] | None, used: int) -> None:
-    """Say on standard error which images were left out beside those that were used."""
+    """List skipped images on standard error; ``used`` is the number of the others."""
     if skipped:
         print(f"warning: skipped {len(skipped)} of {used + len(skipped)} images:", file=sys.stderr)
         for image in skipped:

@@ -21,12 +21,12 @@ from .options import (
 
 @dataclass(frozen=True)
 class PrepareCommand:
-    """Decode and resize images once, into a directory that is DATA for every other command.
+    """Decode and resize images once, into a directory that all other commands take as DATA.
 
     Example: ssd prepare photos/ -o prepared64 --resolution 64
 
-    A pass that was stopped goes on where it was when the same command is given again. Checksums are
-    checked by: ssd prepare prepared64 --verify
+    After an interruption the same command resumes. To verify checksums:
+    ssd prepare prepared64 --verify
     """
 
     data: Positional[Data]
@@ -36,10 +36,10 @@ class PrepareCommand:
     limit: Limit = None
     seed: Seed = 0
     workers: int | None = None
-    """Threads that decode; by default one for each core."""
+    """Decoding threads; by default one per core."""
     skip_bad: SkipBad = False
     verify: bool = False
-    """Prepare nothing: compare DATA, a directory written before, with its checksums."""
+    """Only verify the checksums of DATA, a prepared directory."""
 
     def run(self) -> None:
         """Run the command."""

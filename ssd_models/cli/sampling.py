@@ -27,36 +27,39 @@ class SampleCommand:
     number: Annotated[int, arg(aliases=["-n"])] = 64
     """Number of images."""
     steps: int | None = None
-    """Network calls, 50 by default; those that changes need are always made."""
+    """Network calls, 50 by default; calls that changes of resolution need are always made."""
     eta: float = 0.0
     """0 deterministic, 1 ancestral."""
     sampler: str | None = None
-    """By default the first that the model and the other options allow: `whitened` solves the
-    Gaussian part exactly, `dpmpp_2m` is second order, `eta` first order."""
+    """`whitened` (second order, the Gaussian part solved exactly), `dpmpp_2m` (second order) or
+    `eta` (first order); by default the first that the model and the other options allow."""
     spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"
-    """Where the steps lie; `planned`: where the oracle errs least, or as `derive --calls` says."""
+    """Spacing of the steps; `planned`: minimizes the exact Gaussian error, or the plan of `derive
+    --calls`."""
     changes: Literal["network", "corrected", "free"] | None = None
-    """At a change of resolution call the network across it, correct that by the next prediction, or
-    only lift the state and add noise; by default what fits the schedule."""
+    """At a change of resolution: call the network across it (`network`), correct that by the next
+    prediction (`corrected`), or upsample the state and add noise without a call (`free`). By
+    default what fits the schedule."""
     spectral_variance: bool = False
-    """Draw what predictions leave open, by the training data's spectrum; for few steps, eta 1."""
+    """Add the posterior variance of Gaussian data with the training spectrum to each step; for few
+    steps with eta 1."""
     classes: tuple[str, ...] = ()
-    """Classes of a model that has them, by name or number; the images take them in turn."""
+    """Classes by name or number, assigned to the images in turn, for a class-conditional model."""
     guidance: float = 1.0
-    """Strength of classifier-free guidance to the class; 1 for none."""
+    """Scale of classifier-free guidance; 1 for none."""
     guidance_interval: tuple[float, float] | None = None
     """Guide only at noise levels (sigma over alpha) from the first to the second number."""
     seed: int = 0
     """The same seed gives the same images."""
     output: Output = "samples.png"
-    """A .png (grid), an .npz (uint8 array `images`), or a new folder of PNG files. Other channels
-    than grey or RGB stand side by side in a grid; a folder cannot hold them."""
+    """A .png (grid), an .npz (uint8 array `images`), or a new folder of PNG files. Channels other
+    than grey or RGB are shown side by side in a grid; a folder cannot hold them."""
     batch: int = 64
-    """Images that run through the network at once."""
+    """Images per network call."""
     bf16: bool = False
-    """Run the network in bfloat16: faster where the processor computes in it."""
+    """Run the network in bfloat16: faster if the processor supports it."""
     animation: OptionalPath = None
-    """A .gif or .webp to write as well: the clean predictions of up to 16 images, step by step."""
+    """A .gif or .webp of the clean predictions of up to 16 images, step by step."""
 
     def run(self) -> None:
         """Run the command."""
@@ -76,7 +79,7 @@ class SampleCommand:
             check_writable(self.output)
         elif suffix:
             raise InputError(f"{self.output}: end in .png or .npz, or name a folder")
-        # A folder is this process's from here on, not only once there are images.
+        # Claim the folder now, not only once there are images.
         with nullcontext(self.output) if suffix else new_folder(self.output) as place:
             self._sample(Path(place), suffix)
 
@@ -127,7 +130,7 @@ class SampleCommand:
 
     def _calls(self, schedule: Any) -> int | None:
         if self.steps is None and self.spacing == "planned" and "plan" in schedule.derivation:
-            return None  # as planned
+            return None  # the schedule's plan
         return 50 if self.steps is None else self.steps
 
 

@@ -30,9 +30,9 @@ class DeriveCommand:
         str | None,
         arg(
             metavar="RUN",
-            help="Run directory with what `ssd information` measured: derive from the bits that "
-            "its network found, in place of the spectrum's bound; criterion information or bits, "
-            "spectrum of the run.",
+            help="Run directory with a result of `ssd information`: use the measured bits in place "
+            "of the Gaussian bound, and the spectrum of the run; with criterion information or "
+            "bits.",
         ),
     ] = None
     output: Output = "schedule.json"
@@ -41,45 +41,47 @@ class DeriveCommand:
         tuple[int, ...],
         arg(
             metavar="N | R R/2 …",
-            help="How many resolutions R, R/2, R/4, …, or their pixels; by default as many as the "
-            "network for R takes.",
+            help="Number of resolutions R, R/2, R/4, …, or the resolutions in pixels; by default "
+            "as many as the network for R takes.",
         ),
     ] = ()
     criterion: str = "water-filling"
-    """`water-filling` fades frequencies out, so that changes lose nothing, for any data; `snr`,
-    `divergence`, `information`, `bits` and `signal-fraction` say what a change may discard;
-    `budget` finds the least error that a cost buys."""
+    """`water-filling` attenuates frequencies to zero before they are left out, so that changes are
+    lossless for any data; `snr`, `divergence`, `information`, `bits` and `signal-fraction` limit
+    what a change discards; `budget` minimizes the error at a given cost."""
     tolerance: Annotated[
         float | None,
         arg(
-            help="`water-filling`: how soon, from 0 (full resolution) to 1 (default). Others, 0.1 "
-            "by default: largest snr, nats, share of the information, bits per pixel discarded; "
-            "for `budget` the mean cost of a network call over a full-resolution call. "
-            "`signal-fraction` takes none."
+            help="`water-filling`: from 0 (full resolution) to 1 (default, smallest resolutions). "
+            "Others, 0.1 by default: largest discarded snr (`snr`), nats (`divergence`), share of "
+            "the information or bits per pixel; for `budget` the mean cost of a network call "
+            "relative to full resolution. `signal-fraction` takes none."
         ),
     ] = None
     smoothness: float = 2.0
-    """With `water-filling`: how slowly frequencies come in, from 1."""
+    """With `water-filling`: exponent of the attenuation, at least 1; larger is smoother."""
     calls: int | None = None
-    """With `budget`: plan so many network calls, resolutions and steps together."""
+    """With `budget`: number of network calls; optimizes resolutions and steps jointly."""
     changes: Literal["network", "free"] = "network"
-    """With --calls: whether the plan calls the network at changes, see `ssd sample --changes`."""
+    """With --calls: treatment of changes in the plan, see `ssd sample --changes`."""
     noise: Literal["matched", "paper"] = "matched"
-    """Keep the information of the kept band at a change, or keep the noise."""
+    """Noise after a change of resolution: `matched` keeps the snr of the kept band, `paper` the
+    noise of the full-resolution chain."""
     operator: str = "dct"
     """How a change downsamples: `dct`, `box`, `bilinear` or `lanczos`."""
     base: Literal["linear", "cosine", "spectrum"] = "linear"
-    """Noise schedule of the full-resolution chain; `spectrum`: over the range of the data's."""
+    """Noise schedule of the full-resolution chain; `spectrum` covers the range of the data's
+    spectrum."""
     steps: int = 1000
     """Number of diffusion steps T."""
     report: OptionalPath = None
-    """Picture or .html page to write: spectrum, snr with the staircase, information; on a page also
-    states of images, step by step."""
+    """Picture or HTML page to write: spectrum, snr and resolution of each step, information; a page
+    also shows noisy states of images."""
     images: Annotated[
         str | None,
         arg(
             metavar="DATA",
-            help=f"With a page: images to show as noisy states. {DATA_HELP} By default draws of "
+            help=f"Images whose noisy states a page shows. {DATA_HELP} By default samples of "
             "the Gaussian field of the spectrum.",
         ),
     ] = None
@@ -135,7 +137,7 @@ class DeriveCommand:
         print(f"  {drawn}train on it with `ssd train --schedule {self.output}`")
 
     def _check_report(self, spectrum: Any) -> Any:
-        """Refuse a report that cannot be written; its images in [-1, 1], or None."""
+        """Check that the report can be written; return its images in [-1, 1], or None."""
         from theory.plots.schedule import check_picture_name
         from theory.plots.schedule_page import is_page
         from theory.plots.states_section import SHOWN_IMAGES
@@ -174,7 +176,7 @@ class DeriveCommand:
             save_report(path, schedule, spectrum)
 
     def _sources(self) -> tuple[Any, Any]:
-        """The spectrum, and what a run's network found or None."""
+        """The spectrum, and the measured information of --from-run or None."""
         from theory.spectrum.spectrum import Spectrum
 
         if self.from_run is None:
@@ -190,7 +192,7 @@ class DeriveCommand:
 
 @dataclass(frozen=True)
 class ScheduleShow:
-    """Read a schedule file, check it, and print what it says.
+    """Read a schedule file, check it, and print a summary.
 
     Example: ssd schedule show schedule.json
     """
@@ -207,7 +209,7 @@ class ScheduleShow:
 
 @dataclass(frozen=True)
 class SchedulePaper:
-    """Write one of the schedules that the paper sets by hand.
+    """Write one of the paper's named schedules.
 
     Example: ssd schedule paper ConvexDecay_0.5 --resolution 64 --levels 4 -o paper.json
     """
@@ -219,9 +221,9 @@ class SchedulePaper:
     levels: int = 4
     """Number of resolutions R, R/2, R/4, …"""
     noise: Literal["matched", "paper"] = "paper"
-    """Noise after a change."""
+    """Noise after a change of resolution, see `ssd derive`."""
     operator: str = "bilinear"
-    """How a change downsamples."""
+    """How a change downsamples, see `ssd derive`."""
     base: Literal["linear", "cosine"] = "linear"
     """Noise schedule of the full-resolution chain."""
     steps: int = 1000
@@ -248,7 +250,7 @@ class SchedulePaper:
 
 @dataclass(frozen=True)
 class ScheduleCommand:
-    """Read a schedule, or write one of the paper's.
+    """Show a schedule file, or write one of the paper's schedules.
 
     For an example of each: `ssd schedule NAME --help`.
     """
@@ -275,7 +277,7 @@ def _describe(path: str, schedule: Any) -> None:
     full = predicted.pop("oracle_error_full_resolution", None)
     beside = "" if full is None else f", at full resolution {_short(full)}"
     if error is not None:
-        print(f"  all steps of a perfect denoiser err {_short(error)} (relative W2²){beside}")
+        print(f"  error of an ideal denoiser with all steps {_short(error)} (relative W2²){beside}")
     elif full is not None:
         print(f"  the error with operator {schedule.operator} is known at small sizes only{beside}")
     match predicted.pop("change_divergence_nats", None):

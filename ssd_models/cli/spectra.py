@@ -28,11 +28,11 @@ from .options import (
 
 @dataclass(frozen=True)
 class SpectrumCommand:
-    """Measure the spectrum of a dataset in one pass, or of a part of it.
+    """Measure the power spectrum of a dataset, or of a shard of it, in one pass.
 
     Example: ssd spectrum photos/ -o spectrum.npz
 
-    A large dataset in parts, on any machines, then together (as in one pass, up to rounding):
+    For a large dataset, measure shards on any machines and merge them (exact up to rounding):
     ssd spectrum DATA -o part3.npz --shard 3/16; ssd spectrum merge part*.npz -o spectrum.npz
     """
 
@@ -43,9 +43,9 @@ class SpectrumCommand:
     limit: Limit = None
     seed: Seed = 0
     shard: Annotated[str | None, arg(metavar="I/N")] = None
-    """Measure part i of n only, written i/n."""
+    """Measure only shard i of n, given as i/n."""
     workers: int = 1
-    """Processes; a single one already uses all cores."""
+    """Number of processes; one process already uses all cores."""
     skip_bad: SkipBad = False
 
     def run(self) -> None:
@@ -99,7 +99,7 @@ class MergeCommand:
             if self.spectra.count(path) > 1:
                 raise InputError(f"{path}: is given twice")
         given = {path: Spectrum.load(path) for path in self.spectra}
-        for (path, one), (other, two) in combinations(given.items(), 2):  # whatever they are called
+        for (path, one), (other, two) in combinations(given.items(), 2):  # files may be copies
             if _same_images(one, two):
                 raise InputError(f"{other}: holds the same images as {path}; give one of them")
         spectrum, missing = merge_spectra(given)
@@ -110,7 +110,7 @@ class MergeCommand:
 
 
 def _same_images(one: Any, other: Any) -> bool:
-    """Whether two spectra are of the same images, measured by any number of processes."""
+    """Whether two spectra were measured on the same images, up to rounding."""
     return (
         one.count == other.count
         and one.meta.get("shard") == other.meta.get("shard")

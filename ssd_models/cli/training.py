@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..data.source import ImageSource
     from ..training.batches import ImageArray
 
-_stored: dict[str, Any] = {}  # what --config, or the configuration of a resumed run, says
+_stored: dict[str, Any] = {}  # options of --preset, --config or the resumed run
 
 
 def _stored_options() -> TrainConfig:
@@ -33,36 +33,37 @@ class TrainCommand:
 
     Example: ssd train --data photos/ --schedule schedule.json -o run --steps 20000
 
-    Stopped by Ctrl-C, SIGTERM or --max-minutes, it writes a checkpoint first; go on with
+    On Ctrl-C, SIGTERM or --max-minutes it writes a checkpoint and stops; resume with
     ssd train --resume -o run
 
     On several GPUs: torchrun --nproc-per-node 8 -m ssd_models.cli train … (or accelerate launch).
-    Run ssd prepare before: all processes read the same files then, others each holds for itself.
+    Run ssd prepare before, so that all processes share the same files; otherwise each process holds
+    its own copy of the images.
     """
 
     data: OptionalData = field(default_factory=lambda: _stored.get("data"))
     schedule: File = "schedule.json"
     """Schedule to train on."""
     output: Output = "run"
-    """Run directory to write; must be new unless --resume."""
+    """Run directory to write; must be new unless --resume is given."""
     preset: Annotated[
         str | None,
         arg(
             metavar="NAME",
             help="The paper's settings: celeba-64, celeba-128, celeba-256 or imagenet-64 (see "
-            "--data for the images); --config and the options below go before it.",
+            "--data for the images); --config and the options below override them.",
         ),
     ] = None
     config: OptionalPath = None
-    """YAML file of the options below; the command line goes before it."""
+    """YAML file of the options below; the command line overrides it."""
     resume: bool = False
-    """Go on from the last checkpoint, with the run's own schedule and options."""
+    """Resume from the last checkpoint, with the run's own schedule and options."""
     allow_drift: bool = False
-    """Resume even where options or data are others than those of the checkpoint."""
+    """Resume even if options or data differ from those of the checkpoint."""
     max_minutes: float | None = None
-    """Stop after that many minutes of training, with a checkpoint."""
+    """Write a checkpoint and stop after that many minutes of training."""
     resize: bool = False
-    """Reduce images that are squares of another size than the schedule's resolution."""
+    """Reduce square images that are larger than the schedule's resolution."""
     options: Annotated[TrainConfig, arg(name="training")] = field(default_factory=_stored_options)
 
     def run(self) -> None:
@@ -132,7 +133,7 @@ class TrainCommand:
 
 
 def overlay(arguments: list[str]) -> None:
-    """Make the options of --config, or of the run to resume, the defaults of the command line."""
+    """Make options of --preset, --config and the run to resume the defaults of the command line."""
     _stored.clear()
     if not arguments or arguments[0] != "train":
         return
@@ -150,7 +151,7 @@ def overlay(arguments: list[str]) -> None:
 
 
 def _note_copies(images: ImageArray, data: str) -> None:
-    """Say so if each of several processes holds the images in its own memory."""
+    """Print a note if each of several processes holds its own copy of the images."""
     from ..data.arrays import MappedImages
 
     if num_processes() > 1 and not isinstance(images, MappedImages):
@@ -163,10 +164,7 @@ def _note_copies(images: ImageArray, data: str) -> None:
 
 
 def _refuse_other_size(source: ImageSource, schedule: str) -> None:
-    """Refuse square images of another size: most likely the schedule was made for other data.
-
-    Data that the schedule was derived from pass, as its spectrum was measured at that resolution.
-    """
+    """Raise `InputError` for larger square images: probably the schedule is for other data."""
     from ..data.built_in import built_in
     from ..data.unusable import Unusable
 
@@ -175,8 +173,8 @@ def _refuse_other_size(source: ImageSource, schedule: str) -> None:
     try:
         width, height = source.first_size()
     except Unusable:
-        return  # reported with the others when they are decoded
-    # Images that are not square have no size of their own that could be meant.
+        return  # reported when images are decoded
+    # Images that are not square are cropped in any case.
     if width == height > source.resolution:
         raise InputError(
             f"{source.name}: images have {width} px, {schedule} has resolution "

@@ -1,4 +1,4 @@
-"""Comparing schedules by what networks trained on them do: one configuration, many arms."""
+"""Experiments that train networks on several schedules (arms) and compare samples and errors."""
 
 import lazy_loader
 

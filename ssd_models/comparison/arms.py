@@ -1,4 +1,4 @@
-"""Training all arms of a comparison, milestone by milestone, so that each stage is complete."""
+"""Training of all arms of a comparison, milestone by milestone."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ _IDENTITY_FILE = "comparison.yaml"
 
 @dataclass(frozen=True)
 class Stage:
-    """A network at a milestone."""
+    """The network of an arm and seed at a milestone."""
 
     arm: str
     seed: int
-    step: int  # optimizer steps of its training
-    milestone: int  # those of the first arm
+    step: int  # optimizer steps of this arm
+    milestone: int  # optimizer steps of the first arm
 
     @property
     def name(self) -> str:
-        """As folders and results are called."""
+        """Name in file names and messages."""
         return f"{self.arm}-seed{self.seed}-step{self.step}"
 
 
 class Comparison:
-    """A folder in which a comparison is trained: one run an arm and seed, one model a stage.
+    """A comparison in a folder: one run per arm and seed, one model per stage.
 
     Parameters
     ----------
     config : ComparisonConfig
     source : ImageSource
-        Of the configured resolution.
+        Images of the configured resolution.
     folder : Path
-        New, or of the same comparison, which then goes on where it was stopped.
+        New or empty, or the folder of the same comparison, which is then resumed.
     only : sequence of str, optional
-        Arms to train and judge, in place of all: processes may share the work in one folder.
+        Arms to train and evaluate; all by default. Several processes can share a folder this way.
 
     Raises
     ------
     InputError
-        If the folder holds something else, or images cannot be used.
+        If the folder holds anything else, an arm is unknown, or images cannot be used.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Comparison:
         self.schedules: dict[str, ResolutionSchedule] = {
             arm: config.schedule(arm, self.spectrum) for arm in config.arms
         }
-        self._flops_of_arms: dict[str, float] = {}  # of training on one image
+        self._flops_of_arms: dict[str, float] = {}  # of training, per image
 
     def stages(self) -> Iterator[Stage]:
         """All stages of the chosen arms in the order in which they are trained."""
@@ -88,7 +88,7 @@ class Comparison:
                     yield self.stage(arm, seed, milestone)
 
     def stage(self, arm: str, seed: int, milestone: int) -> Stage:
-        """Stage at a milestone; with ``equal: cost`` its steps cost what the first arm's do."""
+        """Stage at a milestone; with ``equal: cost`` its training FLOP equal the first arm's."""
         if self.config.equal == "images":
             return Stage(arm, seed, milestone, milestone)
         first = self._flops(next(iter(self.config.arms)))
@@ -103,12 +103,18 @@ class Comparison:
         return self._flops_of_arms[arm]
 
     def model(self, stage: Stage) -> Path:
-        """Model directory of a stage; an arm may judge another arm's network."""
+        """Model directory of a stage; that of another arm if the arm uses its network."""
         network = self.config.arms[stage.arm].network or stage.arm
         return self.folder / "models" / replace(stage, arm=network).name
 
     def train(self, stage: Stage, max_minutes: float | None = None) -> str | None:
-        """Train up to a stage, unless that is done; returns why it stopped before, or None."""
+        """Train up to a stage if its model is missing.
+
+        Returns
+        -------
+        str or None
+            Reason if training stopped before the stage.
+        """
         if self.model(stage).is_dir():
             return None
         if network := self.config.arms[stage.arm].network:
@@ -131,7 +137,7 @@ class Comparison:
         return reason
 
     def train_all(self, max_minutes: float | None = None) -> Iterator[Stage]:
-        """Train what is missing and yield each stage that is there; ends when time is up."""
+        """Train missing stages and yield every stage in order, until the time is used up."""
         started = time.monotonic()
         for stage in self.stages():
             left = None

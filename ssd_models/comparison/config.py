@@ -1,4 +1,4 @@
-"""What a comparison trains and measures, as its YAML file says it."""
+"""Configuration of a comparison, read from YAML."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from theory.images.operators import check_operator
 from theory.oracle.predictions import with_predictions
 from theory.schedule.derivation import CRITERIA, derive_schedule
 from theory.schedule.noise import NoiseSchedule
+from theory.schedule.paper import PAPER
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
@@ -23,43 +24,43 @@ _REMEDY = "see results/faces32.yaml for one that works"
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train: a schedule, and training options where they are not everyone's."""
+    """One arm: a schedule, and training options that differ from the comparison's."""
 
     label: str  # in tables
     schedule: Literal["full", "paper", "derived"]
-    name: str = "ConvexDecay_0.5"  # of the paper's schedules
+    name: str = PAPER  # with schedule "paper"
     noise: Literal["matched", "paper"] = "matched"
     criterion: str = "snr"
-    tolerance: float | None = None  # the criterion's own
+    tolerance: float | None = None  # by default the criterion's
     smoothness: float = 2.0  # with "water-filling"
-    network: str | None = None  # judge the network of that arm, with this arm's sampler
+    network: str | None = None  # arm whose network is used with this arm's sampler
     sampler: str | None = None  # by default the comparison's
     changes: Literal["network", "corrected", "free"] | None = None  # at changes of resolution
-    train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`
+    train: dict[str, Any] = field(default_factory=dict)  # options of `TrainConfig`
 
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """Arms that differ in their schedule alone, unless one says otherwise."""
+    """Options of a comparison; arms differ only in their schedules unless they override options."""
 
     resolution: int
     levels: tuple[int, ...]
-    milestones: tuple[int, ...]  # optimizer steps of the first arm after which all are judged
+    milestones: tuple[int, ...]  # optimizer steps of the first arm
     arms: dict[str, Arm]
-    calls: dict[int, int]  # network calls of a sampler: number of images to judge
+    calls: dict[int, int]  # {network calls: images to evaluate}
     operator: str = "dct"
     base: Literal["linear", "cosine", "spectrum"] = "linear"
     diffusion_steps: int = 1000
-    equal: Literal["images", "cost"] = "images"  # what arms share at a milestone: steps, or FLOP
+    equal: Literal["images", "cost"] = "images"  # equal for all arms at a milestone: steps, or FLOP
     sampler: str | None = None  # by default the pipeline's choice
     seeds: tuple[int, ...] = (0,)
-    train: dict[str, Any] = field(default_factory=dict)  # of `TrainConfig`, for all arms
-    features: bool = False  # distances of EfficientNet's features as well (extra `features`)
-    errors: bool = True  # measure errors and information on held-out images, and time, as well
+    train: dict[str, Any] = field(default_factory=dict)  # options of `TrainConfig` for all arms
+    features: bool = False  # add distances of EfficientNet features (extra `features`)
+    errors: bool = True  # add errors and information on held-out images, and timings
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ComparisonConfig:
-        """Read a YAML file; `InputError` names what is wrong in it."""
+        """Read and check a YAML file; `InputError` if it is not valid."""
         content, where = read_yaml(path), str(path)
         check_fields(cls, content, where, _REMEDY)
         missing = [
@@ -108,12 +109,12 @@ class ComparisonConfig:
         self.train_config(next(iter(self.arms)), self.seeds[0], self.milestones[0]).check()
 
     def train_config(self, arm: str, seed: int, steps: int) -> TrainConfig:
-        """Options of one run up to a milestone; a later one resumes it."""
+        """Training options of one run up to ``steps``, the step of a stage."""
         config = TrainConfig(**{**self.train, **self.arms[arm].train})
         return replace(config, seed=seed, steps=steps)
 
     def schedule(self, arm: str, spectrum: Spectrum) -> ResolutionSchedule:
-        """Schedule of an arm on data with that spectrum, with what the oracle predicts for it."""
+        """Schedule of an arm for data of a spectrum, with predicted cost and error."""
         spec = self.arms[arm]
         noise = NoiseSchedule.named(self.base, self.diffusion_steps, spectrum)
         if spec.schedule == "full":
@@ -136,6 +137,6 @@ class ComparisonConfig:
         return with_predictions(schedule, spectrum)
 
     def identity(self) -> dict[str, Any]:
-        """What runs that belong to one comparison share; milestones, seeds and arms may grow."""
+        """Options that must not change while a comparison is resumed."""
         free = ("milestones", "equal", "seeds", "arms", "calls", "features")
         return {name: value for name, value in asdict(self).items() if name not in free}

@@ -1,4 +1,4 @@
-"""What training and sampling of each arm cost: FLOP counted, seconds measured in one run."""
+"""Cost of training and sampling of each arm: computed FLOP and measured seconds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..training.building import build_unet
 from ..training.config import TrainConfig
 from ..training.objective import PathSampler
 
-_TURNS = 7  # of a timing
+_TURNS = 7  # repetitions of a timing
 
 
 def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[PathSize, float]:
-    """Share of the training images that each path takes."""
+    """Share of the training images on each path."""
     sampler = PathSampler.of(config, schedule)
     images = {(p.r_in, p.r_out): p.probability * p.images for p in sampler.paths}
     total = sum(images.values())
@@ -31,24 +31,24 @@ def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[P
 
 
 def sampling_calls(schedule: ResolutionSchedule, calls: int) -> dict[PathSize, int]:
-    """Network calls on each path of a chain of about ``calls`` calls, see `sampler_steps`."""
+    """Network calls on each path of the chain of `sampler_steps`."""
     return path_calls(schedule, sampler_steps(schedule, calls))
 
 
 def sampler_steps(schedule: ResolutionSchedule, calls: int) -> list[int]:
-    """Steps of the second-order sampler of so many calls; all steps where there are no more."""
+    """Steps of a chain of ``calls`` network calls; all steps if there are no more."""
     return select_steps(schedule, None if calls >= schedule.num_steps else calls)
 
 
 def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict[PathSize, int]:
-    """FLOP of one image on each path that the schedule uses."""
+    """FLOP per image on each path of the schedule."""
     steps = zip(schedule.resolutions, schedule.output_resolutions, strict=True)
     paths = sorted({(int(a), int(b)) for a, b in steps})
     return {path: path_flops(unet, *path, training=training) for path in paths}
 
 
 def training_flops(schedule: ResolutionSchedule, config: TrainConfig, channels: int) -> float:
-    """FLOP of training on one image, mean over the paths that training draws."""
+    """Mean training FLOP per image over the paths that training draws."""
     unet = build_unet(config, schedule, channels)
     return total_cost(training_shares(schedule, config), flops(unet, schedule, training=True))
 
@@ -59,15 +59,23 @@ def seconds(
     configs: Mapping[str, TrainConfig],
     calls: Iterable[int],
 ) -> dict[str, Any]:
-    """Seconds of training and sampling of each arm, from its paths, all timed in one run.
+    """Seconds per image of training and sampling of each arm.
 
-    All paths take turns, so that arms compare on a noisy machine.
+    They are sums over the paths of share times measured seconds. Paths of one network are timed in
+    turns, so that noise of the machine affects all of them alike.
+
+    Parameters
+    ----------
+    unets, schedules, configs : mappings
+        Network, schedule and training options by arm.
+    calls : iterable of int
+        Numbers of network calls of a chain.
 
     Returns
     -------
     dict
-        ``setting`` in words, ``machine``, and by arm ``training`` (an image) and ``sampling`` (an
-        image, by the number of calls).
+        ``setting`` (text), ``machine``, and ``arms``: for each arm ``training`` and ``sampling``
+        (by the number of calls), in seconds per image.
     """
     keys = {arm: _network(config) for arm, config in configs.items()}
     paths: dict[tuple[Any, ...], set[PathSize]] = {}
@@ -110,5 +118,5 @@ def seconds(
 
 
 def _network(config: TrainConfig) -> tuple[Any, ...]:
-    """What of a configuration the seconds of a path depend on."""
+    """Options that determine the seconds of a path."""
     return config.network, config.base_channels, config.batch_size, config.bf16, config.compile

@@ -1,5 +1,6 @@
-"""Judging the networks of a comparison: samples at several numbers of calls, errors on held-out
-images, and what the oracle predicts for each.
+"""Evaluation of a comparison's networks: samples, errors on held-out images, predicted errors.
+
+Every result is stored in the folder ``judged`` and read from there if it exists.
 """
 
 from __future__ import annotations
@@ -29,20 +30,30 @@ from ..training.splits import held_out
 from .arms import Comparison, Stage
 from .costs import sampler_steps
 
-_ROWS, _COLUMNS = 4, 16  # of a grid of samples
-SNRS = (1000, 100, 30, 10, 3, 1)  # of the steps at which networks of full resolution are compared
+_ROWS, _COLUMNS = 4, 16  # of the sample grid
+SNRS = (1000, 100, 30, 10, 3, 1)  # base snr of the steps in `errors_at_full_resolution`
 
 
 def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[str, Any]:
-    """Sample from a stage's network and measure the images, unless that is done.
+    """Sample from a stage's network and evaluate the images.
 
-    Chains of all T steps are ancestral, as the paper's; shorter ones deterministic and of second
-    order, steps even in log-snr. The same seed everywhere.
+    Chains of all T steps are ancestral, as in the paper. Shorter chains are deterministic with
+    steps evenly spaced in log-snr, by the sampler of the arm, the comparison or the pipeline's
+    default. The seed is the stage's.
+
+    Parameters
+    ----------
+    calls : int
+        Network calls of a chain.
+    count : int
+        Number of images.
 
     Returns
     -------
     dict
-        As the file ``judged/STAGE-CALLS.json`` keeps it.
+        Content of ``judged/STAGE-callsCALLS.json``: result of
+        `ssd_models.metrics.evaluation.evaluate_images` with ``calls``, ``sampler``, ``changes`` and
+        ``oracle`` (predicted error, None for the sampler "whitened").
     """
     path = comparison.folder / "judged" / f"{stage.name}-calls{calls}.json"
     if path.is_file():
@@ -95,12 +106,12 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
 
 
 def samples_path(comparison: Comparison, stage: Stage, calls: int) -> Path:
-    """Grid of the samples of a stage that is judged."""
+    """File of the sample grid of a stage."""
     return comparison.folder / "samples" / f"{stage.name}-calls{calls}.png"
 
 
 def information(comparison: Comparison, stage: Stage) -> MeasuredInformation:
-    """What a stage's network finds on held-out images, unless that is measured."""
+    """Information that a stage's network measures on held-out images."""
     path = comparison.folder / "judged" / f"{stage.name}-information.json"
     if not path.is_file():
         pipeline, bf16 = _load(comparison, stage)
@@ -111,7 +122,7 @@ def information(comparison: Comparison, stage: Stage) -> MeasuredInformation:
 
 
 def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, Any]]:
-    """`ssd_models.metrics.denoising.change_errors` on held-out images, unless that is done."""
+    """`ssd_models.metrics.denoising.change_errors` of a stage on held-out images."""
     path = comparison.folder / "judged" / f"{stage.name}-changes.json"
     if not path.is_file():
         pipeline, bf16 = _load(comparison, stage)
@@ -121,10 +132,10 @@ def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, An
 
 
 def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict[str, Any]]:
-    """Errors on held-out images at the steps of `SNRS`, unless that is done.
+    """Errors on held-out images at the full-resolution steps nearest to each snr of `SNRS`.
 
-    Rows are those of `ssd_models.metrics.denoising.level_errors` and their ``snr``. Noise at which
-    the arm's states are smaller is left out.
+    Rows are those of `ssd_models.metrics.denoising.level_errors` with their ``snr``. An snr at
+    which the arm's states are below full resolution is left out.
     """
     path = comparison.folder / "judged" / f"{stage.name}-full-resolution.json"
     if not path.is_file():
@@ -167,6 +178,6 @@ def _held_out(comparison: Comparison) -> np.ndarray:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write what was measured, complete or not at all."""
+    """Write a JSON file (complete or not at all)."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The page that goes with a comparison: samples of each arm, how they were judged, what they cost.
+"""HTML page of a comparison: samples, metrics and cost of each arm.
 
-It is made of what ``results.json`` holds, so that it can be made again from a stored one.
+It needs only ``results.json``, so that it can be rebuilt from a stored one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .stored import Results, label, milestone, spread
 
 
 def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str:
-    """Text of a page about a comparison, which needs no network.
+    """Self-contained HTML page of a comparison.
 
     Parameters
     ----------
     results : dict
         Content of ``results.json``.
     pictures : mapping
-        Grids of images, (H, W, 3) uint8, by what they show; may be empty.
+        Image grids, (H, W, 3) uint8, by caption; may be empty.
     """
     config = results["config"]
     sections = {"arms": ("Arms", _arms(results))}
@@ -40,7 +40,7 @@ def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str
             _quality(results, there, calls) + chart,
         )
     if len(set(map(milestone, results["stages"]))) > 1:
-        sections["growth"] = ("As training goes on", _growth(results))
+        sections["growth"] = ("Progress during training", _growth(results))
     sections["cost"] = ("Cost", _cost(results))
     return html.page(
         f"Schedules compared on {results['data']}",
@@ -52,14 +52,14 @@ def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str
 
 
 def _shared(config: dict[str, Any]) -> str:
-    """What arms of a comparison have in common."""
+    """What is equal for all arms, for the page's introduction."""
     if config.get("equal") == "cost":
         return "until all had cost the same FLOP"
     return "with the same images, steps and noise"
 
 
 def _last(results: Results) -> list[dict[str, Any]]:
-    """Judged stages of the last milestone that any arm has reached, arms in order."""
+    """Evaluated stages of the last milestone that any arm has reached."""
     last = max(map(milestone, results["stages"]), default=0)
     return [stage for stage in results["stages"] if milestone(stage) == last]
 
@@ -81,8 +81,8 @@ def _arms(results: Results) -> str:
     return html.table(
         ["arm", "changes, px at step", "cost of a mean call", "relative W2², oracle"], rows
     ) + html.paragraph(
-        "Predicted before training: the cost of all steps over that at full resolution, and what a "
-        "perfect denoiser errs on Gaussian data.",
+        "Predicted before training: the cost of all steps relative to full resolution, and the "
+        "error of an ideal denoiser on Gaussian data.",
         "note",
     )
 
@@ -159,6 +159,6 @@ def _cost(results: Results) -> str:
             for n in calls
         ]
         rows.append([entry["label"], *(f"{a / 1e9:.4g} ({a / b:.2f})" for a, b in pairs)])
-    return html.paragraph("GFLOP an image, in brackets over the first arm's.") + html.table(
+    return html.paragraph("GFLOP per image, in brackets relative to the first arm.") + html.table(
         ["arm", "training", *(f"{n} calls" for n in calls)], rows
     )

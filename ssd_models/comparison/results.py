@@ -1,4 +1,4 @@
-"""One small JSON of a comparison: what was trained, what it costs, how it was judged."""
+"""``results.json`` of a comparison: configuration, schedules, costs and evaluations."""
 
 from __future__ import annotations
 
@@ -39,12 +39,23 @@ _SECONDS = "seconds.json"
 def run_comparison(
     comparison: Comparison, max_minutes: float | None = None, say: Callable[[str], None] = print
 ) -> bool:
-    """Train and judge every stage that is not; returns whether all are done.
+    """Train and evaluate every missing stage; return whether all are done.
 
-    The first number of calls is judged at every milestone, the others, the information that the
-    networks find and their errors at changes at the last one. ``results.json`` is written anew
-    after each stage; ``samples.png`` (a row of samples an arm, of the first seed) and the page
-    ``report.html`` after each milestone.
+    | when | evaluated |
+    |---|---|
+    | every milestone | samples at the first number of calls; errors at changes, full resolution |
+    | last milestone | also samples at the other numbers of calls, and information |
+
+    ``results.json`` is rewritten after each stage, ``samples.png`` (one row of samples per arm,
+    first seed) and ``report.html`` after each milestone.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    max_minutes : float, optional
+        Time limit; a stage that has begun to be evaluated is finished.
+    say : callable
+        Prints a line of progress.
     """
     config = comparison.config
     done, started = 0, time.monotonic()
@@ -75,19 +86,19 @@ def run_comparison(
 
 
 def save_results(comparison: Comparison) -> None:
-    """Write ``results.json`` from what has been measured so far."""
+    """Write ``results.json`` with the results so far."""
     write_json(comparison.folder / "results.json", collect(comparison))
 
 
 def save_report(comparison: Comparison) -> None:
-    """Write the page ``report.html`` from what has been measured so far."""
+    """Write ``report.html`` with the results so far."""
     results = collect(comparison)
     page = comparison_page(results, _grids(comparison, results))
     save_page(comparison.folder / "report.html", page)
 
 
 def _grids(comparison: Comparison, results: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Two rows of samples of each arm at its last judged stage, and of real images."""
+    """Two rows of samples of each arm at its last evaluated stage, and of real images."""
     calls, grids = next(iter(comparison.config.calls)), {}
     size = comparison.images.shape[1]
     for entry in results["stages"]:  # by rising step
@@ -95,7 +106,7 @@ def _grids(comparison: Comparison, results: dict[str, Any]) -> dict[str, np.ndar
         path = samples_path(comparison, stage, calls)
         if stage.seed == comparison.config.seeds[0] and path.is_file():
             label = f"{comparison.config.arms[stage.arm].label}, {calls} calls"
-            grids[label] = np.asarray(Image.open(path))[: 2 * size + 2]  # with a white line
+            grids[label] = np.asarray(Image.open(path))[: 2 * size + 2]  # with white lines
     if grids:
         places = np.linspace(0, len(comparison.images) - 1, 32).astype(int)
         grids["real images"] = image_grid(comparison.images[places], 16)
@@ -103,21 +114,21 @@ def _grids(comparison: Comparison, results: dict[str, Any]) -> dict[str, np.ndar
 
 
 def save_samples(comparison: Comparison, last: Stage) -> None:
-    """Write ``samples.png``: the first row of each arm's grid at the milestone of a stage."""
+    """Write ``samples.png``: the first row of each arm's grid at the milestone of ``last``."""
     config, strips = comparison.config, []
     for arm in config.arms:
         stage = comparison.stage(arm, last.seed, last.milestone)
         path = samples_path(comparison, stage, next(iter(config.calls)))
-        if path.is_file():  # not where no image was to be judged
+        if path.is_file():  # missing if no images were evaluated
             grid = np.asarray(Image.open(path))
-            strips.append(grid[: comparison.images.shape[1] + 1])  # and a white line
+            strips.append(grid[: comparison.images.shape[1] + 1])  # with a white line
     if strips:
         with atomic_path(comparison.folder / "samples.png") as temporary:
             Image.fromarray(np.concatenate(strips)).save(temporary, format="PNG")
 
 
 def collect(comparison: Comparison) -> dict[str, Any]:
-    """Content of ``results.json``; stages that are not yet judged are left out."""
+    """Content of ``results.json``, without stages that are not yet evaluated."""
     config, folder = comparison.config, comparison.folder / "judged"
     stages = []
     for milestone, seed, arm in product(config.milestones, config.seeds, config.arms):
@@ -145,7 +156,7 @@ def collect(comparison: Comparison) -> dict[str, Any]:
 
 
 def _seconds(comparison: Comparison) -> None:
-    """Time training and sampling of all arms, unless that is done."""
+    """Time training and sampling of all arms, unless the file exists."""
     config, path = comparison.config, comparison.folder / "judged" / _SECONDS
     if path.is_file():
         return
@@ -161,7 +172,7 @@ def _seconds(comparison: Comparison) -> None:
 
 
 def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
-    """Schedule of an arm, what the oracle says of it, and its FLOP an image."""
+    """Label, changes, predictions and FLOP per image of an arm."""
     config, schedule = comparison.config, comparison.schedules[arm]
     training = config.train_config(arm, config.seeds[0], config.milestones[-1])
     unet = build_unet(training, schedule, comparison.images.shape[-1])
@@ -201,7 +212,7 @@ def _information(comparison: Comparison, stage: Stage) -> dict[str, Any]:
 
 
 def _named(paths: dict[tuple[int, int], Any]) -> dict[str, Any]:
-    """Paths as logs write them: ``32`` or ``16->32``."""
+    """Values by the name of the path, ``32`` or ``16->32``."""
     return {f"{a}" if a == b else f"{a}->{b}": value for (a, b), value in paths.items()}
 
 

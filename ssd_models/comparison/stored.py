@@ -1,4 +1,4 @@
-"""Reading what ``results.json`` of a comparison holds, for pages, tables and figures."""
+"""Access to a stored ``results.json`` of a comparison, for pages, tables and figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Results = dict[str, Any]
 
 
 def milestone(stage: dict[str, Any]) -> int:
-    """Optimizer steps of the first arm at a stage; its own where all arms see as many images."""
+    """Milestone of a stage; its own steps in files without milestones."""
     return stage.get("milestone", stage["step"])
 
 
@@ -21,9 +21,9 @@ def label(results: Results, stage: dict[str, Any]) -> str:
 
 
 def spread(estimate: dict[str, Any], digits: int, key: str | None = None) -> str:
-    """Value and half its 95 % interval, ``1.0 ± 0.2``, of one entry if ``key`` is given.
+    """Text ``1.0 ± 0.2`` of an estimate and half its 95 % interval; a dash if not finite.
 
-    A dash stands for a number that is not finite.
+    With ``key`` of that entry of an estimate of several numbers.
     """
     value, error = estimate["value"], estimate["standard_error"]
     if key is not None:

@@ -1,1 +1,4 @@
-"""How good generated images are, and how well a network denoises; nothing is downloaded."""
+"""Metrics of generated images and of denoising networks.
+
+Nothing is downloaded but Inception weights, on request.
+"""

@@ -1,4 +1,4 @@
-"""What every comparison of two sets of images asks of them."""
+"""Checks of image arrays before two sets of images are compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from theory.support.errors import InputError
 
 
 def check_images(name: str, images: np.ndarray, at_least: int = 1) -> None:
-    """Refuse what is not uint8 (N, R, R, C) with N enough, naming it ``name``."""
+    """Raise `InputError` unless images are uint8 of shape (N, R, R, C) and ``N ≥ at_least``.
+
+    The message starts with ``name``.
+    """
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] < 1:
         raise InputError(f"{name}: are {images.dtype} of shape {shape}; give uint8 (N, R, R, C)")
@@ -17,7 +20,7 @@ def check_images(name: str, images: np.ndarray, at_least: int = 1) -> None:
 
 
 def check_pair(sampled: np.ndarray, reference: np.ndarray, at_least: int = 1) -> None:
-    """Refuse two sets that cannot be compared, as their images differ in size or are too few."""
+    """Raise `InputError` unless both sets pass `check_images` and have the same (R, R, C)."""
     check_images("sampled images", sampled, at_least)
     check_images("reference images", reference, at_least)
     if sampled.shape[1:] != reference.shape[1:]:

@@ -1,4 +1,4 @@
-"""A small classifier of images, trained on real ones, that says which class a sample shows."""
+"""A small image classifier, trained on real images, to recognize the class of generated ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from theory.support.errors import InputError
 from ..training.batches import to_x0
 
 _WIDTHS = (16, 32, 64)  # channels of the convolutions, each of which halves height and width
-_PEAK_RATE = 5e-3  # of AdamW, in the middle of the one-cycle schedule
+_PEAK_RATE = 5e-3  # largest learning rate of AdamW in the one-cycle schedule
 _BATCH = 64
-_AT_ONCE = 512  # images classified at once
+_AT_ONCE = 512  # images per forward pass of `classes`
 
 
 class ImageClassifier:
-    """Names the class of an image.
+    """Convolutional image classifier.
 
-    Three 3×3 convolutions with batch normalization, each followed by a maximum over 2×2 pixels,
-    then one linear layer on all that is left.
+    Three 3×3 convolutions with batch normalization, each followed by 2×2 max pooling, then one
+    linear layer on the flattened features.
 
     Parameters
     ----------
     network : torch.nn.Module
-        From images (N, C, R, R) in [-1, 1] to logits (N, K).
+        Maps images (N, C, R, R) in [-1, 1] to logits (N, K).
     """
 
     def __init__(self, network: nn.Module):
@@ -36,23 +36,23 @@ class ImageClassifier:
     def trained(
         cls, images: np.ndarray, labels: np.ndarray, epochs: int = 4, seed: int = 0
     ) -> ImageClassifier:
-        """Train one, the same for the same seed.
+        """Train a classifier; the result is deterministic given the seed.
 
         Parameters
         ----------
         images : (N, R, R, C) uint8
-            R at least 8 pixels.
+            At least two images of at least 8 pixels a side.
         labels : (N,) int
             Classes, from 0.
         epochs : int
-            How often each image is seen.
+            Passes over the images.
         seed : int
-            Of weights and order.
+            Seed of the initial weights and of the order of images.
 
         Raises
         ------
         InputError
-            If there is not one label for each image, or images are smaller than 8 pixels.
+            If there is not one label for each image, or images are too few or too small.
         """
         if images.ndim != 4 or len(images) != len(labels) or len(images) < 2:
             raise InputError(
@@ -74,7 +74,7 @@ class ImageClassifier:
         return torch.cat([self.network(to_x0(part)).argmax(dim=1) for part in parts]).numpy()
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Share of ``images`` that are given the class that ``labels`` say, from 0 to 1."""
+        """Share of ``images`` whose predicted class equals their label, from 0 to 1."""
         return float((self.classes(images) == labels).mean())
 
 

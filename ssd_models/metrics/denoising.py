@@ -1,4 +1,4 @@
-"""Errors of a network's clean predictions on images that it never saw, by frequency."""
+"""Errors of a network's clean predictions on held-out images, by frequency."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ..training.batches import ImageArray, slot_noise, to_x0
 
 @dataclass(frozen=True, eq=False)
 class DenoisingErrors:
-    """Squared errors of predictions ``E[M x_0 | x_t]``, image by image.
+    """Squared errors of predictions ``E[M x_0 | x_t]`` of each image at each step.
 
     Parameters
     ----------
     steps : (S,) int
-        Steps t of the schedule, in the order asked for.
+        Steps t of the schedule, in the order given.
     r_in, r_out : (S,) int
-        Resolution of the state, and of the prediction, in pixels.
+        Resolution of the state and of the prediction in pixels.
     shells : list of S arrays (N, r_out) float64
         Squared error of each image, summed over colours and over the orthonormal DCT coefficients
         of the prediction with ``max(k1, k2)`` equal to the second index; in squared units of the
@@ -62,12 +62,12 @@ def denoising_errors(
     progress: bool = False,
     denoise: Denoiser | None = None,
 ) -> DenoisingErrors:
-    """Noise images to each of some steps and measure the network's clean predictions.
+    """Measure the squared error of a network's clean predictions at given steps.
 
-    States, targets and times are those of training (`ssd_models.training.objective`); a network
-    with classes is asked without one. An image's noise follows from ``seed``, the step and its
-    place alone: it is the same for both kinds of path and on every device, and independent from
-    step to step.
+    States, targets and times are those of training (`ssd_models.training.objective`); a
+    class-conditional network gets no class. The noise of an image depends only on ``seed``, the
+    step and the image's index: it is the same for both values of ``paths`` and on every device, and
+    independent between steps.
 
     Parameters
     ----------
@@ -75,24 +75,26 @@ def denoising_errors(
     images : (N, R, R, C) uint8 array
         At the schedule's resolution, in the network's channels.
     steps : sequence of S int
+        Steps t of the schedule.
     seed : int
-        Of the noise.
+        Seed of the noise, at least 0.
     batch : int
-        Images that run through the network at once.
+        Images per network call.
     bf16 : bool
         Run the network under bfloat16 autocast.
     paths : {"state", "next"}
-        Predict at the state's own resolution, or at that of the next state, which is larger at a
-        change of resolution.
+        Resolution of the prediction: that of the state, or that of the next state, which is larger
+        where the resolution changes.
     progress : bool
         Show a bar on standard error.
     denoise : Denoiser, optional
-        In place of the network: the exact denoiser of a spectrum, on the same states.
+        Replaces the network, such as the exact denoiser of a spectrum (`GaussianDenoiser`).
 
     Raises
     ------
     InputError
-        If a step is not the schedule's, or the images are not of the network's size.
+        If a step is not in the schedule, images do not have the network's size and channels, or
+        another argument is out of range.
     """
     process = pipeline.scheduler.process
     schedule = process.schedule
@@ -140,20 +142,21 @@ def level_errors(
     per_level: int = 6,
     steps: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Error at some steps, or spread over each level, beside that of the best linear denoiser.
+    """Measure the error of a network's predictions on each level, with the best linear denoiser's.
 
     Parameters
     ----------
     pipeline : ScaleSpacePipeline
-        With its spectrum.
+        Without a spectrum the linear denoiser's error is left out.
     images : (N, R, R, C) uint8 array
-        That the network was not trained on.
+        Images that the network was not trained on; at least two.
     seed, batch, bf16, progress
         See `denoising_errors`.
     per_level : int
-        Steps of each level, even in t; those at changes of resolution are left to `change_errors`.
+        Number of steps to measure on each level, evenly spaced in t. Steps at which the resolution
+        changes are excluded; for these see `change_errors`.
     steps : sequence of int, optional
-        To measure in place of those.
+        Steps to measure instead.
 
     Returns
     -------
@@ -181,7 +184,7 @@ def level_errors(
 
 
 def _spread(schedule: ResolutionSchedule, per_level: int) -> list[int]:
-    """Steps of each level, even in t, that do not change the resolution."""
+    """Evenly spaced steps of each level, without those at which the resolution changes."""
     kept = np.setdiff1d(np.arange(schedule.num_steps), list(schedule.changes))
     steps: list[int] = []
     for level in schedule.levels:
@@ -198,21 +201,25 @@ def change_errors(
     batch: int = 64,
     bf16: bool = False,
 ) -> list[dict[str, Any]]:
-    """Error at each change of resolution over that of the best linear denoiser, on the same states.
+    """Measure the error at changes of resolution relative to the best linear denoiser's.
+
+    Both denoise the same states and predict at the resolution of the next state.
 
     Parameters
     ----------
     pipeline : ScaleSpacePipeline
-        With its spectrum; levels below full resolution of more than 32 pixels need operator `dct`.
+        With a spectrum. Unless the operator is `dct`, levels below full resolution must not exceed
+        32 pixels.
     images, seed, batch, bf16
         As in `level_errors`.
 
     Returns
     -------
     list of dict, by step
-        ``step``, ``from`` and ``to`` (pixels a side), and for ``all`` frequencies and for the
-        ``new_octave`` that opens: ``error`` (squared, per value of a pixel), ``over_linear`` and
-        its ``standard_error`` over images.
+        ``step``, ``from`` and ``to`` (pixels a side, in sampling order), and for ``all``
+        frequencies and for the ``new_octave`` that ``to`` adds: ``error`` (mean squared error per
+        value of a pixel), ``over_linear`` (its ratio to the linear denoiser's) and the
+        ``standard_error`` of the ratio over images. Empty without changes or with an attenuation.
 
     Raises
     ------
@@ -223,7 +230,7 @@ def change_errors(
     if pipeline.spectrum is None:
         raise InputError("model: has no spectrum.npz to compare its errors with")
     if not changes or pipeline.scheduler.schedule.attenuation is not None:
-        return []  # no call crosses a resolution
+        return []  # every prediction has the resolution of its state
     wiener = GaussianDenoiser(pipeline.spectrum, pipeline.scheduler.process)
     found, linear = (
         denoising_errors(
@@ -248,7 +255,7 @@ def change_errors(
 
 
 def _shell_sums(error: Tensor) -> Tensor:
-    """Squares of the DCT coefficients of (N, C, r, r), summed over colours and shells: (N, r)."""
+    """Squared DCT coefficients of (N, C, r, r), summed over colours and each shell: (N, r)."""
     error = error.to(float64_device(error.device), torch.float64)
     basis = torch.from_numpy(dct_basis(error.shape[-1])).to(error.device)
     squares = (basis @ error @ basis.T).square().sum(dim=1)

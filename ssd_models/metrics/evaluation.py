@@ -1,4 +1,4 @@
-"""All distances between generated and real images at once, with what two real sets give."""
+"""All metrics of generated against real images, with a baseline of real against real images."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .neighbours import NAMES, memorization
 from .octaves import octave_decibels_estimate
 from .sliced_wasserstein import pyramid_sides, sliced_wasserstein
 
-LEAST = 20  # images of each kind
+LEAST = 20  # fewest images of each kind
 _REFERENCE, _BASELINE, _SAMPLED = range(3)  # streams of random numbers
 
 Metric = Callable[[np.ndarray, np.ndarray, int], Estimate]
-"""From generated and real images, uint8 (N, R, R, C) each, and a seed."""
+"""Function of generated images, real images (uint8 (N, R, R, C) each) and a seed."""
 
 METRICS: dict[str, Metric] = {
     "frechet_scattering": lambda sampled, real, seed: frechet_scattering(sampled, real),
     "sliced_wasserstein": sliced_wasserstein,
     "octave_decibels": lambda sampled, real, seed: octave_decibels_estimate(sampled, real),
 }
-"""Every metric by name, in the order of the table."""
+"""Metrics that are always computed, in the order of `table`."""
 
 
 def evaluate_images(
@@ -44,37 +44,40 @@ def evaluate_images(
     progress: bool = False,
     features: bool = False,
 ) -> dict[str, Any]:
-    """Measure generated images against real ones.
+    """Compute all metrics of generated against real images, and their baseline.
 
-    As many real images as generated ones are drawn, as distances of finite sets depend on their
-    sizes; the baseline is the same distances between two disjoint sets of real images of that size,
-    or of half the real images where there are too few.
+    Distances of finite sets depend on their sizes, so equal numbers of images are compared: a
+    random subset of the larger set is used. The baseline is the same distances between two disjoint
+    sets of real images of that size, or of half the real images each if there are too few.
 
     Parameters
     ----------
     sampled : (N, R, R, C) uint8
+        Generated images, at least 20.
     reference : (M, R, R, C) uint8
-        Real images, 40 or more.
+        Real images, at least 40.
     training, held_out : arrays of images, optional
-        For `memorization`: what the generating network was trained on, and what it never saw.
+        Images that the generating network was and was not trained on, for
+        `ssd_models.metrics.neighbours.memorization`; computed only if both are given.
     seed : int
-        Of the choice, and of patches and directions.
+        Seed of the drawn images and of the patches and directions of `sliced_wasserstein`.
     progress : bool
         Show a bar on standard error.
     features : bool
-        Distances of pretrained features too (`ssd_models.metrics.efficientnet`).
+        Add distances of pretrained features (`ssd_models.metrics.efficientnet`).
 
     Returns
     -------
     dict
-        Plain numbers: ``counts``, ``seed``, ``metrics`` and ``baseline``, by the name of the metric
-        its ``value``, ``standard_error`` and ``interval`` (95 %), each a number, a list over
-        octaves or an object; None for a number that is not finite.
+        JSON values. ``counts``: number of images of each kind. ``seed``. ``metrics`` and
+        ``baseline``: for each metric its ``value``, ``standard_error`` and ``interval`` (both ends
+        of the 95 % interval), each a number, a list over octaves or a mapping of names to numbers;
+        None stands for numbers that are not finite.
 
     Raises
     ------
     InputError
-        If images do not fit, or are fewer than 20 of either kind.
+        If images differ in size or channels, or are too few.
     """
     if len(sampled) < LEAST or len(reference) < 2 * LEAST:
         raise InputError(
@@ -109,7 +112,7 @@ def evaluate_images(
 def distances(
     sampled: np.ndarray, real: np.ndarray, seed: int = 0, features: bool = False
 ) -> dict[str, Any]:
-    """Every distance between two sets of as many images, as `evaluate_images` returns them."""
+    """Distances between two sets of equally many images, in the format of `evaluate_images`."""
     found = {name: metric(sampled, real, seed) for name, metric in METRICS.items()}
     if features:
         found |= efficientnet_distances(sampled, real)
@@ -121,10 +124,10 @@ def distances(
 
 
 def table(result: dict[str, Any]) -> str:
-    """The numbers of `evaluate_images` for reading, with 95 % intervals.
+    """Text table of a result of `evaluate_images`, with 95 % intervals.
 
-    Errors of denoising and Inception metrics are shown where ``denoising``, ``changes``
-    (`ssd_models.metrics.denoising`) and ``inception`` were added to them.
+    The optional entries ``denoising`` and ``changes`` (rows of `ssd_models.metrics.denoising`) and
+    ``inception`` (`ssd_models.metrics.inception`) of ``result`` are shown too.
     """
     counts = result["counts"]
     shown = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
@@ -144,7 +147,7 @@ def table(result: dict[str, Any]) -> str:
             numbers = (row["error"], 1.96 * row["standard_error"], row.get("linear"))
             cells = ("-" if v is None else f"{v:.3g}" for v in numbers)
             rows.append([str(row["step"]), str(row["level"]), *cells])
-        title = "error on held-out images, per value of a pixel, beside the best linear one's"
+        title = "error on held-out images, per value of a pixel; linear: best linear denoiser"
         lines += ["", title, text_table(rows)]
     if found := result.get("changes"):
         rows = [["step", "change", "all frequencies", "new octave"]]
@@ -152,14 +155,18 @@ def table(result: dict[str, Any]) -> str:
             parts = (row["all"], row["new_octave"])
             cells = (f"{p['over_linear']:.3f} ± {1.96 * p['standard_error']:.3f}" for p in parts)
             rows.append([str(row["step"]), f"{row['from']} -> {row['to']}", *cells])
-        lines += ["", "error at changes over the best linear one's", text_table(rows)]
+        lines += [
+            "",
+            "error at changes of resolution, relative to the best linear denoiser's",
+            text_table(rows),
+        ]
     if found := result.get("inception"):
         lines += ["", "inception: " + ", ".join(f"{k} {v}" for k, v in found.items())]
     return "\n".join(lines)
 
 
 def metric_rows(name: str, estimate: dict[str, Any], base: dict[str, Any] | None) -> list[tuple]:
-    """Label, value, both ends of its interval and what real images give, of each number."""
+    """Rows (label, value, lower end, upper end, real/real value), one for each number."""
     label, value = name.replace("_", " "), estimate["value"]
     low, high = estimate["interval"]
     real = None if base is None else base["value"]
@@ -183,7 +190,7 @@ def metric_rows(name: str, estimate: dict[str, Any], base: dict[str, Any] | None
 
 
 def _chosen(images: ImageArray, count: int, seed: list[int]) -> np.ndarray:
-    """So many of the images, at random."""
+    """Draw ``count`` of the images without replacement."""
     return images[np.random.default_rng(seed).permutation(len(images))[:count]]
 
 
@@ -196,7 +203,7 @@ def _plain(estimate: Estimate) -> dict[str, Any]:
 
 
 def _named(estimate: Estimate, names: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    """`_plain` with the entries of a vector by name."""
+    """`_plain` of a vector, as mappings of names to entries."""
 
     def by_name(values: np.ndarray) -> dict[str, Any]:
         return dict(zip(names, _finite(values.tolist()), strict=True))
@@ -209,7 +216,7 @@ def _named(estimate: Estimate, names: list[str] | tuple[str, ...]) -> dict[str, 
 
 
 def _finite(values: Any) -> Any:
-    """Numbers, or lists of them, with None for infinity and NaN, which JSON does not have."""
+    """Replace infinity and NaN, which JSON lacks, by None in a number or nested list."""
     if isinstance(values, list):
         return [_finite(value) for value in values]
     return values if math.isfinite(values) else None

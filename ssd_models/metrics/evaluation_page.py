@@ -1,4 +1,4 @@
-"""The page that goes with an evaluation: samples beside real images, numbers, power by octave."""
+"""HTML page of an evaluation: samples beside real images, metrics, power by octave."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from theory.spectrum.bands import octave_edges
 from ..training.batches import ImageArray
 from .evaluation import metric_rows
 
-_SHOWN = 36  # images of each kind, at most
-_BUDGET = 1_200_000  # characters that the pictures of one kind may take
+_SHOWN = 36  # most images of each kind
+_BUDGET = 1_200_000  # characters for the images of one kind, about
 _COLUMNS = 6
 _TOLD: tuple[str, ...] = ("model", "images", "data", "seed")
 _BLUE, _GREY = "#0072B2", "#666666"
 
 
 def evaluation_page(result: dict[str, Any], samples: np.ndarray, real: ImageArray) -> str:
-    """Text of a page about generated images, which needs no network and stays below 3 MB.
+    """Self-contained HTML page of an evaluation, below 3 MB.
 
     Parameters
     ----------
     result : dict
-        As `ssd_models.metrics.evaluation.evaluate_images` returns it, with what `ssd evaluate`
-        adds.
+        Result of `ssd_models.metrics.evaluation.evaluate_images`, with the entries that
+        `ssd evaluate` adds.
     samples : (N, R, R, C) uint8
-        Generated images; the first are shown.
+        Generated images; at most the first 36 are shown.
     real : (M, R, R, C) uint8
-        Real ones; some are shown, even over their order.
+        Real images; at most 36, at evenly spaced indices, are shown.
     """
     what = str(result.get("model") or result.get("images") or "generated images")
     data, counts = str(result.get("data", "real images")), result["counts"]
@@ -57,7 +57,7 @@ def evaluation_page(result: dict[str, Any], samples: np.ndarray, real: ImageArra
 
 
 def gallery_uris(images: np.ndarray) -> list[str]:
-    """The first images as links that hold them, as many as fit a page."""
+    """Data URIs of the first images, as many as fit a page."""
     uris: list[str] = []
     for image in images[:_SHOWN]:
         uris.append(html.data_uri(image))
@@ -67,9 +67,10 @@ def gallery_uris(images: np.ndarray) -> list[str]:
 
 
 def octaves_chart(results: Mapping[str, dict[str, Any]], resolution: int) -> str:
-    """Power of samples over that of real images in each octave, by the name of what made them.
+    """Chart of the power of samples relative to real images in each octave, one curve per result.
 
-    ``results`` are as `ssd_models.metrics.evaluation.evaluate_images` returns them.
+    ``results`` maps the name of a curve to a result of
+    `ssd_models.metrics.evaluation.evaluate_images`.
     """
     edges = octave_edges(resolution)
     names = [f"{low}–{high - 1}" for low, high in pairwise(edges)]
@@ -99,7 +100,7 @@ def octaves_chart(results: Mapping[str, dict[str, Any]], resolution: int) -> str
 
 
 def metric_table(result: dict[str, Any]) -> str:
-    """Every distance with its interval, beside what two sets of real images give."""
+    """HTML table of all metrics with 95 % intervals and the real/real baseline."""
     rows = []
     for name, estimate in result["metrics"].items():
         for label, value, low, high, real in metric_rows(
@@ -202,5 +203,5 @@ def _shown(value: Any) -> str:
 
 
 def floats(values: Sequence[float | None]) -> np.ndarray:
-    """Numbers of a file, whose None is a number that is not finite."""
+    """Array of numbers read from JSON, with NaN for None."""
     return np.array([np.nan if value is None else value for value in values], dtype=float)

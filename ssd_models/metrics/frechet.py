@@ -1,4 +1,4 @@
-"""Fréchet distance between the Gaussians that fit two sets of features (Dowson & Landau 1982)."""
+"""Fréchet distance between Gaussian fits to two sets of features (Dowson & Landau 1982)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from .scattering import scattering_features
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """``|μ_a − μ_b|² + tr(A + B − 2 (A^½ B A^½)^½)``: the squared Wasserstein-2 distance.
+    """Squared Wasserstein-2 distance ``|μ_a − μ_b|² + tr(A + B − 2 (A^½ B A^½)^½)``.
 
-    The trace of the root needs eigenvalues of symmetric matrices alone, which stay real and are
-    clipped at zero, so singular covariances (fewer rows than features, constant features) do not
-    matter.
+    Computed from eigenvalues of symmetric matrices, which are real and clipped at zero, so
+    covariances may be singular (fewer rows than features, constant features).
 
     Parameters
     ----------
     a : (N, D) array
     b : (M, D) array
-        Rows are images, at least two of each; covariances are divided by N − 1.
+        One row per image, at least two; the covariances A and B are normalized by N − 1, M − 1.
 
     Raises
     ------
@@ -48,22 +47,23 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 def frechet_scattering(
     sampled: np.ndarray, reference: np.ndarray, groups: int = GROUPS
 ) -> Estimate:
-    """Fréchet distance of scattering features, each in units of its deviation in the reference.
+    """Fréchet distance of scattering features, each in units of its reference standard deviation.
 
-    In those units the features, whose sizes differ by orders, count alike, and D is the distance
-    from the reference to a set without any variance around the same mean. The jackknife keeps them.
+    The raw features differ by orders of magnitude; in these units all have the same weight.
+    Identical images with the reference's mean features are at a distance of about D. The jackknife
+    keeps the units fixed.
 
     Parameters
     ----------
     sampled, reference : (N, R, R, C) and (M, R, R, C) uint8
-        See `ssd_models.metrics.scattering.scattering_features` for R. With less images than a few
-        times D the distance is far above zero for equal distributions too; compare equal counts.
+        See `ssd_models.metrics.scattering.scattering_features` for R and the number D of features.
+        With fewer images than a few times D the distance is far above zero even for equal
+        distributions; compare values at equal counts only.
 
     Raises
     ------
     InputError
-        If the sets are not of one size, of a size without features, or have fewer images than
-        groups.
+        If image sizes differ or have no scattering features, or there are fewer images than groups.
     """
     check_pair(sampled, reference, at_least=max(groups, 3))
     return frechet_of_features(scattering_features(sampled), scattering_features(reference), groups)
@@ -72,7 +72,7 @@ def frechet_scattering(
 def frechet_of_features(
     sampled: np.ndarray, reference: np.ndarray, groups: int = GROUPS
 ) -> Estimate:
-    """`frechet_scattering` from the features themselves, (N, D) and (M, D)."""
+    """`frechet_scattering` of precomputed features, (N, D) and (M, D)."""
     deviation = reference.std(axis=0, dtype=np.float64)
     unit = np.where(deviation > 0, deviation, 1)
     return jackknife(frechet_distance, sampled / unit, reference / unit, groups)

@@ -1,4 +1,4 @@
-"""FID, KID, precision and recall of Inception features by torch-fidelity, an optional extra."""
+"""FID, KID, precision and recall of Inception features by torch-fidelity (optional extra)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .checks import check_pair
 
 INSTALL = 'pip install "scale-space-diffusion[metrics]"'
 _NETWORK = "inception-v3-compat"
-_NAMES = {  # torch-fidelity's, and ours
+_NAMES = {  # torch-fidelity's name: ours
     "frechet_inception_distance": "fid",
     "kernel_inception_distance_mean": "kid",
     "kernel_inception_distance_std": "kid_deviation_of_subsets",
     "precision": "precision",
     "recall": "recall",
 }
-_SUBSET = 1000  # images of a subset for KID, at most
+_SUBSET = 1000  # most images of a subset for KID
 
 
 class _Images(Dataset):
-    """uint8 (N, R, R, C) as tensors (3, R, R), which is what torch-fidelity takes."""
+    """Data set for torch-fidelity: uint8 tensors (3, R, R) of images (N, R, R, 1 or 3)."""
 
     def __init__(self, images: np.ndarray):
         self._images = images
@@ -54,35 +54,35 @@ def inception_metrics(
 ) -> dict[str, Any]:
     """FID (Heusel et al. 2017), KID (Bińkowski et al. 2018), precision and recall.
 
-    All of the same Inception features; the paper of the latter two (Kynkäänniemi et al. 2019) has
-    those of VGG16, later work Inception's.
+    All use Inception features. Kynkäänniemi et al. (2019) define precision and recall with features
+    of VGG16; later work uses Inception's.
 
     Parameters
     ----------
     sampled, reference : (N, R, R, C) and (M, R, R, C) uint8
-        FID is biased for few images; the field quotes it for 50,000.
+        At least 4 each. FID is biased for few images; published values use 50,000.
     weights : path, optional
-        Local file of torch-fidelity's Inception network, as its download; without one
-        torch-fidelity downloads it.
+        Local copy of torch-fidelity's weights file of Inception; by default torch-fidelity
+        downloads it.
     cache : folder, optional
-        Of features of reference images, by digests of these and of the weights; torch-fidelity's
-        own by default. It reads them back as pickles: give no folder that others write to.
+        Cache of the reference images' features, keyed by digests of images and weights; by default
+        torch-fidelity's own. It is read as pickles, so it must not be writable by others.
     seed : int
-        Of the subsets for KID.
+        Seed of the subsets for KID.
     progress : bool
-        Say on standard error what is done.
+        Report progress on standard error.
 
     Returns
     -------
     dict
-        ``fid``, ``kid``, ``kid_deviation_of_subsets``, ``precision``, ``recall``, and the two
-        ``counts``.
+        ``fid``, ``kid``, ``kid_deviation_of_subsets`` (standard deviation over subsets),
+        ``precision``, ``recall``, and ``counts`` of images.
 
     Raises
     ------
     InputError
-        If torch-fidelity cannot be used, the weights are none of this network, or images do not
-        fit.
+        If torch-fidelity cannot be used, the weights belong to another network, or images are
+        neither grey nor RGB, too few, or of different sizes.
     """
     check_pair(sampled, reference, 4)
     if (channels := sampled.shape[3]) not in (1, 3):
@@ -95,7 +95,9 @@ def inception_metrics(
     key.update(b"" if weights is None else Path(weights).read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         own = None
-        if state is not None:  # torch-fidelity unpickles without restraint: it gets our own file
+        if (
+            state is not None
+        ):  # torch-fidelity unpickles any object: give it the checked tensors only
             own = str(Path(folder, "weights.pth"))
             torch.save(state, own)
         try:
@@ -112,7 +114,7 @@ def inception_metrics(
                 prc=True,
                 kid_subset_size=min(_SUBSET, len(sampled), len(reference)),
                 rng_seed=seed,
-                save_cpu_ram=True,  # distances in parts, not all at once
+                save_cpu_ram=True,  # compute distances in parts
                 verbose=progress,
             )
         except RuntimeError as error:
@@ -129,23 +131,23 @@ def inception_metrics(
 
 
 def check_inception(weights: str | os.PathLike[str] | None = None) -> dict[str, Tensor] | None:
-    """Refuse weights and installations that cannot be used, before long work is spent.
+    """Check the weights file and the installation of torch-fidelity before any long computation.
 
     Returns
     -------
     dict or None
-        The file's tensors, without weights None.
+        The file's tensors; None if ``weights`` is None.
 
     Raises
     ------
     InputError
-        If a file holds anything but tensors, as code in it would be run, or torch-fidelity or the
-        torchvision that it needs cannot be imported.
+        If the file holds anything but named tensors (other pickles could run code), or
+        torch-fidelity or torchvision cannot be imported.
     """
     state = None if weights is None else _tensors(Path(weights))
     try:
         import torch_fidelity  # noqa: F401
-    except (ImportError, RuntimeError) as error:  # a torchvision of another torch: RuntimeError
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision does not match torch
         raise InputError(
             f"inception metrics: torch-fidelity cannot be used ({reason(error)}); {INSTALL}"
         ) from None
@@ -157,7 +159,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no such weights file; give one, or `download`")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # as many kinds as there are files that are none
+    except Exception as error:  # damaged files raise many types of exceptions
         raise InputError(
             f"{path}: is no file of weights ({reason(error)}); give torch-fidelity's, or `download`"
         ) from None

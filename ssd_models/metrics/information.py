@@ -1,4 +1,4 @@
-"""The information that a trained network finds in noisy states, from its errors at many steps."""
+"""Information of noisy states about the clean image, from a network's denoising errors."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ def measure_information(
     meta: dict[str, Any] | None = None,
     denoise: Denoiser | None = None,
 ) -> MeasuredInformation:
-    """Integrate the denoising errors of a network along its chain (I-MMSE).
+    """Integrate the denoising errors of a network along its chain (I-MMSE, mathematics §4).
 
-    The linear denoiser of the pipeline's spectrum sees the same states, and only the difference of
-    the two errors is measured; what the linear one attains is known
-    (`theory.gaussian_information`). Where its filter would be too large a matrix (an operator other
-    than `dct`, states of more than 32 pixels below full resolution), its expected error is taken,
-    and results are noisier.
+    Only the difference to the error of the best linear denoiser on the same states is integrated
+    numerically; the linear denoiser's part is known in closed form (`theory.gaussian_information`).
+    Where the linear filter would be too large a matrix (an operator other than `dct` and a level
+    below full resolution of more than 32 pixels), its expected error is used, which makes the
+    result noisier.
 
     Parameters
     ----------
     pipeline : ScaleSpacePipeline
-        With its spectrum.
+        With a spectrum.
     images : (N, R, R, C) uint8 array
-        That the network was not trained on; on training images errors are too small.
+        Images that the network was not trained on; on training images errors are too small.
     num_steps : int
-        Steps to measure, spread evenly in log-snr (`information_steps`).
+        Number of steps to measure, see `information_steps`.
     seed, batch, bf16, progress
         See `ssd_models.metrics.denoising.denoising_errors`.
     meta : dict, optional
-        Kept with the result.
+        Stored with the result.
     denoise : Denoiser, optional
-        In place of the network.
+        Replaces the network.
 
     Raises
     ------
     InputError
-        If the pipeline has no spectrum, or images and network do not fit.
+        If the pipeline has no spectrum, or as `ssd_models.metrics.denoising.denoising_errors`.
     """
     spectrum, schedule = pipeline.spectrum, pipeline.scheduler.schedule
     if spectrum is None:
@@ -67,10 +67,10 @@ def measure_information(
 
 
 def information_steps(schedule: ResolutionSchedule, count: int) -> list[int]:
-    """Steps spread evenly in the log-snr of the full resolution, both ends included.
+    """At most ``count`` steps, evenly spaced in the log-snr of the full-resolution chain.
 
-    Steps at which the resolution changes are left out: there networks learn to predict at the next
-    resolution, not at the state's own. Nearby steps that would be the same are taken once.
+    Both ends are included. Steps at which the resolution changes are excluded, as networks learn to
+    predict at the next resolution there. A step that is nearest to several points is taken once.
     """
     if count < 2:
         raise InputError(f"steps {count}: needs at least 2")
@@ -90,7 +90,7 @@ def _linear_errors(
     batch: int,
     progress: bool,
 ) -> list[np.ndarray] | None:
-    """Errors of the best linear denoiser on the same states; None where its filter is too large."""
+    """Errors of the best linear denoiser on the same states; None if its filter is too large."""
     if not has_exact_denoiser(pipeline.scheduler.schedule):
         return None
     wiener = GaussianDenoiser(spectrum, pipeline.scheduler.process)

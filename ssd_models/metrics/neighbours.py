@@ -1,4 +1,4 @@
-"""Memorization: whether generated images lie nearer to the training images than new ones do."""
+"""Memorization test: are generated images nearer to training images than held-out ones are?"""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..training.batches import ImageArray
 from .checks import check_images
 from .estimates import GROUPS, Estimate, jackknife
 
-NAMES = ("ratio", "share")  # of what `memorization` estimates
-_QUERIES, _TRAINING = 2**22, 2**24  # values of either kind that a matrix product takes at once
+NAMES = ("ratio", "share")  # entries of the estimate of `memorization`
+_QUERIES, _TRAINING = 2**22, 2**24  # pixel values of either factor of a matrix product
 
 
 def nearest_distances(
@@ -22,26 +22,27 @@ def nearest_distances(
 ) -> np.ndarray:
     """Distance of each image to the nearest training image.
 
-    The nearest is found by matrix products in float32 and its distance then computed by itself, so
-    that a copy has exactly 0. Of training images that are nearest up to rounding any may be taken.
+    The nearest image is found by matrix products in float32; its distance is then computed in
+    float64, so that a copy has distance exactly 0. Among training images that are equally near up
+    to rounding, any may be chosen.
 
     Parameters
     ----------
     images : (N, R, R, C) uint8
     training : (M, R, R, C) uint8
-        In memory, or mapped from files.
+        In memory or memory-mapped.
     progress : bool
         Show a bar on standard error.
 
     Returns
     -------
     (N,) float64
-        Euclidean distance over the R² C values of an image, in [-1, 1].
+        Euclidean distances over the R² C values of an image, for values in [-1, 1].
 
     Raises
     ------
     InputError
-        If the images are not of one size, or there are none.
+        If image sizes differ or there are no images.
     """
     check_images("images", images)
     if tuple(training.shape[1:]) != images.shape[1:] or not len(training):
@@ -60,7 +61,7 @@ def nearest_distances(
             norms = known.square().sum(dim=1)
             for i in range(0, len(images), queries):
                 part = slice(i, i + queries)
-                # |x|² is the same for all training images and is left out.
+                # |x|² of the query is the same for all training images and is omitted.
                 found = torch.addmm(norms, _rows(images[part]), known.T, alpha=-2).min(dim=1)
                 better = found.values < best[part]
                 best[part] = torch.where(better, found.values, best[part])
@@ -81,30 +82,35 @@ def memorization(
     groups: int = GROUPS,
     progress: bool = False,
 ) -> Estimate:
-    """Compare distances to the nearest training image of generated and of held-out images.
+    """Compare generated and held-out images by their distance to the nearest training image.
+
+    | entry | definition | a model that generalizes |
+    |---|---|---|
+    | ``ratio`` | median distance of generated over that of held-out images | about 1 |
+    | ``share`` | generated images below the 1 % quantile of held-out distances | about 0.01 |
+
+    A ratio below 1 means copies of training images, or images smoother than real ones, which are
+    nearer to everything. With fewer than 100 held-out images the quantile is close to their
+    smallest distance.
 
     Parameters
     ----------
     sampled, held_out : (N, R, R, C) and (H, R, R, C) uint8
-        Held-out images are of the training images' distribution, and none of them.
+        Held-out images come from the distribution of the training images, but are not among them.
     training : (M, R, R, C) uint8
     groups : int
-        Of images, for the jackknife; it leaves the training images as they are.
+        Number of jackknife groups; the training images are not resampled.
     progress : bool
 
     Returns
     -------
     Estimate of (2,)
-        ``ratio``: median distance of generated images over that of held-out ones, about 1 for a
-        model that generalizes, below 1 where it repeats what it saw (or where images are smoother
-        than real ones, which lie nearer to everything). ``share``: of generated images nearer to a
-        training image than 99 % of the held-out images are, about 0.01 for a model that
-        generalizes; below 100 held-out images that limit is nearly their smallest distance.
+        ``ratio`` and ``share``.
 
     Raises
     ------
     InputError
-        If the images are not of one size, or fewer than groups.
+        If image sizes differ or there are fewer images than groups.
     """
     check_images("sampled images", sampled, at_least=groups)
     check_images("held-out images", held_out, at_least=groups)
@@ -118,7 +124,7 @@ def memorization(
 def memorization_of_distances(
     sampled: np.ndarray, held_out: np.ndarray, groups: int = GROUPS
 ) -> Estimate:
-    """`memorization` from the nearest distances themselves, (N,) and (H,)."""
+    """`memorization` of precomputed nearest distances, (N,) and (H,)."""
 
     def statistic(own: np.ndarray, new: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Power of generated images over that of real ones, octave by octave of frequency."""
+"""Power of generated images relative to real images in each octave of frequency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..data.opening import to_float
 from .checks import check_images, check_pair
 from .estimates import GROUPS, Estimate, jackknife
 
-_CHUNK = 2**22  # values that are transformed at once
+_CHUNK = 2**22  # pixel values per transform
 
 
 def octave_features(images: np.ndarray) -> np.ndarray:
@@ -26,10 +26,10 @@ def octave_features(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     (N, octaves) float64
-        Squared orthonormal DCT coefficients of the image less the mean image, for values in
+        Squared orthonormal DCT coefficients of the image minus the mean image, for values in
         [-1, 1], summed over colours and over each band of `theory.spectrum.bands.octave_edges`,
-        lowest octave first, times N/(N − 1): their mean over images is that of `theory.Spectrum`'s
-        power.
+        lowest octave first, times N/(N − 1). Their mean over images is the power of the set's
+        `theory.Spectrum` in the octave.
     """
     check_images("images", images, at_least=2)
     count = len(images)
@@ -50,10 +50,10 @@ def octave_features(images: np.ndarray) -> np.ndarray:
 def octave_decibels_estimate(
     sampled: np.ndarray, reference: np.ndarray, groups: int = GROUPS
 ) -> Estimate:
-    """Power of one set over that of another in decibel, (octaves,), lowest octave first.
+    """Ratio of the power of two sets in each octave, in decibels: (octaves,), lowest first.
 
     Equals `theory.oracle.report.octave_decibels` of the two sets' spectra. The jackknife keeps the
-    mean images, whose own error matters 1/N as much.
+    mean images fixed; the effect of their error is smaller by a factor of 1/N.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def octave_decibels_estimate(
     Raises
     ------
     InputError
-        If the sets are not of one size, or have fewer images than groups.
+        If image sizes differ or there are fewer images than groups.
     """
     check_pair(sampled, reference, at_least=groups)
 

@@ -1,10 +1,9 @@
-"""Wavelet scattering: features of images that no training has made (Bruna & Mallat 2013).
+"""Wavelet scattering: image features without training (Bruna & Mallat 2013).
 
-Moduli of wavelet coefficients, averaged: order 1 holds how much structure there is of each scale
-and direction, order 2 how it is spread over the image. Filters are the Morlet wavelets of the
-literature with four directions. The library for them, kymatio 0.3.0, imports a function that SciPy
-removed in version 1.17 and so cannot be used beside it; hence this code, whose coefficients agree
-with that library's.
+Scattering coefficients are averaged moduli of wavelet coefficients: order 1 measures how much
+structure an image has at each scale and orientation, order 2 how that structure is distributed over
+the image. Filters are Morlet wavelets with four orientations. Coefficients agree with those of
+kymatio 0.3.0, which cannot be imported with SciPy 1.17 or later.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from theory.support.errors import InputError
 from .checks import check_images
 from .threads import mapped
 
-ANGLES = 4  # L directions, π/L apart
-SMALLEST = 16  # pixels
-_BATCH = 16  # images that a thread transforms at once
-_ALIASES = np.arange(-2, 3) * 2 * np.pi
+ANGLES = 4  # number L of orientations, π/L apart
+SMALLEST = 16  # smallest resolution in pixels
+_BATCH = 16  # images per call of `scattering`
+_ALIASES = np.arange(-2, 3) * 2 * np.pi  # shifts of the frequency in radians a pixel
 # Rows: luminance and two opponent colours, orthonormal.
 _OPPONENT = (
     np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([3, 2, 6])[:, None]  # of R, G, B
@@ -32,14 +31,15 @@ _OPPONENT = (
 
 
 def num_scales(resolution: int) -> int:
-    """Number of octaves J: the averages lie on a grid of R/2^J points.
+    """Number of octaves J; coefficients lie on a grid of R/2^J points a side.
 
-    That is 4 to 7 to a side, or more where R cannot be halved so often.
+    J is the largest number that leaves at least 4 points a side (4 to 7), or the number of times
+    that R can be halved if that is smaller.
 
     Raises
     ------
     InputError
-        If R is below 16 or no multiple of 4.
+        If R is below 16 or not a multiple of 4.
     """
     if resolution < SMALLEST or resolution % 4:
         raise InputError(
@@ -51,26 +51,30 @@ def num_scales(resolution: int) -> int:
 
 
 def scattering_features(images: np.ndarray) -> np.ndarray:
-    """Scattering coefficients of images in [-1, 1], averaged to few numbers.
+    """Scattering coefficients of images in [-1, 1], averaged over space.
+
+    | order | channels | coefficients | averaged to |
+    |---|---|---|---|
+    | 0 | all | 1 | the grid of (R/2^J)² points |
+    | 1 | all | J L | 2 × 2 points |
+    | 2 | first (luminance) | L² J (J − 1)/2 | 1 point |
 
     Parameters
     ----------
     images : (N, R, R, C) uint8
-        Of 3 colours, seen as luminance and two opponent colours, or of other channels as they
-        are. R is 16 or more and a multiple of 4.
+        R at least 16 and a multiple of 4. Three channels are taken as RGB and transformed to
+        luminance and two opponent colours; other numbers of channels are not transformed.
 
     Returns
     -------
     (N, D) float32
-        Order 0 of each colour on the grid of (R/2^J)² points; order 1 of each colour, J · L
-        numbers averaged to 2×2 places; order 2 of the luminance, L² J (J − 1)/2 numbers averaged
-        over the image. With L = 4 and R a power of two, ``D = C (16 + 16 J) + 8 J (J − 1)``: 240
-        for 32 px in colour.
+        The orders one after another. With L = 4 and R a power of two,
+        ``D = C (16 + 16 J) + 8 J (J − 1)``: 240 for RGB of 32 px.
 
     Raises
     ------
     InputError
-        If the images are of another form or size.
+        If the images have another type, shape or resolution.
     """
     check_images("images", images)
     scales = num_scales(images.shape[1])
@@ -88,30 +92,31 @@ def scattering_features(images: np.ndarray) -> np.ndarray:
 
 
 def scattering(x: Tensor, scales: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scattering coefficients up to order 2 on a grid of steps 2^J; order 2 of the first channel.
+    """Scattering coefficients up to order 2 on a grid of spacing 2^J; order 2 of channel 0 only.
 
-    Borders are reflected about the outermost pixels. After a wavelet of scale j what follows is
-    computed on every 2^j-th pixel, where its band fits up to what a Gaussian leaves beyond.
+    Images are continued by reflection about the outermost pixels. The modulus of a wavelet
+    coefficient of scale j is computed on every 2^j-th pixel; the Gaussian tails beyond that
+    sampling rate are aliased.
 
     Parameters
     ----------
     x : (N, C, R, R) float tensor
         R a multiple of 2^J.
     scales : int
-        J.
+        Number of octaves J.
 
     Returns
     -------
     zero : (N, C, g, g), one : (N, C, J L, g, g), two : (N, L² J (J − 1)/2, g, g)
-        With g = R/2^J. The scale varies slower than the angle, the first wavelet slower than the
-        second: ``two`` runs over pairs of scales (0, 1), (0, 2), …, (1, 2), …
+        g = R/2^J. In ``one`` the scale varies slowest. In ``two`` the pair of scales (0, 1),
+        (0, 2), …, (1, 2), … varies slowest, then the angle of the first wavelet.
     """
     step = 2**scales
     spectrum = torch.fft.fft2(pad(x, (step,) * 4, mode="reflect"))
     size = spectrum.shape[-1]
 
     def averaged(moduli: Tensor, scale: int) -> Tensor:
-        """Low-pass of the transform of moduli on every 2^scale-th pixel, on the grid."""
+        """Low-pass filtered moduli on the grid, from their transform on every 2^scale-th pixel."""
         low = moduli * low_pass(size, scale, scales)
         return torch.fft.ifft2(_subsampled(low, step >> scale)).real[..., 1:-1, 1:-1]
 
@@ -128,9 +133,12 @@ def scattering(x: Tensor, scales: int) -> tuple[Tensor, Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 def low_pass(size: int, octave: int, scales: int) -> Tensor:
-    """Transfer function of the Gaussian of deviation ``0.8 · 2^(J−1)`` pixels, (n, n) float32.
+    """Transfer function of a Gaussian of standard deviation ``0.8 · 2^(J−1)`` pixels.
 
-    At the frequencies of every ``2^octave``-th pixel of ``size``.
+    Returns
+    -------
+    (n, n) float32
+        At the frequencies of every ``2^octave``-th pixel of ``size``, ``n = size / 2^octave``.
     """
     vertical, horizontal = _frequencies(size, octave)
     transfer = _gaussian(vertical, 0.8 * 2 ** (scales - 1)) * _gaussian(
@@ -141,12 +149,16 @@ def low_pass(size: int, octave: int, scales: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def wavelets(size: int, octave: int, scale: int) -> Tensor:
-    """Transfer functions of the Morlet wavelets of a scale, (L, n, n) float32, real.
+    """Real transfer functions ``ψ̂(ω) = ĝ(ω − ξ) − K ĝ(ω)`` of the Morlet wavelets of scale j.
 
-    ``ψ̂(ω) = ĝ(ω − ξ) − K ĝ(ω)`` with a Gaussian of deviation ``0.8 · 2^j`` pixels (for four
-    directions it is as wide as long), ``|ξ| = 3π/4 · 2^−j``, and K such that the mean is zero;
-    repeated with period 2π, as pixels are points. At the frequencies of every ``2^octave``-th pixel
-    of ``size``.
+    ``g`` is an isotropic Gaussian of standard deviation ``0.8 · 2^j`` pixels,
+    ``|ξ| = 3π/4 · 2^−j``, and K makes the mean of the wavelet zero. Aliases of the sampled
+    wavelets (period 2π) are included.
+
+    Returns
+    -------
+    (L, n, n) float32
+        At the frequencies of every ``2^octave``-th pixel of ``size``, ``n = size / 2^octave``.
     """
     vertical, horizontal = _frequencies(size, octave)
     deviation, centre = 0.8 * 2**scale, 0.75 * np.pi / 2**scale
@@ -160,7 +172,7 @@ def wavelets(size: int, octave: int, scale: int) -> Tensor:
 
 
 def _gaussian(frequency: np.ndarray, deviation: float) -> np.ndarray:
-    """Transfer function of a sampled Gaussian of sum 1 along one axis."""
+    """Transfer function of a normalized Gaussian along one axis, with its aliases."""
     return np.exp(-((deviation * (frequency[..., None] + _ALIASES)) ** 2) / 2).sum(axis=-1)
 
 
@@ -171,12 +183,12 @@ def _frequencies(size: int, octave: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _subsampled(spectrum: Tensor, step: int) -> Tensor:
-    """Transform of every ``step``-th pixel, from that of all (..., n, n)."""
+    """Fourier transform of every ``step``-th pixel, from that of all pixels (..., n, n)."""
     n = spectrum.shape[-1] // step
     folded = spectrum.reshape(*spectrum.shape[:-2], step, n, step, n)
     return folded.mean(dim=(-4, -2))
 
 
 def _moduli(spectrum: Tensor, octaves: int) -> Tensor:
-    """Transform of the modulus on every ``2^octaves``-th pixel of what ``spectrum`` transforms."""
+    """Fourier transform of the modulus on every ``2^octaves``-th pixel of a transformed image."""
     return torch.fft.fft2(torch.fft.ifft2(_subsampled(spectrum, 2**octaves)).abs())

@@ -1,9 +1,9 @@
-"""Sliced Wasserstein distance between patches, level by level of a Laplacian pyramid.
+"""Sliced Wasserstein distance between patches on each level of a Laplacian pyramid.
 
-Karras et al. 2018, "Progressive growing of GANs", section 5: patches of each level say whether
-structures of that scale look alike, whatever their place in the image. The pyramid is theirs, with
-Burt & Adelson's binomial filter; that of `theory.images.pyramid` smooths with a Gaussian and
-interpolates.
+Karras et al. 2018, "Progressive growing of GANs", section 5. The distance of a level compares
+structures of that scale, irrespective of their position in the image. The pyramid uses Burt &
+Adelson's binomial filter, as there; that of `theory.images.pyramid` uses a Gaussian and
+interpolation.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from theory.support.errors import InputError
 from .checks import check_pair
 from .estimates import GROUPS, Estimate, image_groups
 
-SMALLEST = 16  # pixels of the coarsest level, at least
-PATCH = 7  # pixels to a side of a patch
+SMALLEST = 16  # least side of the coarsest level in pixels
+PATCH = 7  # side of a patch in pixels
 _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
-_CHUNK = 2**22  # pixel values whose pyramid is made at once
-_DIRECTIONS = 16  # projected at once, so that memory does not grow with their number
+_CHUNK = 2**22  # pixel values per computation of a pyramid level
+_DIRECTIONS = 16  # projections in memory at once
 _SCALE = 1000.0
 _SAMPLED, _REFERENCE, _SLICES = range(3)  # streams of random numbers
 
 
 def pyramid_sides(resolution: int) -> list[int]:
-    """Side of each level in pixels, finest first: halved, rounding up, down to 16 or more."""
+    """Side of each level in pixels, finest first: halved and rounded up while at least 16."""
     sides = []
     while resolution >= SMALLEST:
         sides.append(resolution)
@@ -46,46 +46,48 @@ def sliced_wasserstein(
     repeats: int = 4,
     groups: int = GROUPS,
 ) -> Estimate:
-    """Mean Wasserstein-1 distance of the patches' projections on random directions, times 1000.
+    """Mean Wasserstein-1 distance of patches projected onto random directions, times 1000.
 
-    Descriptors are ``patches`` random 7×7 patches of each image and level, normalized in each set
-    to mean 0 and standard deviation 1 per channel. The coarsest level is the low-pass image.
+    Patches of 7×7 pixels are taken at random positions and normalized in each set to mean 0 and
+    standard deviation 1 per channel. The coarsest level is the low-pass image.
 
     Parameters
     ----------
     sampled, reference : (N, R, R, C) uint8
-        As many of each, R at least 16.
+        Equally many of each, R at least 16.
     seed : int
-        Of patches and directions.
+        Seed of patch positions and directions.
     patches : int
-        Of an image and level.
+        Patches per image and level.
     directions, repeats : int
-        Unit directions are ``repeats`` times ``directions``, new ones for each level.
+        Each level uses ``repeats · directions`` random unit directions.
+    groups : int
+        Number of jackknife groups.
 
     Returns
     -------
     Estimate of (levels + 1,)
-        Each level, finest first (`pyramid_sides`), then their mean. The jackknife leaves images out
-        of the sorted projections and keeps the normalization, patches and directions, so that it
-        measures the spread over images alone. Of levels that hardly differ it gives too much, two
-        to four times the spread over splits of faces: their distances are little else than the
-        size of chance itself, which is no smooth function of the images.
+        Distance of each level, finest first (`pyramid_sides`), then their mean. The jackknife
+        leaves images out of the sorted projections and keeps normalization, patches and directions,
+        so it measures the spread over images only. Where the two sets hardly differ it
+        overestimates the standard error (two to four times for random splits of a data set of
+        faces), as the distance is then not a smooth function of the images.
 
     Raises
     ------
     InputError
-        If the sets differ in size or number, or have too small or too few images.
+        If sizes or numbers of images differ, or images are too small or too few.
 
     Notes
     -----
-    Memory is that of both sets' patches of one level, ``4 · 49 C`` bytes each, and 16 of their
-    projections at a time. Random numbers follow from seed, level and purpose, see `patch_places`
-    and `slices`.
+    Memory holds the patches of both sets on one level, ``4 · 49 C`` bytes each, and 16 projections
+    of them. Random numbers depend on the seed, the level and the stream, see `patch_places` and
+    `slices`.
     """
     check_pair(sampled, reference, at_least=groups)
     if len(sampled) != len(reference):
         raise InputError(
-            f"sliced Wasserstein: compares as many images of each kind, got {len(sampled)} and "
+            f"sliced Wasserstein: needs as many images of each kind, got {len(sampled)} and "
             f"{len(reference)}; leave some out"
         )
     if min(patches, directions, repeats) < 1 or seed < 0:
@@ -114,19 +116,19 @@ def sliced_wasserstein(
 def patch_places(
     seed: int, level: int, stream: int, count: int, side: int, patches: int
 ) -> np.ndarray:
-    """Top left corners of the patches in a level of each image, (count, patches, 2)."""
+    """Random top left corners of the patches of each image on a level, (count, patches, 2) int."""
     rng = np.random.default_rng([seed, level, stream])
     return rng.integers(0, side - PATCH + 1, size=(count, patches, 2))
 
 
 def slices(seed: int, level: int, length: int, count: int) -> np.ndarray:
-    """Unit directions on which patches of a level are projected, (count, length) float32."""
+    """Random unit directions for the projections on a level, (count, length) float32."""
     normal = np.random.default_rng([seed, level, _SLICES]).standard_normal((count, length))
     return (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
 
 
 def laplacian_level(images: np.ndarray, level: int) -> np.ndarray:
-    """One level of the Laplacian pyramids of (N, R, R, C) float32; the last is the low-pass."""
+    """One level of the Laplacian pyramids of (N, R, R, C) float32; the coarsest is low-pass."""
     last = len(pyramid_sides(images.shape[1])) - 1
     for _ in range(level):
         images = _down(images)
@@ -138,7 +140,7 @@ def _down(images: np.ndarray) -> np.ndarray:
 
 
 def _up(images: np.ndarray, side: int) -> np.ndarray:
-    """Insert zeros up to ``side`` pixels, and smooth with four times the filter."""
+    """Upsample to ``side`` pixels: insert zeros and smooth with four times the filter."""
     spread = np.zeros((len(images), side, side, images.shape[3]), np.float32)
     spread[:, ::2, ::2] = images
     return 4 * _smooth(spread)
@@ -151,7 +153,7 @@ def _smooth(images: np.ndarray) -> np.ndarray:
 
 
 def _descriptors(images: np.ndarray, level: int, places: np.ndarray) -> np.ndarray:
-    """Normalized patches of a level at (N, P, 2) places: (N P, 7 · 7 · C) float32."""
+    """Normalized patches of a level at the corners (N, P, 2): (N P, 7 · 7 · C) float32."""
     count, patches, _ = places.shape
     channels = images.shape[3]
     found = np.empty((count, patches, PATCH, PATCH, channels), np.float32)
@@ -173,7 +175,7 @@ def _descriptors(images: np.ndarray, level: int, places: np.ndarray) -> np.ndarr
 def _distances(
     one: np.ndarray, other: np.ndarray, along: np.ndarray, label: np.ndarray, groups: int
 ) -> np.ndarray:
-    """Mean over directions of the distance of all rows, then without each group: (1 + groups,)."""
+    """Mean distance over directions of all rows, then without each group: (1 + groups,)."""
 
     def of_direction(rows: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         sorted_rows = []
@@ -182,7 +184,7 @@ def _distances(
             sorted_rows.append((row[order], label[order]))
         (a, of_a), (b, of_b) = sorted_rows
         result = [np.abs(a - b).mean(dtype=np.float64)]
-        # A sorted row without a group's entries is the sorted row of the other images.
+        # Removing a group from a sorted row leaves it sorted.
         result += [
             np.abs(a[of_a != g] - b[of_b != g]).mean(dtype=np.float64) for g in range(groups)
         ]

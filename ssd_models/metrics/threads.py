@@ -1,4 +1,4 @@
-"""Work on all cores, one thread of Python for each."""
+"""Parallel map over all cores in Python threads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Out = TypeVar("Out")
 
 
 def mapped(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-    """Results of ``function`` in order, computed in threads in each of which torch uses one core.
+    """Map ``function`` over ``items`` in one thread per core, in each of which torch uses one core.
 
-    Small transforms and decompositions gain nothing from threads of their own, and where other
-    processes want the cores, waiting for these takes up to fifty times as long as the work.
+    Small transforms and decompositions gain nothing from torch's own threads, and on a busy machine
+    synchronizing these takes up to fifty times as long as the work.
     """
     before = torch.get_num_threads()
     try:
@@ -27,4 +27,4 @@ def mapped(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
         ) as pool:
             return list(pool.map(function, items))
     finally:
-        torch.set_num_threads(before)  # threads that others start would have one too
+        torch.set_num_threads(before)  # else new threads would inherit 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from theory.schedule.costs import PAPER_MULTIPLIERS, paper_architecture
+from theory.schedule.paper import PAPER
 from theory.support.errors import InputError
 from theory.support.files import new_folder
 
@@ -24,7 +25,7 @@ def load_official(
     path: str | os.PathLike[str],
     image_size: int = 64,
     num_levels: int = 4,
-    schedule: str = "ConvexDecay_0.5",
+    schedule: str = PAPER,
 ) -> tuple[FlexiUNet, ScaleSpaceScheduler]:
     """Load a checkpoint of the public implementation (``{"model": state_dict, "step": n}``).
 
@@ -109,7 +110,7 @@ def import_official(
     folder: str | os.PathLike[str],
     image_size: int | None = None,
     num_levels: int | None = None,
-    schedule: str = "ConvexDecay_0.5",
+    schedule: str = PAPER,
 ) -> ScaleSpacePipeline:
     """Convert a checkpoint of the public implementation into a model directory.
 

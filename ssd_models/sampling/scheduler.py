@@ -13,6 +13,7 @@ from torch import Tensor
 from theory.oracle.sampler import DDIM, Sampler
 from theory.oracle.steps import select_steps
 from theory.schedule.noise import NoiseSchedule
+from theory.schedule.paper import PAPER
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
@@ -44,7 +45,7 @@ class ScaleSpaceScheduler:
 
     @classmethod
     def paper(
-        cls, resolution: int, num_levels: int, name: str = "ConvexDecay_0.5", num_steps: int = 1000
+        cls, resolution: int, num_levels: int, name: str = PAPER, num_steps: int = 1000
     ) -> ScaleSpaceScheduler:
         """Make a scheduler of the paper: linear betas, its noise mode, bilinear resizing.
 
