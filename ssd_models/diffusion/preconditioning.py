@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 from torch import Tensor
 
@@ -14,14 +12,6 @@ from theory.support.errors import InputError
 from .constants import Constants
 from .gaussian import GaussianDenoiser
 from .process import ScaleSpaceProcess
-
-PreconditioningName = Literal["none", "linear"]
-
-
-def check_preconditioning(name: str) -> None:
-    """Raise `InputError` unless ``name`` is a `PreconditioningName`."""
-    if name not in get_args(PreconditioningName):
-        raise InputError(f"preconditioning is {name!r}; use 'none' or 'linear'.")
 
 
 class LinearPreconditioning:
@@ -55,6 +45,23 @@ class LinearPreconditioning:
         self._expected = GaussianDenoiser(spectrum, process)
         self._scales = np.sqrt(linear_errors(schedule, spectrum))
         self._constant = Constants()
+
+    @classmethod
+    def of(
+        cls, name: str, spectrum: Spectrum | None, process: ScaleSpaceProcess
+    ) -> LinearPreconditioning | None:
+        """Preconditioning of a network by its option; None for "none".
+
+        Raises `InputError` if "linear" has no spectrum or does not fit the process.
+        """
+        if name == "none":
+            return None
+        if spectrum is None:
+            raise InputError(
+                "preconditioning 'linear': needs the spectrum of the training images (at least two "
+                "different ones)"
+            )
+        return cls(spectrum, process)
 
     def __call__(self, output: Tensor, x_t: Tensor, t: int | Tensor, resolution: int) -> Tensor:
         """Clean prediction at ``resolution``.

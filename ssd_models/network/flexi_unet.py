@@ -96,6 +96,9 @@ class FlexiUNet(
     time_input : {"step", "logsnr"}
         How the noise level is given: as the index of a step of the schedule trained on, or as the
         log-snr of the full-resolution chain at that step, which carries over to other schedules.
+    preconditioning : {"none", "linear"}
+        Meaning of the output: the clean image, or what `ssd_models.diffusion.preconditioning` adds
+        to the best linear prediction. Samplers and training apply it; the network only keeps it.
 
     Attributes
     ----------
@@ -123,11 +126,14 @@ class FlexiUNet(
         dropout: float = 0.0,
         variant: Literal["default", "paper"] = "default",
         time_input: TimeInput = "step",
+        preconditioning: Literal["none", "linear"] = "none",
     ) -> None:
         super().__init__()
         widths = [int(base_channels * multiplier) for multiplier in channel_mult]
         num_levels = len(widths) if num_levels is None else num_levels
         check_time_input(time_input)
+        if preconditioning not in ("none", "linear"):
+            raise InputError(f"preconditioning is {preconditioning!r}; use 'none' or 'linear'.")
         if variant not in ("default", "paper"):
             raise InputError(f"variant is {variant!r}; use 'default' or 'paper'.")
         if not 1 <= num_levels <= len(widths):
@@ -143,6 +149,7 @@ class FlexiUNet(
         self.num_classes = num_classes
         self.variant = variant
         self.time_input = time_input
+        self.preconditioning = preconditioning
         self.depth = len(widths)
         self.stages_per_level = num_res_blocks + 1
         self.gradient_checkpointing = False

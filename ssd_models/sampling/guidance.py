@@ -10,6 +10,7 @@ from torch import Tensor
 from theory.schedule.resolution import ResolutionSchedule
 from theory.support.errors import InputError
 
+from ..diffusion.preconditioning import LinearPreconditioning
 from ..network.embedding import time_values
 from ..network.flexi_unet import FlexiUNet
 from .samplers import Denoiser
@@ -45,6 +46,7 @@ def guided_denoiser(
     max_batch: int = 64,
     guidance_scale: float = 1.0,
     guidance_interval: tuple[float, float] | None = None,
+    preconditioning: LinearPreconditioning | None = None,
 ) -> Denoiser:
     """Make a denoiser ``denoise(x_t, t, out_resolution)`` from a network.
 
@@ -65,11 +67,16 @@ def guided_denoiser(
     guidance_interval : (float, float), optional
         Guide only at noise levels ``σ/α`` of the full-resolution chain in this closed interval
         (Kynkäänniemi et al. 2024); at all of them by default.
+    preconditioning : LinearPreconditioning, optional
+        What makes clean predictions of the network's outputs; needed by a network that was trained
+        with it.
 
     Returns
     -------
     callable
     """
+    if (unet.preconditioning == "linear") != (preconditioning is not None):
+        raise InputError(f"preconditioning: the network has {unet.preconditioning!r}")
     device = next(unet.parameters()).device
     low, high = guidance_interval or (0.0, math.inf)
     noise_levels = schedule.base_snr**-0.5
@@ -91,7 +98,7 @@ def guided_denoiser(
             parts.append(sample[:n].to(x.dtype))
         return torch.cat(parts)
 
-    def denoise(x: Tensor, t: int, out_resolution: int) -> Tensor:
+    def outputs(x: Tensor, t: int, out_resolution: int) -> Tensor:
         time = float(time_values(schedule, t, unet.time_input))
         if unet.num_classes is None:
             return network(x, time, out_resolution, None)
@@ -103,5 +110,9 @@ def guided_denoiser(
         both = network(torch.cat([x, x]), time, out_resolution, torch.cat([labels, none]))
         with_class, without = both.chunk(2)
         return torch.lerp(without, with_class, guidance_scale)
+
+    def denoise(x: Tensor, t: int, out_resolution: int) -> Tensor:
+        output = outputs(x, t, out_resolution)
+        return output if preconditioning is None else preconditioning(output, x, t, out_resolution)
 
     return denoise

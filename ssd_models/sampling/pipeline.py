@@ -20,6 +20,7 @@ from theory.support.progress import progress_bar
 from ..data.class_labels import class_indices
 from ..data.opening import to_uint8
 from ..diffusion.gaussian import GaussianDenoiser, GaussianField
+from ..diffusion.preconditioning import LinearPreconditioning
 from ..diffusion.process import Generators
 from ..network.flexi_unet import FlexiUNet
 from ..network.model_files import NETWORK_FILES, SCHEDULE_FILE, model_directory
@@ -98,6 +99,9 @@ class ScaleSpacePipeline:
         self.class_names = None if class_names is None else tuple(class_names)
         self.scheduler = scheduler
         self.spectrum = spectrum
+        self._preconditioning = LinearPreconditioning.of(
+            unet.preconditioning, spectrum, scheduler.process
+        )
 
     @classmethod
     def from_pretrained(cls, model: str | os.PathLike[str], **hub_options: Any) -> Self:
@@ -185,6 +189,7 @@ class ScaleSpacePipeline:
             max_batch,
             guidance_scale,
             guidance_interval,
+            self._preconditioning,
         )
 
     @torch.no_grad()

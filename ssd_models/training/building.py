@@ -47,6 +47,7 @@ def build_unet(
         "in_channels": channels,
         "num_classes": num_classes,
         "time_input": config.time_input,
+        "preconditioning": config.preconditioning,
     }
     if config.base_channels is not None:
         overrides["base_channels"] = config.base_channels

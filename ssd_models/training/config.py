@@ -41,6 +41,7 @@ class TrainConfig:
     cosine_decay: bool = False  # of the learning rate, to zero at the end
     gradient_clip: float = 1.0  # largest gradient norm
     ema_decay: float = 0.9999  # of averaged weights; at step n at most (1 + n) / (10 + n)
+    preconditioning: Literal["none", "linear"] = "none"  # linear: add to a linear prediction
     loss_weight: Literal["min-snr", "relative"] = "min-snr"  # of each noise level
     snr_clip: float = 5.0  # min-snr: floor + min(snr of the full resolution, clip)
     snr_floor: float = 0.0  # min-snr: smallest weight, of very noisy states; EDM: 4
@@ -80,6 +81,7 @@ class TrainConfig:
             "time_input": ("step", "logsnr"),
             "density": tuple(DENSITIES),
             "loss_weight": tuple(WEIGHTS),
+            "preconditioning": ("none", "linear"),
         }
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:

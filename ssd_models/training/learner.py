@@ -7,14 +7,12 @@ import math
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..devices import use_bf16, use_compile
-from ..diffusion.process import ScaleSpaceProcess
 from ..network.flexi_unet import FlexiUNet
 from ..sampling.pipeline import ScaleSpacePipeline
 from .batches import Batch, Batches
@@ -31,11 +29,9 @@ class Learner:
     Parameters
     ----------
     unet : FlexiUNet
-    process : ScaleSpaceProcess
     config : TrainConfig
     accelerator : Accelerator
-    weights : (T,) array
-        Of each step's loss, see `training.weights`.
+    loss : DenoisingLoss
 
     Attributes
     ----------
@@ -51,12 +47,11 @@ class Learner:
     def __init__(
         self,
         unet: FlexiUNet,
-        process: ScaleSpaceProcess,
         config: TrainConfig,
         accelerator: Accelerator,
-        weights: np.ndarray,
+        loss: DenoisingLoss,
     ):
-        self.process, self.config, self.accelerator = process, config, accelerator
+        self.config, self.accelerator = config, accelerator
         self.device = accelerator.device
         on_gpu = self.device.type == "cuda"
         optimizer = torch.optim.AdamW(
@@ -70,7 +65,7 @@ class Learner:
         self.averaged = copy.deepcopy(self.plain).requires_grad_(False).eval()
         self._averages = list(self.averaged.parameters())
         self._weights = list(self.plain.parameters())
-        self._loss = DenoisingLoss(process, weights, config.time_input)
+        self._loss = loss
         if use_compile(self.device, config.compile):
             self.plain.compile()
         self.bf16 = use_bf16(self.device, config.bf16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,13 +11,16 @@ import torch
 from torch import Tensor
 
 from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
 
 from ..diffusion.constants import Constants
+from ..diffusion.preconditioning import LinearPreconditioning
 from ..diffusion.process import ScaleSpaceProcess
 from ..network.embedding import TimeInput, time_values
 from ..network.normalization import full_precision
 from .config import TrainConfig
 from .densities import step_density
+from .weights import loss_weights
 
 MOST_IMAGES = 16  # largest factor on the batch size of a small path
 
@@ -138,12 +142,49 @@ class DenoisingLoss:
         ``w_t`` of each step, see `training.weights`.
     time_input : {"step", "logsnr"}
         Input of the network for the noise level.
+    preconditioning : LinearPreconditioning, optional
+        Makes clean predictions of the network's outputs.
     """
 
+    @classmethod
+    def of(
+        cls,
+        config: TrainConfig,
+        process: ScaleSpaceProcess,
+        spectrum: Callable[[], Spectrum | None],
+    ) -> DenoisingLoss:
+        """Make the loss of a training configuration.
+
+        Parameters
+        ----------
+        config : TrainConfig
+        process : ScaleSpaceProcess
+        spectrum : callable
+            Returns the spectrum of the training images, or None if there is none; called only by
+            options that depend on the data.
+
+        Raises
+        ------
+        InputError
+            If an option needs a spectrum and there is none, or does not fit the process.
+        """
+        name = config.preconditioning
+        measured = None if name == "none" else spectrum()
+        return cls(
+            process,
+            loss_weights(process.schedule, config, spectrum),
+            config.time_input,
+            LinearPreconditioning.of(name, measured, process),
+        )
+
     def __init__(
-        self, process: ScaleSpaceProcess, weights: np.ndarray, time_input: TimeInput = "step"
+        self,
+        process: ScaleSpaceProcess,
+        weights: np.ndarray,
+        time_input: TimeInput = "step",
+        preconditioning: LinearPreconditioning | None = None,
     ):
-        self.process = process
+        self.process, self._preconditioning = process, preconditioning
         schedule = process.schedule
         times = time_values(schedule, np.arange(schedule.num_steps), time_input)
         self._levels = np.stack([times, weights])  # (2, T)
@@ -184,6 +225,9 @@ class DenoisingLoss:
             target = process.target(x0, r_out)
             x_t = process.noisy(process.degrade(x0, t), places, noise)
         prediction = unet(x_t, times, r_out, class_labels).sample.float()
+        if self._preconditioning is not None:
+            with full_precision(device):
+                prediction = self._preconditioning(prediction, x_t, t, r_out)
         error = (prediction - target).square().mean(dim=(1, 2, 3))
         with torch.no_grad():
             power = target.square().mean()

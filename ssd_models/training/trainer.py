@@ -42,14 +42,13 @@ from .checkpoints import MODEL_FOLDER, Checkpoints, CheckpointState, check_ident
 from .config import CONFIG_FILE, TrainConfig, write_config
 from .failures import explained
 from .learner import Learner
-from .objective import PathSampler
+from .objective import DenoisingLoss, PathSampler
 from .outlook import cost_line, due, time_line
 from .run_log import RunLog
 from .splits import held_out, names_digest
 from .step_records import StepRecords
 from .stopping import StopRequest
 from .validation import Validation, ValidationLoss
-from .weights import loss_weights
 
 _MEASURED = 16384  # most images for the model's spectrum
 _AGREE_EVERY = 10  # steps after which several processes agree on whether to stop
@@ -147,8 +146,8 @@ class Trainer:
         num_classes = None if self.classes is None else len(self.classes.names)
         unet = build_unet(config, schedule, images.shape[-1], num_classes)
         self._trained = np.flatnonzero(~out)
-        weights = loss_weights(schedule, config, lambda: self.spectrum)
-        self.learner = Learner(unet, self.process, config, self.accelerator, weights)
+        loss = DenoisingLoss.of(config, self.process, lambda: self.spectrum)
+        self.learner = Learner(unet, config, self.accelerator, loss)
         self.batches = Batches(
             images,
             self._trained,
@@ -160,9 +159,7 @@ class Trainer:
             pin_memory=self.device.type == "cuda",
         )
         labels = None if self.classes is None else self.classes.labels
-        self.validation = Validation(
-            images, np.flatnonzero(out), labels, self.process, self.paths, config, weights
-        )
+        self.validation = Validation(images, np.flatnonzero(out), labels, self.paths, config, loss)
         self.identity = {
             **config.identity(),
             "images_per_step": config.images_per_step(processes),

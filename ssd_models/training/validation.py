@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..diffusion.process import ScaleSpaceProcess
 from .batches import ImageArray, slot_noise, to_x0
 from .config import TrainConfig
 from .objective import DenoisingLoss, PathSampler
@@ -38,11 +37,9 @@ class Validation:
         Indices of the held-out images; of more than 256 images, 256 evenly spread ones are used.
     labels : (N,) array, optional
         Classes of all images.
-    process : ScaleSpaceProcess
     paths : PathSampler
     config : TrainConfig
-    weights : (T,) array
-        Of each step's loss, see `training.weights`.
+    loss : DenoisingLoss
     """
 
     def __init__(
@@ -50,16 +47,15 @@ class Validation:
         images: ImageArray,
         held_out: np.ndarray,
         labels: np.ndarray | None,
-        process: ScaleSpaceProcess,
         paths: PathSampler,
         config: TrainConfig,
-        weights: np.ndarray,
+        loss: DenoisingLoss,
     ):
         self.count = min(len(held_out), MOST_IMAGES)
         self.indices = held_out[np.arange(self.count) * len(held_out) // max(self.count, 1)]
         self.images, self.labels = images, labels
         self.paths, self.config = paths, config
-        self._loss = DenoisingLoss(process, weights, config.time_input)
+        self._loss = loss
 
     @torch.no_grad()
     def sums(
