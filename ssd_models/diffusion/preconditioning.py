@@ -43,7 +43,7 @@ class LinearPreconditioning:
                 "preconditioning 'linear': needs a schedule with operator 'dct' and without blur"
             )
         self._expected = GaussianDenoiser(spectrum, process)
-        self._scales = np.sqrt(linear_errors(schedule, spectrum))
+        self._schedule, self._spectrum = schedule, spectrum
         self._constant = Constants()
 
     @classmethod
@@ -77,9 +77,13 @@ class LinearPreconditioning:
         resolution : int
             q, in pixels.
         """
+
+        def deviations() -> np.ndarray:
+            return np.sqrt(linear_errors(self._schedule, self._spectrum, resolution))
+
+        scales = self._constant(resolution, deviations, output)
         if not isinstance(t, Tensor):
-            return self._expected(x_t, t, resolution) + float(self._scales[t]) * output
-        scales = self._constant("scales", lambda: self._scales, output)
+            return self._expected(x_t, t, resolution) + scales[t] * output
         places = t.to(output.device, non_blocking=output.is_cuda)
         expected = self._expected.at_steps(x_t, t, resolution)
         return expected + scales[places, None, None, None] * output

@@ -103,7 +103,8 @@ def to_diffusers(pipe: ScaleSpacePipeline) -> Any:
     Raises
     ------
     InputError
-        If diffusers is not installed, or the schedule changes resolution, blurs or attenuates.
+        If diffusers is not installed, the schedule changes resolution, blurs or attenuates, or the
+        network is preconditioned.
         Schedulers of diffusers assume states of one size and the same signal amplitude at every
         frequency.
     """
@@ -113,6 +114,11 @@ def to_diffusers(pipe: ScaleSpacePipeline) -> Any:
         raise InputError(
             f"schedule: {what}, which no scheduler of diffusers supports; sample with "
             "ScaleSpacePipeline, which takes the same arguments"
+        )
+    if pipe.unet.preconditioning != "none":
+        raise InputError(
+            "network: its outputs are added to a linear prediction, which diffusers does not "
+            "do; sample with ScaleSpacePipeline, which takes the same arguments"
         )
     try:
         from diffusers import DDIMPipeline, DDIMScheduler

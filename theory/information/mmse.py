@@ -43,18 +43,22 @@ def gaussian_mmse(spectrum: Spectrum, snr: float | np.ndarray) -> float | np.nda
     return float(error[0]) if snr.ndim == 0 else error.reshape(snr.shape)
 
 
-def linear_errors(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:
+def linear_errors(
+    schedule: ResolutionSchedule, spectrum: Spectrum, resolution: int | None = None
+) -> np.ndarray:
     """Mean squared error per pixel of the best linear prediction at each step of a schedule.
 
-    What is predicted is the clean image at the resolution of the network's output, from a state
-    that is attenuated as the schedule says. Exact for `dct`; for other operators it is that of
-    `dct` at the same signal-to-noise ratio.
+    What is predicted is the clean image at the resolution of the network's output, from the state
+    at the step. Exact for `dct` without blur; for other operators it is that of `dct` at the same
+    signal-to-noise ratio.
 
     Parameters
     ----------
     schedule : ResolutionSchedule
     spectrum : Spectrum
         Of the schedule's resolution.
+    resolution : int, optional
+        Of the prediction in pixels, where states are not larger; by default the schedule's.
 
     Returns
     -------
@@ -63,9 +67,10 @@ def linear_errors(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarra
     schedule.check_spectrum(spectrum)
     power, size = spectrum.power, schedule.resolution
     errors = np.empty(schedule.num_steps)
-    for t, (side, out) in enumerate(
-        zip(schedule.resolutions, schedule.output_resolutions, strict=True)
-    ):
+    sides, outputs = schedule.resolutions, schedule.output_resolutions
+    if resolution is not None:
+        outputs = np.maximum(sides, resolution)
+    for t, (side, out) in enumerate(zip(sides, outputs, strict=True)):
         snr = np.zeros((out, out, 1))  # of each coefficient of the prediction
         snr[:side, :side, 0] = schedule.kept_band_snr[t]
         if schedule.attenuation is not None:
