@@ -24,6 +24,7 @@ from ..metrics.evaluation import evaluate_images
 from ..metrics.information import measure_information
 from ..network.model_files import SPECTRUM_FILE
 from ..sampling.generating import generate
+from ..sampling.methods import METHODS
 from ..sampling.pictures import save_grid
 from ..sampling.pipeline import ScaleSpacePipeline
 from ..training.splits import held_out
@@ -31,6 +32,7 @@ from .arms import Comparison, Stage
 from .costs import sampler_steps
 
 _ROWS, _COLUMNS = 4, 16  # of the sample grid
+_NAMES = {"dpmpp_2m": "DPM-Solver++(2M)", "eta": "DDIM"}
 SNRS = (1000, 100, 30, 10, 3, 1)  # base snr of the steps in `errors_at_full_resolution`
 
 
@@ -60,7 +62,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         return json.loads(path.read_text(encoding="utf-8"))
     schedule, spectrum = comparison.schedules[stage.arm], comparison.spectrum
     ancestral = calls >= schedule.num_steps
-    eta, order = (1.0, 1) if ancestral else (0.0, 2)
+    eta = 1.0 if ancestral else 0.0
     arm = comparison.config.arms[stage.arm]
     pipeline, bf16 = _load(comparison, stage)
     chosen = arm.sampler or comparison.config.sampler or pipeline.default_sampler
@@ -83,9 +85,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     real = comparison.images[np.flatnonzero(~out)]
     result = {
         "calls": len(steps),
-        "sampler": {"eta": "ancestral", "dpmpp_2m": "DPM-Solver++(2M), even in log-snr"}.get(
-            sampler, f"{sampler}, even in log-snr"
-        ),
+        "sampler": "ancestral" if ancestral else f"{_NAMES.get(sampler, sampler)}, even in log-snr",
         "changes": Sampler(changes=arm.changes).on(schedule).changes,
         **evaluate_images(
             images,
@@ -97,7 +97,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         ),
         "oracle": None
         if sampler == "whitened"
-        else _predicted(schedule, spectrum, steps, eta, order, arm.changes),
+        else _predicted(schedule, spectrum, steps, eta, METHODS[sampler].order, arm.changes),
     }
     grid = images[: _ROWS * _COLUMNS]
     save_grid(grid, samples_path(comparison, stage, calls), _COLUMNS)
