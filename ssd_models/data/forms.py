@@ -10,17 +10,18 @@ DATA_FORMS = (
     "imagenet:WHERE"
 )
 
-DATA_HELP = f"""{DATA_FORMS[0].upper()}{DATA_FORMS[1:]}. A NAME is one of the hub, or a local
-folder or parquet, arrow or json file; WHERE is any other form, such as celeba:img_align_celeba.zip,
-celeba:hf:nielsr/CelebA-faces, celebahq:hf:mattymchen/celeba-hq:train+validation,
-imagenet:ILSVRC/ or imagenet:hf:ILSVRC/imagenet-1k; its number of images is checked.""".replace(
+DATA_HELP = f"""{DATA_FORMS[0].upper()}{DATA_FORMS[1:]}. NAME is a dataset of the hub, or a local
+folder or parquet, arrow or json file; WHERE is any other form of data, such as
+celeba:img_align_celeba.zip, celeba:hf:nielsr/CelebA-faces,
+celebahq:hf:mattymchen/celeba-hq:train+validation, imagenet:ILSVRC/ or imagenet:hf:ILSVRC/imagenet-1k; its number of images is checked.""".replace(
     "\n", " "
 )
 
 # A summary of `decoding`.
 IMAGE_RULE = (
-    "Pictures are turned as EXIF says, cut to their central square and reduced by Lanczos; smaller "
-    "ones are refused. Grey is repeated, alpha laid over white, palettes and CMYK converted; of 16 "
-    "bits the upper eight are kept, 32-bit samples refused; of an animation the first frame is "
-    "taken."
+    "Image files are rotated according to EXIF, cropped to their central square and downsampled by "
+    "a Lanczos filter; files smaller than the resolution are refused. Grey images become RGB, "
+    "transparent ones are composited on white, palettes and CMYK are converted. Of 16-bit samples "
+    "the upper eight bits are used; 32-bit samples are refused. Of an animation the first frame is "
+    "used."
 )

@@ -41,10 +41,12 @@ class TrainConfig:
     cosine_decay: bool = False  # of the learning rate, to zero at the end
     gradient_clip: float = 1.0  # largest gradient norm
     ema_decay: float = 0.9999  # of averaged weights; at step n at most (1 + n) / (10 + n)
-    preconditioning: Literal["none", "linear"] = "none"  # linear: add to a linear prediction
-    loss_weight: Literal["min-snr", "relative"] = "min-snr"  # of each noise level
-    snr_clip: float = 5.0  # min-snr: floor + min(snr of the full resolution, clip)
-    snr_floor: float = 0.0  # min-snr: smallest weight, of very noisy states; EDM: 4
+    preconditioning: Literal["none", "linear"] = "none"  # linear: output added to a Wiener filter
+    loss_weight: Literal["min-snr", "relative"] = (
+        "min-snr"  # relative: one over a Wiener filter's error
+    )
+    snr_clip: float = 5.0  # of min-snr: weight floor + min(snr of the full resolution, clip)
+    snr_floor: float = 0.0  # of min-snr: smallest weight, of very noisy states; 4 in EDM
     change_fraction: float = 0.05  # fraction of batches at changes that need a network call
     density: Literal["steps", "pixels", "mixed"] = "steps"  # how often each step is drawn
     reweight_paths: bool = True  # weigh changes and levels by their share of the steps

@@ -26,20 +26,9 @@ class Sampler:
         across a change; of the two predictions at a change only the second is kept. A coefficient
         without a previous prediction takes a first-order step. ``eta`` must be 0.
     changes : {"network", "corrected", "free"}, optional
-        What happens where the resolution changes.
-
-        =========  =============================================================================
-        network    an additional network call predicts the image at the new resolution; the steps
-                   on both sides of the change must be visited
-        corrected  the same; then the prediction after the change corrects the new band by the
-                   trapezoidal rule, and serves for the next step as well
-        free       the prediction at the smaller resolution is lifted (``M⁺``), and the new band
-                   gets noise alone; no additional call is needed. At order 2 the prediction
-                   before the change is kept as history
-        =========  =============================================================================
-
-        By default "free" if the schedule attenuates its states, as the new band then has no signal
-        to predict, else "network".
+        What happens where the resolution changes, see the table below. By default "free" if the
+        schedule attenuates its states, as the new band then has no signal to predict, else
+        "network".
     spectral_variance : bool
         Add to each step's noise the conditional variance of the clean image given the state, as
         known from the spectrum (mathematics §6). New bands then get signal as well as noise, and
@@ -50,6 +39,17 @@ class Sampler:
     ------
     InputError
         If an option is out of range, or two do not go together.
+
+    Notes
+    -----
+    | changes | at a change of resolution |
+    | --- | --- |
+    | network | the network predicts the image at the new resolution; both sides are visited |
+    | corrected | the same; then the next prediction corrects the new band by the trapezoidal rule |
+    | free | the prediction before the change is lifted (``M⁺``); the new band gets noise alone |
+
+    "corrected" uses the prediction after the change for the next step as well. "free" needs no
+    additional call; at order 2 it keeps the prediction before the change as history.
     """
 
     eta: float = 0.0

@@ -58,18 +58,17 @@ def select_steps(
 
     Notes
     -----
-    =========  ==================================================================================
-    spacing    even steps of
-    =========  ==================================================================================
-    uniform    the step index
-    logsnr     the log-snr of the full-resolution chain, which is continuous across changes
-    edm        ``(σ/a)^(1/7)`` of that chain (Karras et al. 2022, eq. 5)
-    alpha      the mean over DCT coefficients of ``asinh √(snr_k S_k)``, the coordinate in which
-               `ssd_models.sampling.whitened.sample_whitened` integrates
-    planned    nothing: steps are shifted to lower the oracle's error on ``spectrum``
-               (`plan_steps`). If the schedule has a plan (`theory.plan_sampling`) for this number
-               of calls, or no number is given, the plan's steps are returned
-    =========  ==================================================================================
+    | spacing | even steps of |
+    | --- | --- |
+    | uniform | the step index |
+    | logsnr | the log-snr of the full-resolution chain, which is continuous across changes |
+    | edm | ``(σ/a)^(1/7)`` of that chain (Karras et al. 2022, eq. 5) |
+    | alpha | the mean over DCT coefficients of ``asinh √(snr_k S_k)`` |
+    | planned | nothing: steps are shifted to lower the oracle's error (`plan_steps`) |
+
+    "alpha" is the coordinate in which `ssd_models.sampling.whitened.sample_whitened` integrates.
+    "planned" returns the steps of the schedule's plan (`theory.plan_sampling`) if it has one for
+    this number of calls, or no number is given.
 
     Raises
     ------

@@ -147,22 +147,19 @@ def derive_schedule(
 
     Notes
     -----
-    ================  ==========================================================================
-    criterion         what is at most ``tolerance``
-    ================  ==========================================================================
-    water-filling     ``snr_t P_k`` outside the level, from 0 (full resolution) to 1. States are
-                      attenuated to zero there, so changes lose nothing, whatever the data
-                      (`theory.schedule.attenuation`)
-    snr               the largest ``snr_t S_k`` of the discarded band
-    divergence        the bound on a change's divergence for any data, ``½ Σ snr_t S_k`` over
-                      the discarded band, nats per image
-    bits              the discarded band's information, bits per pixel of the full image
-    information       the discarded band's information, as a share of ``I_G(t)``
-    signal-fraction   no tolerance: the share of coefficients with ``snr_t S_k > 1`` is at most
-                      the level's share of area
-    budget            the mean cost of a call, in full-resolution calls; of the schedules within
-                      it the one with the least oracle error (`theory.schedule.budget`)
-    ================  ==========================================================================
+    | criterion | what is at most ``tolerance`` |
+    | --- | --- |
+    | water-filling | ``snr_t P_k`` outside the level, from 0 (full resolution) to 1 |
+    | snr | the largest ``snr_t S_k`` of the discarded band |
+    | divergence | the bound for any data ``½ Σ snr_t S_k`` over the discarded band, nats per image |
+    | bits | the discarded band's information, bits per pixel of the full image |
+    | information | the discarded band's information, as a share of ``I_G(t)`` |
+    | signal-fraction | no tolerance: the share of ``snr_t S_k > 1`` is at most the level's area |
+    | budget | the mean cost of a call, in full-resolution calls |
+
+    With "water-filling" states are attenuated to zero outside the level, so that changes lose
+    nothing, whatever the data (`theory.schedule.attenuation`). "budget" takes the schedule with the
+    least oracle error within the cost (`theory.schedule.budget`).
 
     Raises
     ------
