@@ -13,9 +13,8 @@ DATA_FORMS = (
 DATA_HELP = f"""{DATA_FORMS[0].upper()}{DATA_FORMS[1:]}. NAME is a dataset of the hub, or a local
 folder or parquet, arrow or json file; WHERE is any other form of data, such as
 celeba:img_align_celeba.zip, celeba:hf:nielsr/CelebA-faces,
-celebahq:hf:mattymchen/celeba-hq:train+validation, imagenet:ILSVRC/ or imagenet:hf:ILSVRC/imagenet-1k; its number of images is checked.""".replace(
-    "\n", " "
-)
+celebahq:hf:mattymchen/celeba-hq:train+validation, imagenet:ILSVRC/ or
+imagenet:hf:ILSVRC/imagenet-1k; its number of images is checked.""".replace("\n", " ")
 
 # A summary of `decoding`.
 IMAGE_RULE = (

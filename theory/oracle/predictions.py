@@ -37,8 +37,8 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
     | oracle_error_full_resolution | the same of the base noise at full resolution |
     | change_divergence_nats | sums over all changes, for Gaussian data and at most for any |
 
-    Divergences (`theory.information.divergence`) are left out without changes, or where the operator
-    mixes DCT coefficients.
+    Divergences (`theory.information.divergence`) are left out without changes, or where the
+    operator mixes DCT coefficients.
 
     Raises
     ------

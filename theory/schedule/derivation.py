@@ -151,7 +151,7 @@ def derive_schedule(
     | --- | --- |
     | water-filling | ``snr_t P_k`` outside the level, from 0 (full resolution) to 1 |
     | snr | the largest ``snr_t S_k`` of the discarded band |
-    | divergence | the bound for any data ``½ Σ snr_t S_k`` over the discarded band, nats per image |
+    | divergence | the bound for any data ``½ Σ snr_t S_k`` of the discarded band, nats per image |
     | bits | the discarded band's information, bits per pixel of the full image |
     | information | the discarded band's information, as a share of ``I_G(t)`` |
     | signal-fraction | no tolerance: the share of ``snr_t S_k > 1`` is at most the level's area |
