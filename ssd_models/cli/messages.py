@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from ..distributed import num_processes, process_index
 
 
+_ORDER = " Arguments are applied to the directly preceding subcommand, so ordering can matter"
+
+
 @contextlib.contextmanager
 def parsing(command: str, program: str) -> Iterator[None]:
     """Context that turns tyro's multi-line error boxes for wrong arguments into one line."""
@@ -44,11 +47,12 @@ def _condensed(box: str) -> str:
         elif text and (line.startswith("│") or not drawn):
             sections[-1].append(text)
     first, *others = sections if drawn or len(sections) < 2 else sections[1:]
-    message = " ".join(first).rstrip(".")
+    message = re.sub(r" \(applied to .*?\)", "", " ".join(first)).rstrip(".")
+    message = message.removesuffix(_ORDER)
     for section in others:
         if section and section[0].startswith("Perhaps you meant"):
             option = next((word for line in section for word in line.split() if "--" in word), "")
-            message += f"; perhaps {option}" if option else ""
+            message += f"; perhaps {option}" if option and option not in message else ""
         elif section and section[0].startswith("Available"):
             message += f"; {' '.join(section)}"
     return message or " ".join(box.split())

@@ -292,6 +292,7 @@ plain("an incomplete ImageNet", "spectrum imagenet:images --resolution 16", "sho
 # Configuration
 
 plain("an unknown option", [*TRAIN, "--stepz", "3"], "perhaps --steps")
+plain("an option of another command", "sample run --calls 3", "misplaced options: --calls 3; see")
 plain("a word for a number", [*TRAIN, "--steps", "many"], "invalid literal for int")
 plain("no steps", [*TRAIN, "--steps", "0"], "steps 0: must be positive")
 plain("a learning rate that is no number", [*TRAIN, "--learning-rate", "nan"], "must be positive")
