@@ -158,8 +158,13 @@ class Checkpoints:
             shutil.rmtree(left, ignore_errors=True)
 
 
+# Values of options in checkpoints that were written before the options existed.
+_BEFORE_THEY_EXISTED = {"loss_weight": "min-snr", "preconditioning": "none"}
+
+
 def check_identity(checkpoint: Path, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     """Raise `InputError` with the differences unless a run has the identity of a checkpoint."""
+    stored = {**_BEFORE_THEY_EXISTED, **stored}
     fields = [
         f"{name}: {stored.get(name)} -> {present.get(name)}"
         for name in sorted({*stored, *present})

@@ -177,6 +177,19 @@ def test_the_last_and_the_best_checkpoints_stay(tmp_path):
     assert steps_of(tmp_path) == ["step_0000001", "step_0000004", "step_0000005"]
 
 
+def test_a_checkpoint_older_than_an_option_resumes(tmp_path):
+    run = tmp_path / "run"
+    trainer(run).train(progress=False)
+    path = run / "checkpoints/step_0000006/state.json"
+    state = json.loads(path.read_text())
+    for name in ("loss_weight", "preconditioning"):
+        del state["identity"][name]
+    path.write_text(json.dumps(state))
+    assert trainer(run, resume=True).step == 6
+    with pytest.raises(InputError, match="preconditioning: none -> linear"):
+        trainer(run, replace(TINY, preconditioning="linear"), resume=True)
+
+
 def test_drift_is_refused_by_name(tmp_path):
     run = tmp_path / "run"
     trainer(run).train(progress=False)
