@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from ..distributed import num_processes, process_index
 
-
 _ORDER = " Arguments are applied to the directly preceding subcommand, so ordering can matter"
 
 

@@ -15,6 +15,10 @@ from ..network.embedding import time_values
 from ..network.flexi_unet import FlexiUNet
 from .samplers import Denoiser
 
+# Values of the largest feature map of a batch on CPUs: 32 MiB of float32. The C library returns
+# larger blocks to the system when they are freed, and the next layer waits for new pages.
+_CPU_MAP = 2**23
+
 
 def check_guidance(
     scale: float, interval: tuple[float, float] | None, has_labels: bool = True
@@ -60,7 +64,8 @@ def guided_denoiser(
     bf16 : bool
         Run the network under bfloat16 autocast.
     max_batch : int
-        Largest batch of the network; larger ones are split.
+        Largest batch of the network; larger ones are split. On CPUs batches whose feature maps
+        exceed 32 MiB are split as well.
     guidance_scale : float
         Scale ``w`` of classifier-free guidance (Ho & Salimans 2022): predictions are
         ``D + (w - 1)(D - D0)`` with ``D`` for the class and ``D0`` for no class; 1 for no guidance.
@@ -84,13 +89,19 @@ def guided_denoiser(
 
     def network(x: Tensor, time: float, out_resolution: int, classes: Tensor | None) -> Tensor:
         parts = []
-        for i in range(0, len(x), max_batch):
-            chunk = x[i : i + max_batch]
-            part = None if classes is None else classes[i : i + max_batch]
+        most = max_batch
+        if device.type == "cpu":
+            # The widest map joins two of base_channels at the larger of both resolutions.
+            enlarged = (out_resolution / min(x.shape[2:])) ** 2
+            values = 2 * unet.base_channels * x.shape[2] * x.shape[3] * enlarged
+            most = min(most, max(1, int(_CPU_MAP / values)))
+        for i in range(0, len(x), most):
+            chunk = x[i : i + most]
+            part = None if classes is None else classes[i : i + most]
             n = len(chunk)
-            if unet.is_compiled and n < max_batch < len(x):
+            if unet.is_compiled and n < most < len(x):
                 # Pad the last chunk: a graph is compiled for every batch size.
-                padded = torch.arange(max_batch, device=device) % n
+                padded = torch.arange(most, device=device) % n
                 chunk, part = chunk[padded], None if part is None else part[padded]
             times = torch.full((len(chunk),), time, device=device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssd_models import ScaleSpacePipeline
-from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
+from ssd_models import FlexiUNet, ScaleSpacePipeline
+from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 
 SCHEDULE = derive_schedule(
     Spectrum.power_law(16, 2.2),
@@ -171,3 +171,27 @@ def test_a_compiled_network_sees_batches_of_one_size(pipeline):
         dynamo.utils.counters.clear()
         torch.testing.assert_close(denoise(x, 150, 8), expected)
         assert dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_on_a_cpu_batches_are_split_where_feature_maps_grow_large(monkeypatch):
+    unet = FlexiUNet.from_preset("small-64", base_channels=8)
+    schedule = ResolutionSchedule.from_noise(
+        np.repeat([64, 8], [50, 50]), NoiseSchedule.linear(100), levels=(64, 32, 16, 8)
+    )
+    sizes = []
+    forward = FlexiUNet.forward
+
+    def recorded(self, x, *rest):
+        sizes.append(len(x))
+        return forward(self, x, *rest)
+
+    monkeypatch.setattr(FlexiUNet, "forward", recorded)
+    denoise = ScaleSpacePipeline(unet, schedule).denoiser(max_batch=200)
+    with torch.inference_mode():
+        x = torch.randn(130, 3, 64, 64)
+        split = denoise(x, 10, 64)
+        assert sizes == [128, 2]  # 128 x 2 x 8 x 64 x 64 values are 32 MiB
+        torch.testing.assert_close(split[120:], denoise(x[120:], 10, 64), rtol=1e-4, atol=1e-4)
+        sizes.clear()
+        denoise(torch.randn(130, 3, 8, 8), 90, 8)
+        assert sizes == [130]
