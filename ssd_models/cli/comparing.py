@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class CompareCommand:
         from ..comparison.arms import Comparison
         from ..comparison.results import run_comparison
         from ..data.opening import open_images
+        from ..training.stopping import exit_status
 
         source = open_images(self.data, config.resolution)
         folder = Path(self.output)
@@ -53,4 +55,7 @@ class CompareCommand:
             print(f"{folder / 'results.json'}: all {len(list(comparison.stages()))} stages judged")
             print(f"{folder / 'report.html'}: samples and tables")
         else:
-            print(f"{folder}: stopped; the same command goes on")
+            reason = comparison.stopped or "time is up"
+            print(f"{folder}: stopped ({reason}); the same command goes on")
+            if status := exit_status(reason):
+                sys.exit(status)

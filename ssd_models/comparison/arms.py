@@ -78,6 +78,7 @@ class Comparison:
         self.schedules: dict[str, ResolutionSchedule] = {
             arm: config.schedule(arm, self.spectrum) for arm in config.arms
         }
+        self.stopped: str | None = None  # why the last training stopped early
         self._flops_of_arms: dict[str, float] = {}  # of training, per image
 
     def stages(self) -> Iterator[Stage]:
@@ -145,7 +146,8 @@ class Comparison:
                 left = max_minutes - (time.monotonic() - started) / 60
                 if left <= 0 and not self.model(stage).is_dir():
                     return
-            if self.train(stage, left) is not None:
+            self.stopped = self.train(stage, left)
+            if self.stopped is not None:
                 return
             yield stage
 

@@ -14,27 +14,6 @@ from .spectrum import Spectrum
 from .streaming import measure
 
 
-def images_needed(spectrum: Spectrum, relative_error: float = 0.02) -> int:
-    """Number of images that brings every octave's power to a relative standard error.
-
-    Parameters
-    ----------
-    spectrum : Spectrum
-        Measured from images, which may be fewer.
-    relative_error : float
-        Between 0 and 1.
-
-    Raises
-    ------
-    InputError
-        If the error is out of range or the spectrum was not measured from images.
-    """
-    if not 0 < relative_error < 1:
-        raise InputError(f"relative error {relative_error}: must lie between 0 and 1")
-    worst = float(radial_octave_power(spectrum)[1].max())
-    return int(np.ceil(spectrum.count * (worst / relative_error) ** 2))
-
-
 @dataclass(frozen=True)
 class Convergence:
     """Power per octave of growing numbers of images."""

@@ -18,6 +18,7 @@ from ssd_models.comparison.costs import flops, sampling_calls, training_shares
 from ssd_models.comparison.results import collect, run_comparison
 from ssd_models.data.opening import open_images
 from ssd_models.training.building import build_unet
+from ssd_models.training.trainer import Trainer
 from theory import InputError
 
 TINY = {
@@ -51,6 +52,25 @@ def write(path, content):
 def comparison(folder, name):
     config = ComparisonConfig.load(folder / "tiny.yaml")
     return Comparison(config, open_images(folder / "images.npz", 16), folder / name)
+
+
+def test_a_signal_ends_the_command_with_its_status(folder, capsys, monkeypatch):
+    monkeypatch.setattr(Trainer, "train", lambda self, **_: "SIGTERM")
+    out = folder / "stopped"
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [
+                "compare",
+                str(folder / "tiny.yaml"),
+                "--data",
+                str(folder / "images.npz"),
+                "-o",
+                str(out),
+            ]
+        )
+    assert stopped.value.code == 128 + 15
+    assert "stopped (SIGTERM); the same command goes on" in capsys.readouterr().out
+    assert not (out / "results.json").exists()
 
 
 def test_the_command_trains_and_judges_every_stage(folder, capsys):

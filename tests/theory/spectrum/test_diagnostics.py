@@ -9,7 +9,7 @@ from scipy.fft import idctn
 
 from ssd_models.data.opening import open_images, to_float
 from theory import InputError, Spectrum
-from theory.spectrum.convergence import convergence, images_needed
+from theory.spectrum.convergence import convergence
 from theory.spectrum.diagnostics import high_frequency_share, spectrum_warnings
 from theory.spectrum.exponents import radial_octave_power, spectral_exponents
 from theory.spectrum.shards import merge_spectra, parse_shard, shard_indices
@@ -78,9 +78,6 @@ def test_intervals_shrink_with_the_root_of_the_number():
     x = law_images(2.0, 1600)
     few, many = (radial_octave_power(Spectrum.from_images(x[:n]))[1] for n in (400, 1600))
     np.testing.assert_allclose(few / many, 2, rtol=0.35)
-    spectrum = Spectrum.from_images(x)
-    needed = images_needed(spectrum, many.max() / 2)
-    assert needed == pytest.approx(4 * 1600, rel=1e-6)
 
 
 def test_what_was_not_measured_has_no_intervals():
