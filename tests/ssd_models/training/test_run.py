@@ -47,8 +47,9 @@ def steps_of(run):
     return [path.name for path in sorted((run / "checkpoints").iterdir())]
 
 
-def test_stopped_three_times_is_the_same_run(tmp_path):
-    config = replace(TINY, steps=40, constant_pixels=True, checkpoint_every=1000)
+@pytest.mark.parametrize("options", [{}, {"preconditioning": "linear", "loss_weight": "relative"}])
+def test_stopped_three_times_is_the_same_run(tmp_path, options):
+    config = replace(TINY, steps=40, constant_pixels=True, checkpoint_every=1000, **options)
     trainer(tmp_path / "whole", config).train(progress=False)
     run = tmp_path / "parts"
     minutes, stops = 1e-9, 0  # one step each
