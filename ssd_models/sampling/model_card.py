@@ -60,6 +60,8 @@ def model_card(
         "schedule": _origin(schedule),
         "trained on": _data(source, spectrum),
     }
+    if unet.preconditioning != "none":
+        rows["network"] += "; its output is added to the best linear prediction"
     example = 'class_labels=["' + class_names[0] + '"], ' if class_names else ""
     if unet.num_classes is not None:
         names = class_names or [str(i) for i in range(unet.num_classes)]
