@@ -265,7 +265,8 @@ def draw(results: Results, name: str) -> None:
     middle.axhline(0, color="#666666", lw=0.6)
     middle.set(xlabel="octave of frequency, lowest first", ylabel="samples over data, dB")
     told_by_oracle = any(stage["judged"].get(calls, {}).get("oracle") for stage in _last(results))
-    middle.set_title("network (solid), oracle (dotted)" if told_by_oracle else "network")
+    if told_by_oracle:
+        middle.set_title("network (solid), oracle (dotted)")
     for right in more:
         _draw_information(right, results, colours, rows)
     save(figure, name)
@@ -322,7 +323,7 @@ def draw_samples(results: Results, strips: Path, name: str) -> None:
 def _colours(results: Results) -> dict[str, str]:
     """Colour of each arm: that of its kind of schedule, spare ones for further arms of a kind."""
     kinds = {"full": FULL, "paper": PAPER, "matched": MATCHED, "derived": DERIVED}
-    rest = [COLOURS[3], COLOURS[5], COLOURS[2], "k"]
+    rest = [COLOURS[3], COLOURS[5], COLOURS[2], "k", "#882255", "#999933", "#44AA99", "#AA4499"]
     spare, found = cycle(rest), {}
     for arm, spec in results["config"]["arms"].items():
         kind = spec["schedule"]
