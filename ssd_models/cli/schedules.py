@@ -277,7 +277,7 @@ def _describe(path: str, schedule: Any) -> None:
     full = predicted.pop("oracle_error_full_resolution", None)
     beside = "" if full is None else f", at full resolution {_short(full)}"
     if error is not None:
-        print(f"  error of an ideal denoiser with all steps {_short(error)} (relative W2²){beside}")
+        print(f"  all steps of a perfect denoiser err {_short(error)} (relative W2²){beside}")
     elif full is not None:
         print(f"  the error with operator {schedule.operator} is known at small sizes only{beside}")
     match predicted.pop("change_divergence_nats", None):
