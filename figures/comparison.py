@@ -30,10 +30,15 @@ from style import (
     save_table,
 )
 
-from ssd_models.comparison import Results, label, milestone, spread
+from ssd_models.comparison import Results, cost_to_reach, label, milestone, spread
 from theory.support.tables import markdown_table
 
 RESULTS = FOLDER.parent / "results"
+_DISTANCES = {
+    "fd_effnet": "FD-EffNet",
+    "frechet_scattering": "Fréchet, scattering",
+    "sliced_wasserstein": "SWD",
+}
 
 
 def main(*paths: str) -> None:
@@ -62,6 +67,7 @@ def tables(results: Results) -> str:
         "held-out images.",
         *(_quality(results, calls) for calls in all_calls),
         _growth(results),
+        _reached(results),
         _costs(results),
         _changes(results),
         _full_resolution(results),
@@ -122,6 +128,62 @@ def _growth(results: Results) -> str:
         f"**Fréchet distance as training goes on**, {calls} calls; in brackets the PFLOP of "
         "training up to there.\n\n" + markdown_table(rows)
     )
+
+
+def _reached(results: Results) -> str:
+    """Training cost at which arms reach the first arm's distances, over the first arm's cost."""
+    first, *others = results["arms"]
+    steps = sorted({milestone(stage) for stage in results["stages"]})
+    if len(steps) < 2 or not others:
+        return ""
+    calls, batch = _first_calls(results), _batch(results)
+    rows = [["arm", "distance", *(f"of {step * batch:,} images" for step in steps)]]
+    for seed in sorted({stage["seed"] for stage in results["stages"]}):
+        for arm in others:
+            for metric, name in _DISTANCES.items():
+                cells = [_cost_over(results, arm, first, seed, metric, calls, at) for at in steps]
+                if any(cells):
+                    rows.append([results["arms"][arm]["label"], name, *cells])
+    return (
+        f"**Training FLOP at which an arm reaches what {results['arms'][first]['label']} has "
+        f"reached**, over the FLOP of the latter, {calls} calls; interpolated between milestones. "
+        "In brackets: for distances that differ by 1.96 standard errors of their difference.\n\n"
+        + markdown_table(rows)
+    )
+
+
+def _cost_over(
+    results: Results, arm: str, first: str, seed: int, metric: str, calls: str, at: int
+) -> str:
+    """One cell of `_reached`: ratio and interval, empty if it was not measured."""
+
+    def curve(name: str) -> list[tuple[int, float, float, float]]:
+        found = []
+        for stage in results["stages"]:
+            if (stage["arm"], stage["seed"]) == (name, seed) and calls in stage["judged"]:
+                estimate = stage["judged"][calls]["metrics"].get(metric)
+                if estimate is None:
+                    continue
+                value, error = estimate["value"], estimate["standard_error"]
+                if isinstance(value, dict):
+                    value, error = value["mean"], error["mean"]
+                found.append((milestone(stage), _petaflops(results, stage), value, error))
+        return sorted(found)
+
+    own, targets = curve(arm), {row[0]: row[1:] for row in curve(first)}
+    if not own or at not in targets:
+        return ""
+    paid, target, error = targets[at]
+    _, costs, values, errors = zip(*own, strict=True)
+    half = 1.96 * float(np.hypot(error, np.mean(errors)))
+
+    def ratio(distance: float) -> str:
+        cost, relation = cost_to_reach(costs, values, distance)
+        return f"{relation}{cost / paid:.2f}"
+
+    low = ratio(target + half)
+    high = ratio(target - half) if target > half else f">{costs[-1] / paid:.2f}"
+    return f"{ratio(target)} ({low} to {high})"
 
 
 def _costs(results: Results) -> str:

@@ -50,36 +50,48 @@ def test_table_of_what_changes_cost(scripts):
     assert script.divergences(0.3, False) == pytest.approx((0.3 - np.log(1.3)) / 2, rel=1e-6)
 
 
-def test_numbers_of_a_table_are_those_of_the_file(figures):
-    """A table of two made-up arms, read back."""
-    estimate = {"value": 3.0, "standard_error": 0.5}
+def made_up(distances):
+    """Results of arms "one" and "two", which costs half, by arm and milestone of ten images."""
     wasserstein = {"value": {"mean": 7.0}, "standard_error": {"mean": 1.0}}
-    judged = {
-        "sampler": "second order",
-        "counts": {"sampled": 10},
-        "metrics": {
-            "frechet_scattering": estimate,
-            "sliced_wasserstein": wasserstein,
-            "memorization": {"value": {"ratio": 0.9}, "standard_error": {"ratio": 0.01}},
-            "octave_decibels": {"value": [-1.0, 0.5], "standard_error": [0.1, 0.2]},
-        },
-        "oracle": {"octave_decibels": [0.0, -0.25]},
-    }
+
+    def judged(distance):
+        return {
+            "sampler": "second order",
+            "counts": {"sampled": 10},
+            "metrics": {
+                "frechet_scattering": {"value": distance, "standard_error": 0.5},
+                "sliced_wasserstein": wasserstein,
+                "memorization": {"value": {"ratio": 0.9}, "standard_error": {"ratio": 0.01}},
+                "octave_decibels": {"value": [-1.0, 0.5], "standard_error": [0.1, 0.2]},
+            },
+            "oracle": {"octave_decibels": [0.0, -0.25]},
+        }
+
     arm = {"label": "one", "parameters": 2_000_000, "training_flops_per_image": 2e9}
     arm["sampling_flops_per_image"] = {"20": 3e10}
-    other = {**arm, "label": "two", "training_flops_per_image": 1e9}
-    stages = [
-        {"arm": name, "seed": 0, "step": step, "judged": {"20": judged}, "changes": []}
-        for step in (100, 200)
-        for name in ("a", "b")
-    ]
-    results = {
+    return {
         "data": "x",
         "images": 5000,
         "config": {"resolution": 32, "train": {"batch_size": 10}, "calls": {"20": 10}},
-        "arms": {"a": arm, "b": other},
-        "stages": stages[:-1],  # the last milestone is not complete: the one before is shown
+        "arms": {"a": arm, "b": {**arm, "label": "two", "training_flops_per_image": 1e9}},
+        "stages": [
+            {
+                "arm": name,
+                "seed": 0,
+                "step": step,
+                "judged": {"20": judged(distance)},
+                "changes": [],
+            }
+            for name, found in distances.items()
+            for step, distance in found.items()
+        ],
     }
+
+
+def test_numbers_of_a_table_are_those_of_the_file(figures):
+    """A table of two made-up arms, read back."""
+    # The last milestone is not complete: the one before is shown.
+    results = made_up({"a": {100: 3.0, 200: 3.0}, "b": {100: 3.0}})
     shown = figures("comparison").tables(results)
     assert "5,000 images at 32 px" in shown
     assert "1,000 images seen by each arm" in shown
@@ -87,6 +99,15 @@ def test_numbers_of_a_table_are_those_of_the_file(figures):
     assert shown.count(row) == 2
     assert "| one | 2 (1.00) | 30 (1.00) |" in shown
     assert "| two | 1 (0.50) | 30 (1.00) |" in shown
+
+
+def test_cost_of_reaching_the_first_arms_quality(figures):
+    """Arm two needs as many images for the same distances, so half of the cost, and stops at 20."""
+    results = made_up({"a": {100: 40.0, 200: 20.0, 400: 10.0}, "b": {100: 40.0, 200: 20.0}})
+    shown = figures("comparison").tables(results)
+    # ± 1.96 * 0.5 * √2 = 1.39 in a distance that falls like one over the cost
+    row = "| two | Fréchet, scattering | ≤0.50 (≤0.50 to 0.52) | 0.50 (0.47 to >0.50) | >0.25 "
+    assert row in shown
 
 
 def test_posterior_noise_is_timed_both_ways(scripts, tmp_path, capsys):
