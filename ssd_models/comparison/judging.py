@@ -94,6 +94,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
             comparison.images[np.flatnonzero(out)],
             stage.seed,
             features=comparison.config.features,
+            baseline=_baseline(comparison, count, stage.seed),
         ),
         "oracle": None
         if sampler == "whitened"
@@ -103,6 +104,16 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     save_grid(grid, samples_path(comparison, stage, calls), _COLUMNS)
     write_json(path, result)
     return result
+
+
+def _baseline(comparison: Comparison, count: int, seed: int) -> dict[str, Any] | None:
+    """Distances of real from real images that another stage's evaluation has computed."""
+    for path in sorted((comparison.folder / "judged").glob("*-calls*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = (found["counts"]["sampled"], found["seed"]) == (count, seed)
+        if same and ("fd_effnet" in found["baseline"]) == comparison.config.features:
+            return found["baseline"]
+    return None
 
 
 def samples_path(comparison: Comparison, stage: Stage, calls: int) -> Path:

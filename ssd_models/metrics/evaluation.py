@@ -43,6 +43,7 @@ def evaluate_images(
     seed: int = 0,
     progress: bool = False,
     features: bool = False,
+    baseline: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compute all metrics of generated against real images, and their baseline.
 
@@ -65,6 +66,9 @@ def evaluate_images(
         Show a bar on standard error.
     features : bool
         Add distances of pretrained features (`ssd_models.metrics.efficientnet`).
+    baseline : dict, optional
+        Entry ``baseline`` of an earlier result with the same ``reference``, number of generated
+        images, ``seed`` and ``features``, which is then not computed again.
 
     Returns
     -------
@@ -98,8 +102,9 @@ def evaluate_images(
             metrics["memorization"] = _named(found, NAMES)
             counts |= {"training": len(training), "held_out": len(held_out)}
         bar.update()
-        both = _chosen(reference, 2 * half, [seed, _BASELINE])
-        baseline = distances(both[::2], both[1::2], seed, features)
+        if baseline is None:
+            both = _chosen(reference, 2 * half, [seed, _BASELINE])
+            baseline = distances(both[::2], both[1::2], seed, features)
         bar.update()
     return {
         "counts": {**counts, "baseline": half},

@@ -108,6 +108,9 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
     found = results["stages"][4]["judged"]["3"]["metrics"]["frechet_scattering"]
     cell = f"{found['value']:.1f} ± {1.96 * found['standard_error']:.1f}"
     assert [label, cell] in [row[:2] for table in page.tables for row in table]
+    # Real images are compared with each other once for each number of images.
+    bases = [j["baseline"] for s in results["stages"] for j in s["judged"].values()]
+    assert all(base == bases[0] for base in bases)
     # Nothing is done twice.
     before = (out / "results.json").read_bytes()
     files = {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}

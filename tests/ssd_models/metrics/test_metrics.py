@@ -300,6 +300,10 @@ def test_evaluation_names_counts_and_errors(photos):
     row = next(line.split() for line in shown.splitlines() if line.startswith("frechet"))
     assert row[2:5] == [f"{number:.3f}" for number in (frechet["value"], low, high)]
     assert "60 sampled, 60 reference" in shown
+    known = {"an earlier one": 1}
+    kept = evaluate_images(worse, photos[60:300], seed=1, baseline=known)
+    assert kept["baseline"] is known
+    assert kept["metrics"]["frechet_scattering"] == frechet
     again = distances(worse, photos[60:120], seed=1)
     assert list(again) == ["frechet_scattering", "sliced_wasserstein", "octave_decibels"]
     flat = evaluate_images(np.full_like(worse, 7), photos[:100], seed=1)
