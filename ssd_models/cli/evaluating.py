@@ -56,6 +56,8 @@ class EvaluateCommand:
     """See `ssd sample`."""
     spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"
     """Spacing of the steps, see `ssd sample`."""
+    last_snr: float | None = None
+    """Signal-to-noise ratio of the last step, see `ssd sample`."""
     changes: Literal["network", "corrected", "free"] | None = None
     """Treatment of changes of resolution, see `ssd sample`."""
     seed: int = 0
@@ -194,6 +196,7 @@ class EvaluateCommand:
             self.seed,
             sampler=self.sampler,
             spacing=self.spacing,
+            last_snr=self.last_snr,
             changes=self.changes,
             bf16=self._bf16(),
             max_batch=self.batch,
@@ -205,6 +208,7 @@ class EvaluateCommand:
             "eta": self.eta,
             "sampler": self.sampler,
             "spacing": self.spacing,
+            "last_snr": self.last_snr,
             "changes": self.changes,
             "seed": self.seed,
             "bf16": self._bf16(),

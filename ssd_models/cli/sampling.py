@@ -36,6 +36,9 @@ class SampleCommand:
     spacing: Literal["logsnr", "uniform", "edm", "alpha", "planned"] = "logsnr"
     """Spacing of the steps; `planned`: minimizes the exact Gaussian error, or the plan of `derive
     --calls`."""
+    last_snr: float | None = None
+    """End the chain at this signal-to-noise ratio, say 100, and keep the prediction there: for
+    networks that are still poor at little noise. By default it ends at the schedule's last step."""
     changes: Literal["network", "corrected", "free"] | None = None
     """At a change of resolution: call the network across it (`network`), correct that by the next
     prediction (`corrected`), or upsample the state and add noise without a call (`free`). By
@@ -106,6 +109,7 @@ class SampleCommand:
             bf16=self.bf16,
             progress=True,
             spacing=self.spacing,
+            last_snr=self.last_snr,
             changes=self.changes,
             sampler=self.sampler,
             spectral_variance=self.spectral_variance,

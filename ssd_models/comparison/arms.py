@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from theory.oracle.steps import last_step
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
@@ -78,6 +79,8 @@ class Comparison:
         self.schedules: dict[str, ResolutionSchedule] = {
             arm: config.schedule(arm, self.spectrum) for arm in config.arms
         }
+        for arm, schedule in self.schedules.items():
+            last_step(schedule, config.arms[arm].last_snr)  # raises now, not after training
         self.stopped: str | None = None  # why the last training stopped early
         self._flops_of_arms: dict[str, float] = {}  # of training, per image
 

@@ -36,6 +36,7 @@ class Arm:
     network: str | None = None  # arm whose network is used with this arm's sampler
     sampler: str | None = None  # by default the comparison's
     changes: Literal["network", "corrected", "free"] | None = None  # at changes of resolution
+    last_snr: float | None = None  # where chains end; by default at the schedule's last step
     train: dict[str, Any] = field(default_factory=dict)  # options of `TrainConfig`
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from theory.oracle.steps import select_steps
@@ -30,14 +30,19 @@ def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[P
     return {path: count / total for path, count in images.items()}
 
 
-def sampling_calls(schedule: ResolutionSchedule, calls: int) -> dict[PathSize, int]:
+def sampling_calls(
+    schedule: ResolutionSchedule, calls: int, last_snr: float | None = None
+) -> dict[PathSize, int]:
     """Network calls on each path of the chain of `sampler_steps`."""
-    return path_calls(schedule, sampler_steps(schedule, calls))
+    return path_calls(schedule, sampler_steps(schedule, calls, last_snr))
 
 
-def sampler_steps(schedule: ResolutionSchedule, calls: int) -> list[int]:
-    """Steps of a chain of ``calls`` network calls; all steps if there are no more."""
-    return select_steps(schedule, None if calls >= schedule.num_steps else calls)
+def sampler_steps(
+    schedule: ResolutionSchedule, calls: int, last_snr: float | None = None
+) -> list[int]:
+    """Steps of a chain of ``calls`` network calls that ends at ``last_snr``; all if no more."""
+    number = None if calls >= schedule.num_steps else calls
+    return select_steps(schedule, number, last_snr=last_snr)
 
 
 def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict[PathSize, int]:
@@ -57,7 +62,7 @@ def seconds(
     unets: Mapping[str, FlexiUNet],
     schedules: Mapping[str, ResolutionSchedule],
     configs: Mapping[str, TrainConfig],
-    calls: Iterable[int],
+    chains: Mapping[str, Mapping[str, dict[PathSize, int]]],
 ) -> dict[str, Any]:
     """Seconds per image of training and sampling of each arm.
 
@@ -68,14 +73,14 @@ def seconds(
     ----------
     unets, schedules, configs : mappings
         Network, schedule and training options by arm.
-    calls : iterable of int
-        Numbers of network calls of a chain.
+    chains : mapping
+        `sampling_calls` of each arm, by a name of the chain.
 
     Returns
     -------
     dict
         ``setting`` (text), ``machine``, and ``arms``: for each arm ``training`` and ``sampling``
-        (by the number of calls), in seconds per image.
+        (by the chain's name), in seconds per image.
     """
     keys = {arm: _network(config) for arm, config in configs.items()}
     paths: dict[tuple[Any, ...], set[PathSize]] = {}
@@ -106,7 +111,7 @@ def seconds(
         sampling, training = timed[keys[arm]]
         arms[arm] = {
             "training": total_cost(training_shares(schedule, configs[arm]), training),
-            "sampling": {str(n): total_cost(sampling_calls(schedule, n), sampling) for n in calls},
+            "sampling": {name: total_cost(calls, sampling) for name, calls in chains[arm].items()},
         }
     machine = torch_machine(compute_device())
     batches = ", ".join(sorted({str(config.batch_size) for config in configs.values()}))

@@ -67,7 +67,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     pipeline, bf16 = _load(comparison, stage)
     chosen = arm.sampler or comparison.config.sampler or pipeline.default_sampler
     sampler = "eta" if ancestral else chosen
-    steps = sampler_steps(schedule, calls)
+    steps = sampler_steps(schedule, calls, arm.last_snr)
     images = generate(
         pipeline,
         count,

@@ -17,7 +17,7 @@ from theory.information.measured import losses_at_changes
 from theory.plots.html import save_page
 from theory.support.files import atomic_path
 
-from ..bench.schedules import total_cost
+from ..bench.schedules import PathSize, total_cost
 from ..sampling.pictures import image_grid
 from ..training.building import build_unet
 from .arms import Comparison, Stage
@@ -168,7 +168,14 @@ def _seconds(comparison: Comparison) -> None:
         arm: build_unet(training, comparison.schedules[arm], channels)
         for arm, training in configs.items()
     }
-    write_json(path, seconds(unets, comparison.schedules, configs, config.calls))
+    chains = {arm: _calls(comparison, arm) for arm in config.arms}
+    write_json(path, seconds(unets, comparison.schedules, configs, chains))
+
+
+def _calls(comparison: Comparison, arm: str) -> dict[str, dict[PathSize, int]]:
+    """Calls on each path of an arm's chains, by the number of calls."""
+    schedule, last_snr = comparison.schedules[arm], comparison.config.arms[arm].last_snr
+    return {str(n): sampling_calls(schedule, n, last_snr) for n in comparison.config.calls}
 
 
 def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
@@ -177,7 +184,7 @@ def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
     training = config.train_config(arm, config.seeds[0], config.milestones[-1])
     unet = build_unet(training, schedule, comparison.images.shape[-1])
     shares = training_shares(schedule, training)
-    calls = {str(n): sampling_calls(schedule, n) for n in config.calls}
+    calls = _calls(comparison, arm)
     sampled = flops(unet, schedule, training=False)
     return {
         "label": config.arms[arm].label,

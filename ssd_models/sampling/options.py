@@ -42,6 +42,10 @@ class SamplingOptions:
     spacing : {"logsnr", "uniform", "edm", "alpha", "planned"}
         How a number of steps is spread, see `theory.select_steps`; "alpha" and "planned" need the
         pipeline's spectrum.
+    last_snr : float, optional
+        End the chain at this signal-to-noise ratio of the full-resolution chain, in place of the
+        schedule's last step. The prediction there is the image: smoother, and without what a
+        network that is poor at little noise adds after it.
     changes : {"network", "corrected", "free"}, optional
         What happens where the resolution changes, see `theory.Sampler`; by default what fits the
         schedule.
@@ -66,6 +70,7 @@ class SamplingOptions:
     bf16: bool = False
     progress: bool = False
     spacing: str = "logsnr"
+    last_snr: float | None = None
     changes: str | None = None
     sampler: str | None = None
     spectral_variance: bool = False

@@ -299,7 +299,7 @@ class ScaleSpacePipeline:
         name, sampler = self._sampler(chosen, eta)
         count = None if chosen.timesteps is not None else num_inference_steps
         self.scheduler.set_timesteps(
-            count, chosen.timesteps, chosen.spacing, sampler, self.spectrum
+            count, chosen.timesteps, chosen.spacing, sampler, self.spectrum, chosen.last_snr
         )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = variance = None

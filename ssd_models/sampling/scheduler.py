@@ -61,6 +61,7 @@ class ScaleSpaceScheduler:
         spacing: str = "logsnr",
         sampler: Sampler = DDIM,
         spectrum: Spectrum | None = None,
+        last_snr: float | None = None,
     ) -> None:
         """Choose the steps to visit by their number, or set them one by one.
 
@@ -76,6 +77,8 @@ class ScaleSpaceScheduler:
             Options of the sampler that takes the steps.
         spectrum : Spectrum, optional
             Of the data; for "planned" and "alpha".
+        last_snr : float, optional
+            Signal-to-noise ratio of the last step, see `theory.oracle.steps.select_steps`.
 
         Raises
         ------
@@ -83,9 +86,12 @@ class ScaleSpaceScheduler:
             If both a number and steps are given, or a sampler cannot follow the steps.
         """
         if timesteps is None:
-            steps = select_steps(self.schedule, num_inference_steps, spacing, sampler, spectrum)
-        elif num_inference_steps is not None:
-            raise InputError("set_timesteps: give num_inference_steps or timesteps, not both")
+            steps = select_steps(
+                self.schedule, num_inference_steps, spacing, sampler, spectrum, last_snr
+            )
+        elif num_inference_steps is not None or last_snr is not None:
+            other = "last_snr" if num_inference_steps is None else "num_inference_steps"
+            raise InputError(f"set_timesteps: give {other} or timesteps, not both")
         else:
             steps = list(timesteps)
         steps = check_steps(self.schedule, steps, sampler)

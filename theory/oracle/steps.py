@@ -34,6 +34,7 @@ def select_steps(
     spacing: str = "logsnr",
     sampler: Sampler = DDIM,
     spectrum: Spectrum | None = None,
+    last_snr: float | None = None,
 ) -> list[int]:
     """Choose the steps of a sampler: the first, the last, those that changes need, and others.
 
@@ -51,6 +52,9 @@ def select_steps(
         depend on its order and ``eta`` as well.
     spectrum : Spectrum, optional
         Of the data; needed for "alpha", and for "planned" unless the schedule has a plan.
+    last_snr : float, optional
+        Ends the chain at the noisiest step whose signal-to-noise ratio (`base_snr`) is at least
+        this, in place of step 0; the prediction there is the image. Not with "planned".
 
     Returns
     -------
@@ -78,7 +82,9 @@ def select_steps(
     """
     if spacing not in SPACINGS:
         raise InputError(f"spacing {spacing!r}: unknown; choose from {', '.join(SPACINGS)}")
-    last = schedule.num_steps - 1
+    first, last = schedule.num_steps - 1, last_step(schedule, last_snr)
+    if last and spacing == "planned":
+        raise InputError("last_snr: planned steps end at step 0; choose another spacing")
     sampler = sampler.on(schedule)
     own = schedule.derivation.get("plan", {})
     if spacing == "planned" and own.get("changes", "network") == sampler.changes:
@@ -88,12 +94,12 @@ def select_steps(
     if num_steps is None:
         if spacing == "planned":
             raise InputError("spacing 'planned': give a number of steps, the schedule has no plan")
-        return list(range(last, -1, -1))
+        return list(range(first, last - 1, -1))
     if not 1 <= num_steps <= schedule.num_steps:
         raise InputError(
-            f"{num_steps} sampling steps: must be between 1 and the schedule's {last + 1}"
+            f"{num_steps} sampling steps: must be between 1 and the schedule's {first + 1}"
         )
-    needed = mandatory_steps(schedule, sampler)
+    needed = {t for t in mandatory_steps(schedule, sampler) if t > last} | {last}
     if spacing == "planned":
         if spectrum is None:
             raise InputError("spacing 'planned': needs the spectrum of the data")
@@ -110,6 +116,26 @@ def select_steps(
     else:
         axis = _AXES[spacing](snr)
     return _evenly(axis, sorted(needed), num_steps)
+
+
+def last_step(schedule: ResolutionSchedule, snr: float | None) -> int:
+    """Noisiest step whose `base_snr` is at least ``snr``; 0 for None.
+
+    Raises
+    ------
+    InputError
+        If no step of full resolution has that signal-to-noise ratio.
+    """
+    if snr is None:
+        return 0
+    there = np.flatnonzero(schedule.base_snr >= snr)
+    if not snr > 0 or not len(there) or schedule.resolutions[there[-1]] < schedule.resolution:
+        least = schedule.base_snr[schedule.resolutions == schedule.resolution].min()
+        raise InputError(
+            f"last_snr {snr:g}: states of full resolution have signal-to-noise ratios from "
+            f"{least:.3g} to {schedule.base_snr.max():.3g}"
+        )
+    return int(there[-1])
 
 
 def mean_alpha(schedule: ResolutionSchedule, spectrum: Spectrum) -> np.ndarray:

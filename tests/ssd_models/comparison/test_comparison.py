@@ -172,6 +172,7 @@ def test_costs_are_sums_over_paths(folder):
     assert shares[8, 16] == pytest.approx(config.change_fraction)
     assert sampling_calls(full, 20) == {(16, 16): 20}
     assert sampling_calls(full, 5000) == {(16, 16): 1000}
+    assert sampling_calls(full, 5000, last_snr=100)[16, 16] == 1 + (full.base_snr < 100).sum()
     calls = sampling_calls(derived, 1000)
     assert calls[8, 16] == 1
     assert calls[8, 8] == (derived.resolutions == 8).sum() - 1

@@ -32,6 +32,8 @@ def test_given_steps_are_used_exactly_or_refused():
     assert [scheduler.out_resolution(t) for t in steps] == [4, 8, 8, 16, 16, 16]
     with pytest.raises(InputError, match=rf"\[{second - 1}\] are missing"):
         scheduler.set_timesteps(timesteps=[199, second, first, first - 1])
+    with pytest.raises(InputError, match="give last_snr or timesteps, not both"):
+        scheduler.set_timesteps(timesteps=steps, last_snr=100.0)
     with pytest.raises(InputError, match="201 sampling steps"):
         scheduler.set_timesteps(201)
 
@@ -241,6 +243,10 @@ def test_options_reach_the_sampler(random_unet):
     torch.testing.assert_close(images, expected.clamp(-1, 1), rtol=0, atol=1e-4)
     seen = [steps, draw(spacing="edm")[1], draw(spacing="planned")[1], draw(changes="free")[1]]
     assert len({tuple(s) for s in seen}) == 4
+    early = draw(last_snr=20.0)[1]
+    snr = pipeline.scheduler.schedule.base_snr
+    assert len(early) == len(steps)
+    assert snr[early[-1] + 1] < 20 <= snr[early[-1]]
     others = [
         draw(**others)[0]
         for others in (
@@ -268,6 +274,7 @@ def test_options_that_cannot_be_met_are_refused(random_unet):
         ({"eta": -0.1}, "eta -0.1"),
         ({"changes": "no"}, "changes 'no'"),
         ({"output_type": "jpg"}, "output_type 'jpg'"),
+        ({"last_snr": 0.0}, "last_snr 0: states of full resolution have"),
         ({"max_batch": 0}, "at least 1"),
     ):
         with pytest.raises(InputError, match=said):

@@ -113,9 +113,34 @@ def test_free_changes_of_every_side_are_network_changes(tolerance, order):
     assert free == pytest.approx(network, rel=0.5)
 
 
+@pytest.mark.parametrize("spacing", [s for s in SPACINGS if s != "planned"])
+@pytest.mark.parametrize("calls", [9, None])
+def test_a_chain_may_end_before_the_last_step(spacing, calls):
+    snr, first = SCHEDULE.base_snr, SCHEDULE.change_sides
+    asked = 1.01 * snr[20]
+    assert max(t for t in range(200) if SCHEDULE.resolutions[t] == 16) > 19
+    steps = select_steps(SCHEDULE, calls, spacing, spectrum=SPECTRUM, last_snr=asked)
+    assert steps[0] == 199
+    assert steps[-1] == 19
+    assert len(steps) == (calls or 181)
+    assert first <= set(steps)
+    # As many calls are spread over fewer steps, all by the same rule.
+    if spacing == "logsnr" and calls:
+        whole = select_steps(SCHEDULE, calls, spacing)
+        inside = np.log(snr[steps[-2]]) - np.log(snr[steps[-3]])
+        assert inside < np.log(snr[whole[-2]]) - np.log(snr[whole[-3]])
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
+        (lambda: select_steps(SCHEDULE, 9, last_snr=1e9), "last_snr 1e.09: states of full res"),
+        (lambda: select_steps(SCHEDULE, 9, last_snr=1e-4), "have signal-to-noise ratios from"),
+        (lambda: select_steps(SCHEDULE, 9, last_snr=-1.0), "have signal-to-noise ratios from"),
+        (
+            lambda: select_steps(SCHEDULE, 9, "planned", spectrum=SPECTRUM, last_snr=30.0),
+            "last_snr: planned steps end at step 0",
+        ),
         (lambda: select_steps(SCHEDULE, 201), "201 sampling steps"),
         (lambda: select_steps(SCHEDULE, 0), "0 sampling steps"),
         (lambda: select_steps(SCHEDULE, 9, "even"), "spacing 'even': unknown"),
