@@ -119,7 +119,7 @@ def _growth(results: Results) -> str:
         if (stage := stages.get((arm, seed, step))) is None:
             return ""
         distance = stage["judged"][calls]["metrics"]["frechet_scattering"]
-        return f"{spread(distance, 1)} ({_petaflops(results, stage):.2f})"
+        return f"{spread(distance, 1)} ({_petaflops(results, stage):.3g})"
 
     for seed in sorted({stage["seed"] for stage in results["stages"]}):
         for arm, entry in results["arms"].items():
@@ -155,7 +155,7 @@ def _reached(results: Results) -> str:
 def _cost_over(
     results: Results, arm: str, first: str, seed: int, metric: str, calls: str, at: int
 ) -> str:
-    """One cell of `_reached`: ratio and interval, empty if it was not measured."""
+    """One cell of `_reached`: ratio and interval, empty if the arm has no curve or target."""
 
     def curve(name: str) -> list[tuple[int, float, float, float]]:
         found = []
@@ -171,7 +171,7 @@ def _cost_over(
         return sorted(found)
 
     own, targets = curve(arm), {row[0]: row[1:] for row in curve(first)}
-    if not own or at not in targets:
+    if len(own) < 2 or at not in targets:
         return ""
     paid, target, error = targets[at]
     _, costs, values, errors = zip(*own, strict=True)

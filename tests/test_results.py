@@ -104,10 +104,13 @@ def test_numbers_of_a_table_are_those_of_the_file(figures):
 def test_cost_of_reaching_the_first_arms_quality(figures):
     """Arm two needs as many images for the same distances, so half of the cost, and stops at 20."""
     results = made_up({"a": {100: 40.0, 200: 20.0, 400: 10.0}, "b": {100: 40.0, 200: 20.0}})
+    results["arms"]["c"] = {**results["arms"]["b"], "label": "three"}  # has no curve
+    results["stages"].append({**results["stages"][-1], "arm": "c"})
     shown = figures("comparison").tables(results)
     # ± 1.96 * 0.5 * √2 = 1.39 in a distance that falls like one over the cost
     row = "| two | Fréchet, scattering | ≤0.50 (≤0.50 to 0.52) | 0.50 (0.47 to >0.50) | >0.25 "
     assert row in shown
+    assert "| three | Fréchet, scattering |" not in shown
 
 
 def test_posterior_noise_is_timed_both_ways(scripts, tmp_path, capsys):

@@ -82,7 +82,7 @@ def test_the_pipeline_with_its_defaults(form, here, capsys):
     first = Path("samples.png").read_bytes()
     main(["sample", "-n", "4", "--steps", "6", "-o", "again.png"])
     assert Path("again.png").read_bytes() == first
-    main(["sample", "-n", "4", "--steps", "6", "--last-snr", "50", "-o", "end.png"])
+    main(["sample", "-n", "4", "--steps", "6", "--last-snr", "3000", "-o", "end.png"])
     assert Path("end.png").read_bytes() != first
     main(["sample", "-n", "4", "--steps", "6", "-o", "folder"])
     main(["sample", "run/model", "-n", "4", "--steps", "6", "-o", "samples.npz"])
