@@ -375,7 +375,8 @@ def draw_samples(results: Results, strips: Path, name: str) -> None:
     axes.imshow(pixels, interpolation="nearest")
     axes.set_anchor("E")
     labels = [entry["label"].replace(", ", ",\n") for entry in arms]
-    axes.set_yticks((np.arange(len(arms)) + 0.5) * height / len(arms), labels)
+    size = 6.5 if max(name.count("\n") for name in labels) > 1 else 8  # three lines fit a row
+    axes.set_yticks((np.arange(len(arms)) + 0.5) * height / len(arms), labels, fontsize=size)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
