@@ -143,7 +143,7 @@ def _reached(results: Results) -> str:
             for metric, name in _DISTANCES.items():
                 cells = [_cost_over(results, arm, first, seed, metric, calls, at) for at in steps]
                 if any(cells):
-                    rows.append([results["arms"][arm]["label"], name, *cells])
+                    rows.append([label(results, {"arm": arm, "seed": seed}), name, *cells])
     return (
         f"**Training FLOP at which an arm reaches what {results['arms'][first]['label']} has "
         f"reached**, over the FLOP of the latter, {calls} calls; interpolated between milestones. "
