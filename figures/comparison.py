@@ -136,26 +136,27 @@ def _reached(results: Results) -> str:
     steps = sorted({milestone(stage) for stage in results["stages"]})
     if len(steps) < 2 or not others:
         return ""
-    calls, batch = _first_calls(results), _batch(results)
+    batch = _batch(results)
     rows = [["arm", "distance", *(f"of {step * batch:,} images" for step in steps)]]
     for seed in sorted({stage["seed"] for stage in results["stages"]}):
         for arm in others:
             for metric, name in _DISTANCES.items():
-                cells = [_cost_over(results, arm, first, seed, metric, calls, at) for at in steps]
+                cells = _costs_over(results, arm, first, seed, metric, steps)
                 if any(cells):
                     rows.append([label(results, {"arm": arm, "seed": seed}), name, *cells])
     return (
         f"**Training FLOP at which an arm reaches what {results['arms'][first]['label']} has "
-        f"reached**, over the FLOP of the latter, {calls} calls; interpolated between milestones. "
-        "In brackets: for distances that differ by 1.96 standard errors of their difference.\n\n"
-        + markdown_table(rows)
+        f"reached**, over the FLOP of the latter, {_first_calls(results)} calls; "
+        "interpolated between milestones. In brackets: for distances that differ by 1.96 standard "
+        "errors of their difference.\n\n" + markdown_table(rows)
     )
 
 
-def _cost_over(
-    results: Results, arm: str, first: str, seed: int, metric: str, calls: str, at: int
-) -> str:
-    """One cell of `_reached`: ratio and interval, empty if the arm has no curve or target."""
+def _costs_over(
+    results: Results, arm: str, first: str, seed: int, metric: str, steps: Iterable[int]
+) -> list[str]:
+    """Ratios and intervals of a row of `_reached`; empty where there is no curve or target."""
+    calls = _first_calls(results)
 
     def curve(name: str) -> list[tuple[int, float, float, float]]:
         found = []
@@ -171,19 +172,22 @@ def _cost_over(
         return sorted(found)
 
     own, targets = curve(arm), {row[0]: row[1:] for row in curve(first)}
-    if len(own) < 2 or at not in targets:
-        return ""
-    paid, target, error = targets[at]
+    if len(own) < 2:
+        return []
     _, costs, values, errors = zip(*own, strict=True)
-    half = 1.96 * float(np.hypot(error, np.mean(errors)))
 
-    def ratio(distance: float) -> str:
-        cost, relation = cost_to_reach(costs, values, distance)
-        return f"{relation}{cost / paid:.2f}"
+    def cell(paid: float, target: float, error: float) -> str:
+        half = 1.96 * float(np.hypot(error, np.mean(errors)))
 
-    low = ratio(target + half)
-    high = ratio(target - half) if target > half else f">{costs[-1] / paid:.2f}"
-    return f"{ratio(target)} ({low} to {high})"
+        def ratio(distance: float) -> str:
+            cost, relation = cost_to_reach(costs, values, distance)
+            return f"{relation}{cost / paid:.2f}"
+
+        low = ratio(target + half)
+        high = ratio(target - half) if target > half else f">{costs[-1] / paid:.2f}"
+        return f"{ratio(target)} ({low} to {high})"
+
+    return [cell(*targets[at]) if at in targets else "" for at in steps]
 
 
 def _costs(results: Results) -> str:
