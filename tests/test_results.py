@@ -27,9 +27,9 @@ def scripts(monkeypatch):
 
 
 @pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
-def test_tables_of_a_comparison(path, figures):
+def test_tables_of_a_comparison(path, scripts):
     results = json.loads(path.read_text())
-    assert path.with_suffix(".md").read_text() == figures("comparison").tables(results)
+    assert path.with_suffix(".md").read_text() == scripts("comparison_tables").tables(results)
 
 
 def test_tables_of_benchmarks(figures):
@@ -88,11 +88,11 @@ def made_up(distances):
     }
 
 
-def test_numbers_of_a_table_are_those_of_the_file(figures):
+def test_numbers_of_a_table_are_those_of_the_file(scripts):
     """A table of two made-up arms, read back."""
     # The last milestone is not complete: the one before is shown.
     results = made_up({"a": {100: 3.0, 200: 3.0}, "b": {100: 3.0}})
-    shown = figures("comparison").tables(results)
+    shown = scripts("comparison_tables").tables(results)
     assert "5,000 images at 32 px" in shown
     assert "1,000 images seen by each arm" in shown
     row = "| 3.0 ± 1.0 | 7.0 ± 2.0 | 0.90 ± 0.02 | -1.0 +0.5 (± 0.4) | +0.0 -0.2 |"
@@ -101,12 +101,12 @@ def test_numbers_of_a_table_are_those_of_the_file(figures):
     assert "| two | 1 (0.50) | 30 (1.00) |" in shown
 
 
-def test_cost_of_reaching_the_first_arms_quality(figures):
+def test_cost_of_reaching_the_first_arms_quality(scripts):
     """Arm two needs as many images for the same distances, so half of the cost, and stops at 20."""
     results = made_up({"a": {100: 40.0, 200: 20.0, 400: 10.0}, "b": {100: 40.0, 200: 20.0}})
     results["arms"]["c"] = {**results["arms"]["b"], "label": "three"}  # has no curve
     results["stages"].append({**results["stages"][-1], "arm": "c"})
-    shown = figures("comparison").tables(results)
+    shown = scripts("comparison_tables").tables(results)
     # ± 1.96 * 0.5 * √2 = 1.39 in a distance that falls like one over the cost
     row = "| two | Fréchet, scattering | ≤0.50 (≤0.50 to 0.52) | 0.50 (0.47 to >0.50) | >0.25 "
     assert row in shown

@@ -1,2 +1,15 @@
 from .reaching import cost_to_reach as cost_to_reach
-from .stored import Results as Results, label as label, milestone as milestone, spread as spread
+from .stored import (
+    DISTANCES as DISTANCES,
+    Point as Point,
+    Results as Results,
+    batch_size as batch_size,
+    curve as curve,
+    first_calls as first_calls,
+    label as label,
+    last_stages as last_stages,
+    milestone as milestone,
+    petaflops as petaflops,
+    seeds as seeds,
+    spread as spread,
+)

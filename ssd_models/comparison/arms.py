@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,12 +17,13 @@ from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 from theory.support.files import atomic_path, replaced_folder
 
+from ..bench.schedules import PathSize
 from ..data.opening import to_float
 from ..data.source import ImageSource
 from ..training.config import CONFIG_FILE
 from ..training.trainer import Trainer
 from .config import ComparisonConfig
-from .costs import training_flops
+from .costs import arm_costs, sampling_calls
 
 SPECTRUM_FILE = "spectrum.npz"
 _IDENTITY_FILE = "comparison.yaml"
@@ -80,9 +82,12 @@ class Comparison:
             arm: config.schedule(arm, self.spectrum) for arm in config.arms
         }
         for arm, schedule in self.schedules.items():
-            last_step(schedule, config.arms[arm].last_snr)  # raises now, not after training
+            try:  # now, not after training
+                last_step(schedule, config.arms[arm].last_snr)
+            except InputError as error:
+                raise InputError(f"arm {arm}: {error}") from None
         self.stopped: str | None = None  # why the last training stopped early
-        self._flops_of_arms: dict[str, float] = {}  # of training, per image
+        self._costs: dict[str, dict[str, Any]] = {}  # by arm
 
     def stages(self) -> Iterator[Stage]:
         """All stages of the chosen arms in the order in which they are trained."""
@@ -95,16 +100,23 @@ class Comparison:
         """Stage at a milestone; with ``equal: cost`` its training FLOP equal the first arm's."""
         if self.config.equal == "images":
             return Stage(arm, seed, milestone, milestone)
-        first = self._flops(next(iter(self.config.arms)))
-        step = round(milestone * first / self._flops(self.config.arms[arm].network or arm))
-        return Stage(arm, seed, step, milestone)
+        networks = next(iter(self.config.arms)), self.config.arms[arm].network or arm
+        first, own = (self.costs(name)["training_flops_per_image"] for name in networks)
+        return Stage(arm, seed, round(milestone * first / own), milestone)
 
-    def _flops(self, arm: str) -> float:
-        if arm not in self._flops_of_arms:
-            config = self.config.train_config(arm, self.config.seeds[0], 1)
-            channels = self.images.shape[-1]
-            self._flops_of_arms[arm] = training_flops(self.schedules[arm], config, channels)
-        return self._flops_of_arms[arm]
+    def chains(self, arm: str) -> dict[str, dict[PathSize, int]]:
+        """Calls on each path of an arm's chains, by the number of calls."""
+        schedule, last_snr = self.schedules[arm], self.config.arms[arm].last_snr
+        return {str(n): sampling_calls(schedule, n, last_snr) for n in self.config.calls}
+
+    def costs(self, arm: str) -> dict[str, Any]:
+        """`arm_costs` of an arm, counted once."""
+        if arm not in self._costs:
+            config = self.config.train_config(arm, self.config.seeds[0], self.config.milestones[-1])
+            self._costs[arm] = arm_costs(
+                self.schedules[arm], config, self.images.shape[-1], self.chains(arm)
+            )
+        return self._costs[arm]
 
     def model(self, stage: Stage) -> Path:
         """Model directory of a stage; that of another arm if the arm uses its network."""

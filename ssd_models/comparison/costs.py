@@ -14,7 +14,7 @@ from ..bench.path_timing import path_seconds
 from ..bench.schedules import PathSize, path_calls, total_cost
 from ..devices import compute_device
 from ..network.flexi_unet import FlexiUNet
-from ..network.path_costs import path_flops
+from ..network.path_costs import path_flops, path_name
 from ..training.building import build_unet
 from ..training.config import TrainConfig
 from ..training.objective import PathSampler
@@ -52,10 +52,36 @@ def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict
     return {path: path_flops(unet, *path, training=training) for path in paths}
 
 
-def training_flops(schedule: ResolutionSchedule, config: TrainConfig, channels: int) -> float:
-    """Mean training FLOP per image over the paths that training draws."""
+def arm_costs(
+    schedule: ResolutionSchedule,
+    config: TrainConfig,
+    channels: int,
+    chains: Mapping[str, dict[PathSize, int]],
+) -> dict[str, Any]:
+    """Computed costs of an arm, as in ``results.json``.
+
+    Parameters
+    ----------
+    schedule, config, channels
+        Schedule, training options, and colour channels of the images.
+    chains : mapping
+        `sampling_calls` by a name of the chain.
+
+    Returns
+    -------
+    dict
+        ``training_shares`` and ``training_flops_per_image`` (mean over the paths that training
+        draws), ``sampling_calls`` and ``sampling_flops_per_image`` by chain, ``parameters``.
+    """
     unet = build_unet(config, schedule, channels)
-    return total_cost(training_shares(schedule, config), flops(unet, schedule, training=True))
+    shares, sampled = training_shares(schedule, config), flops(unet, schedule, training=False)
+    return {
+        "training_shares": _named(shares),
+        "training_flops_per_image": total_cost(shares, flops(unet, schedule, training=True)),
+        "sampling_calls": {n: _named(paths) for n, paths in chains.items()},
+        "sampling_flops_per_image": {n: total_cost(paths, sampled) for n, paths in chains.items()},
+        "parameters": sum(p.numel() for p in unet.parameters()),
+    }
 
 
 def seconds(
@@ -125,3 +151,7 @@ def seconds(
 def _network(config: TrainConfig) -> tuple[Any, ...]:
     """Options that determine the seconds of a path."""
     return config.network, config.base_channels, config.batch_size, config.bf16, config.compile
+
+
+def _named(paths: Mapping[PathSize, Any]) -> dict[str, Any]:
+    return {path_name(path): value for path, value in paths.items()}

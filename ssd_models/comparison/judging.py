@@ -1,11 +1,13 @@
 """Evaluation of a comparison's networks: samples, errors on held-out images, predicted errors.
 
-Every result is stored in the folder ``judged`` and read from there if it exists.
+Every result is stored in the folder ``judged`` and read from there if it exists. Samples are
+evaluated again if options of the arm have changed since.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +56,11 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
     -------
     dict
         Content of ``judged/STAGE-callsCALLS.json``: result of
-        `ssd_models.metrics.evaluation.evaluate_images` with ``calls``, ``sampler``, ``changes`` and
-        ``oracle`` (predicted error, None for the sampler "whitened").
+        `ssd_models.metrics.evaluation.evaluate_images` with ``calls``, ``sampler``, ``changes``,
+        ``oracle`` (predicted error, None for the sampler "whitened") and ``options``.
     """
-    path = comparison.folder / "judged" / f"{stage.name}-calls{calls}.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+    if (stored := evaluated(comparison, stage, calls, count)) is not None:
+        return stored
     schedule, spectrum = comparison.schedules[stage.arm], comparison.spectrum
     ancestral = calls >= schedule.num_steps
     eta = 1.0 if ancestral else 0.0
@@ -99,11 +100,36 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         "oracle": None
         if sampler == "whitened"
         else _predicted(schedule, spectrum, steps, eta, METHODS[sampler].order, arm.changes),
+        "options": _options(comparison, stage, count),
     }
     grid = images[: _ROWS * _COLUMNS]
     save_grid(grid, samples_path(comparison, stage, calls), _COLUMNS)
-    write_json(path, result)
+    write_json(_path(comparison, stage, calls), result)
     return result
+
+
+def evaluated(
+    comparison: Comparison, stage: Stage, calls: int, count: int
+) -> dict[str, Any] | None:
+    """Stored result of `judge`; None if there is none, or it was made with other options."""
+    path = _path(comparison, stage, calls)
+    if not path.is_file():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return result if result.get("options") == _options(comparison, stage, count) else None
+
+
+def _path(comparison: Comparison, stage: Stage, calls: int) -> Path:
+    return comparison.folder / "judged" / f"{stage.name}-calls{calls}.json"
+
+
+def _options(comparison: Comparison, stage: Stage, count: int) -> dict[str, Any]:
+    """Options that a stored result depends on and that no run or folder is checked for."""
+    config = comparison.config
+    arm = asdict(config.arms[stage.arm])
+    chosen = {name: value for name, value in arm.items() if name not in ("label", "train")}
+    chosen["sampler"] = chosen["sampler"] or config.sampler
+    return {"images": count, "features": config.features, **chosen}
 
 
 def _baseline(comparison: Comparison, count: int, seed: int) -> dict[str, Any] | None:

@@ -17,14 +17,14 @@ from theory.information.measured import losses_at_changes
 from theory.plots.html import save_page
 from theory.support.files import atomic_path
 
-from ..bench.schedules import PathSize, total_cost
 from ..sampling.pictures import image_grid
 from ..training.building import build_unet
 from .arms import Comparison, Stage
-from .costs import flops, sampling_calls, seconds, training_shares
+from .costs import seconds
 from .judging import (
     errors_at_changes,
     errors_at_full_resolution,
+    evaluated,
     information,
     judge,
     samples_path,
@@ -133,8 +133,8 @@ def collect(comparison: Comparison) -> dict[str, Any]:
     stages = []
     for milestone, seed, arm in product(config.milestones, config.seeds, config.arms):
         stage = comparison.stage(arm, seed, milestone)
-        files = {str(calls): folder / f"{stage.name}-calls{calls}.json" for calls in config.calls}
-        judged = {calls: _read(path) for calls, path in files.items() if path.is_file()}
+        found = {n: evaluated(comparison, stage, n, count) for n, count in config.calls.items()}
+        judged = {str(calls): result for calls, result in found.items() if result is not None}
         if judged:
             entry = {**asdict(stage), "judged": judged}
             if config.errors and config.arms[arm].network is None:
@@ -156,9 +156,11 @@ def collect(comparison: Comparison) -> dict[str, Any]:
 
 
 def _seconds(comparison: Comparison) -> None:
-    """Time training and sampling of all arms, unless the file exists."""
+    """Time training and sampling of all arms, unless the file has the times of the same paths."""
     config, path = comparison.config, comparison.folder / "judged" / _SECONDS
-    if path.is_file():
+    named = ("training_shares", "sampling_calls")
+    paths = {arm: {n: comparison.costs(arm)[n] for n in named} for arm in config.arms}
+    if path.is_file() and _read(path).get("paths") == paths:
         return
     configs = {
         arm: config.train_config(arm, config.seeds[0], config.milestones[-1]) for arm in config.arms
@@ -168,33 +170,19 @@ def _seconds(comparison: Comparison) -> None:
         arm: build_unet(training, comparison.schedules[arm], channels)
         for arm, training in configs.items()
     }
-    chains = {arm: _calls(comparison, arm) for arm in config.arms}
-    write_json(path, seconds(unets, comparison.schedules, configs, chains))
-
-
-def _calls(comparison: Comparison, arm: str) -> dict[str, dict[PathSize, int]]:
-    """Calls on each path of an arm's chains, by the number of calls."""
-    schedule, last_snr = comparison.schedules[arm], comparison.config.arms[arm].last_snr
-    return {str(n): sampling_calls(schedule, n, last_snr) for n in comparison.config.calls}
+    chains = {arm: comparison.chains(arm) for arm in config.arms}
+    timed = seconds(unets, comparison.schedules, configs, chains)
+    write_json(path, {**timed, "paths": paths})
 
 
 def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
-    """Label, changes, predictions and FLOP per image of an arm."""
-    config, schedule = comparison.config, comparison.schedules[arm]
-    training = config.train_config(arm, config.seeds[0], config.milestones[-1])
-    unet = build_unet(training, schedule, comparison.images.shape[-1])
-    shares = training_shares(schedule, training)
-    calls = _calls(comparison, arm)
-    sampled = flops(unet, schedule, training=False)
+    """Label, changes, predictions and costs of an arm."""
+    schedule = comparison.schedules[arm]
     return {
-        "label": config.arms[arm].label,
+        "label": comparison.config.arms[arm].label,
         "changes": {str(t): list(sides) for t, sides in schedule.changes.items()},
         "predicted": dict(schedule.predicted),
-        "training_shares": _named(shares),
-        "training_flops_per_image": total_cost(shares, flops(unet, schedule, training=True)),
-        "sampling_calls": {n: _named(paths) for n, paths in calls.items()},
-        "sampling_flops_per_image": {n: total_cost(paths, sampled) for n, paths in calls.items()},
-        "parameters": sum(p.numel() for p in unet.parameters()),
+        **comparison.costs(arm),
     }
 
 
@@ -216,11 +204,6 @@ def _information(comparison: Comparison, stage: Stage) -> dict[str, Any]:
             and (arm == stage.arm or not comparison.schedules[stage.arm].changes)
         },
     }
-
-
-def _named(paths: dict[tuple[int, int], Any]) -> dict[str, Any]:
-    """Values by the name of the path, ``32`` or ``16->32``."""
-    return {f"{a}" if a == b else f"{a}->{b}": value for (a, b), value in paths.items()}
 
 
 def _read(path: Path) -> Any:

@@ -2,10 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 Results = dict[str, Any]
 """Content of ``results.json``."""
+
+DISTANCES = {
+    "fd_effnet": "FD-EffNet",
+    "frechet_scattering": "Fréchet, scattering",
+    "sliced_wasserstein": "SWD",
+}
+"""Names in tables of the distances of samples from real images."""
+
+
+class Point(NamedTuple):
+    """A distance of samples from real images at a milestone of an arm."""
+
+    milestone: int
+    petaflops: float  # of training up to there
+    value: float
+    standard_error: float
+
+
+def curve(results: Results, arm: str, seed: int, metric: str) -> list[Point]:
+    """Distances of an arm and seed by rising milestone, at the first number of calls.
+
+    Empty if the metric, a key of `DISTANCES`, was not evaluated.
+    """
+    calls, points = first_calls(results), []
+    for stage in results["stages"]:
+        if (stage["arm"], stage["seed"]) != (arm, seed) or calls not in stage["judged"]:
+            continue
+        estimate = stage["judged"][calls]["metrics"].get(metric)
+        if estimate is None:
+            continue
+        value, error = estimate["value"], estimate["standard_error"]
+        if isinstance(value, dict):
+            value, error = value["mean"], error["mean"]
+        points.append(Point(milestone(stage), petaflops(results, stage), value, error))
+    return sorted(points)
+
+
+def last_stages(results: Results) -> list[dict[str, Any]]:
+    """Stages of the last milestone that every arm has reached."""
+    arms = {stage["arm"] for stage in results["stages"]}
+    milestones: dict[int, set[str]] = {}
+    for stage in results["stages"]:
+        milestones.setdefault(milestone(stage), set()).add(stage["arm"])
+    last = max(milestone for milestone, reached in milestones.items() if reached == arms)
+    return [stage for stage in results["stages"] if milestone(stage) == last]
+
+
+def first_calls(results: Results) -> str:
+    """Number of calls at which every milestone is evaluated."""
+    return str(next(iter(results["config"]["calls"])))
+
+
+def batch_size(results: Results) -> int:
+    """Images of a training step."""
+    return int(results["config"]["train"].get("batch_size", 32))
+
+
+def petaflops(results: Results, stage: dict[str, Any]) -> float:
+    """Training cost up to a stage in PFLOP."""
+    each = results["arms"][stage["arm"]]["training_flops_per_image"]
+    return float(each * stage["step"] * batch_size(results) / 1e15)
+
+
+def seeds(results: Results) -> list[int]:
+    """Seeds of the evaluated stages."""
+    return sorted({stage["seed"] for stage in results["stages"]})
 
 
 def milestone(stage: dict[str, Any]) -> int:

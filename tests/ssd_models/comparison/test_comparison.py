@@ -117,6 +117,24 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
     assert run_comparison(comparison(folder, "whole"))
     assert (out / "results.json").read_bytes() == before
     assert files == {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}
+    # Only what an arm's new options concern is evaluated again.
+    arms = {**TINY["arms"], "ddpm": {"schedule": "full", "last_snr": 10}}
+    write(folder / "changed.yaml", {**TINY, "arms": arms})
+    config = ComparisonConfig.load(folder / "changed.yaml")
+    changed = Comparison(config, open_images(folder / "images.npz", 16), out)
+    stages = collect(changed)["stages"]
+    assert [s["arm"] for s in stages if s["judged"]] == ["paper", "derived"] * 2
+    assert run_comparison(changed)
+    after = {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}
+    again = {path.name for path in files if after[path] != files[path]}
+    stages = [f"ddpm-seed0-step{step}.json" for step in ("3-calls4", "6-calls4", "6-calls3")]
+    assert again == {*stages, "seconds.json"}
+    new = collect(changed)["stages"][0]["judged"]["4"]
+    assert new["metrics"] != results["stages"][0]["judged"]["4"]["metrics"]
+    write(folder / "changed.yaml", {**TINY, "arms": {"one": {"schedule": "full", "last_snr": 1e9}}})
+    config = ComparisonConfig.load(folder / "changed.yaml")
+    with pytest.raises(InputError, match="arm one: last_snr"):
+        Comparison(config, open_images(folder / "images.npz", 16), folder / "refused")
 
 
 def test_it_stops_and_goes_on(folder):

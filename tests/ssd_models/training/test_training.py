@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ssd_models.comparison.costs import training_flops
+from ssd_models.comparison.costs import arm_costs
 from ssd_models.data.class_labels import Classes
 from ssd_models.devices import use_bf16
 from ssd_models.diffusion.process import ScaleSpaceProcess
@@ -63,7 +63,9 @@ def test_a_run_says_what_it_will_cost(tmp_path):
         run = Trainer(images(), schedule, tmp_path / "run", config)
         line = cost_line(run.learner.plain, run.batches)
         seen = sum(p.probability * run.batches.size(p) for p in run.paths.paths)
-        flop, whole = (training_flops(each, config, 3) for each in (schedule, full))
+        flop, whole = (
+            arm_costs(each, config, 3, {})["training_flops_per_image"] for each in (schedule, full)
+        )
         share = re.escape(f"{flop / whole:.2f}")
         assert re.match(rf"1,000 steps cost (\S+) FLOP in all, {share} of what", line)
         assert float(line.split()[3]) == pytest.approx(1000 * seen * flop, rel=0.06)
