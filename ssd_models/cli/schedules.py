@@ -74,6 +74,8 @@ class DeriveCommand:
     spectrum."""
     steps: int = 1000
     """Number of diffusion steps T."""
+    largest_snr: float | None = None
+    """Leave out steps of a larger signal-to-noise ratio; the last prediction is then made there."""
     report: OptionalPath = None
     """Picture or HTML page to write: spectrum, snr and resolution of each step, information; a page
     also shows noisy states of images."""
@@ -102,6 +104,8 @@ class DeriveCommand:
         check_writable(self.output)
         shown = self._check_report(spectrum)
         base = NoiseSchedule.named(self.base, self.steps, spectrum)
+        if self.largest_snr is not None:
+            base = base.below(self.largest_snr)
         if self.calls is None:
             schedule = derive_schedule(
                 spectrum,

@@ -114,7 +114,7 @@ class Comparison:
         if arm not in self._costs:
             config = self.config.train_config(arm, self.config.seeds[0], self.config.milestones[-1])
             self._costs[arm] = arm_costs(
-                self.schedules[arm], config, self.images.shape[-1], self.chains(arm)
+                self.schedules[arm], config, self.spectrum, self.chains(arm)
             )
         return self._costs[arm]
 

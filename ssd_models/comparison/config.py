@@ -36,6 +36,7 @@ class Arm:
     network: str | None = None  # arm whose network is used with this arm's sampler
     sampler: str | None = None  # by default the comparison's
     changes: Literal["network", "corrected", "free"] | None = None  # at changes of resolution
+    largest_snr: float | None = None  # of the schedule, by default that of the noise
     last_snr: float | None = None  # where chains end; by default at the schedule's last step
     train: dict[str, Any] = field(default_factory=dict)  # options of `TrainConfig`
 
@@ -118,6 +119,8 @@ class ComparisonConfig:
         """Schedule of an arm for data of a spectrum, with predicted cost and error."""
         spec = self.arms[arm]
         noise = NoiseSchedule.named(self.base, self.diffusion_steps, spectrum)
+        if spec.largest_snr is not None:
+            noise = noise.below(spec.largest_snr)
         if spec.schedule == "full":
             schedule = ResolutionSchedule.full_resolution(self.resolution, noise)
         elif spec.schedule == "paper":

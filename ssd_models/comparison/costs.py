@@ -7,6 +7,7 @@ from typing import Any
 
 from theory.oracle.steps import select_steps
 from theory.schedule.resolution import ResolutionSchedule
+from theory.spectrum.spectrum import Spectrum
 
 from ..bench.contenders import Compute
 from ..bench.machine import describe, torch_machine
@@ -22,9 +23,11 @@ from ..training.objective import PathSampler
 _TURNS = 7  # repetitions of a timing
 
 
-def training_shares(schedule: ResolutionSchedule, config: TrainConfig) -> dict[PathSize, float]:
-    """Share of the training images on each path."""
-    sampler = PathSampler.of(config, schedule)
+def training_shares(
+    schedule: ResolutionSchedule, config: TrainConfig, spectrum: Spectrum
+) -> dict[PathSize, float]:
+    """Share of the training images on each path, for data of a spectrum."""
+    sampler = PathSampler.of(config, schedule, lambda: spectrum)
     images = {(p.r_in, p.r_out): p.probability * p.images for p in sampler.paths}
     total = sum(images.values())
     return {path: count / total for path, count in images.items()}
@@ -55,15 +58,15 @@ def flops(unet: FlexiUNet, schedule: ResolutionSchedule, training: bool) -> dict
 def arm_costs(
     schedule: ResolutionSchedule,
     config: TrainConfig,
-    channels: int,
+    spectrum: Spectrum,
     chains: Mapping[str, dict[PathSize, int]],
 ) -> dict[str, Any]:
     """Computed costs of an arm, as in ``results.json``.
 
     Parameters
     ----------
-    schedule, config, channels
-        Schedule, training options, and colour channels of the images.
+    schedule, config, spectrum
+        Schedule, training options, and spectrum of the images.
     chains : mapping
         `sampling_calls` by a name of the chain.
 
@@ -73,8 +76,9 @@ def arm_costs(
         ``training_shares`` and ``training_flops_per_image`` (mean over the paths that training
         draws), ``sampling_calls`` and ``sampling_flops_per_image`` by chain, ``parameters``.
     """
-    unet = build_unet(config, schedule, channels)
-    shares, sampled = training_shares(schedule, config), flops(unet, schedule, training=False)
+    unet = build_unet(config, schedule, spectrum.power.shape[-1])
+    shares = training_shares(schedule, config, spectrum)
+    sampled = flops(unet, schedule, training=False)
     return {
         "training_shares": _named(shares),
         "training_flops_per_image": total_cost(shares, flops(unet, schedule, training=True)),
@@ -88,6 +92,7 @@ def seconds(
     unets: Mapping[str, FlexiUNet],
     schedules: Mapping[str, ResolutionSchedule],
     configs: Mapping[str, TrainConfig],
+    shares: Mapping[str, dict[PathSize, float]],
     chains: Mapping[str, Mapping[str, dict[PathSize, int]]],
 ) -> dict[str, Any]:
     """Seconds per image of training and sampling of each arm.
@@ -99,6 +104,8 @@ def seconds(
     ----------
     unets, schedules, configs : mappings
         Network, schedule and training options by arm.
+    shares : mapping
+        `training_shares` of each arm.
     chains : mapping
         `sampling_calls` of each arm, by a name of the chain.
 
@@ -133,10 +140,10 @@ def seconds(
             for training in (False, True)
         ]
     arms = {}
-    for arm, schedule in schedules.items():
-        sampling, training = timed[keys[arm]]
+    for arm, key in keys.items():
+        sampling, training = timed[key]
         arms[arm] = {
-            "training": total_cost(training_shares(schedule, configs[arm]), training),
+            "training": total_cost(shares[arm], training),
             "sampling": {name: total_cost(calls, sampling) for name, calls in chains[arm].items()},
         }
     machine = torch_machine(compute_device())

@@ -20,7 +20,7 @@ from theory.support.files import atomic_path
 from ..sampling.pictures import image_grid
 from ..training.building import build_unet
 from .arms import Comparison, Stage
-from .costs import seconds
+from .costs import seconds, training_shares
 from .judging import (
     errors_at_changes,
     errors_at_full_resolution,
@@ -171,7 +171,11 @@ def _seconds(comparison: Comparison) -> None:
         for arm, training in configs.items()
     }
     chains = {arm: comparison.chains(arm) for arm in config.arms}
-    timed = seconds(unets, comparison.schedules, configs, chains)
+    shares = {
+        arm: training_shares(comparison.schedules[arm], training, comparison.spectrum)
+        for arm, training in configs.items()
+    }
+    timed = seconds(unets, comparison.schedules, configs, shares, chains)
     write_json(path, {**timed, "paths": paths})
 
 

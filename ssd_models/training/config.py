@@ -48,7 +48,9 @@ class TrainConfig:
     snr_clip: float = 5.0  # of min-snr: weight floor + min(snr of the full resolution, clip)
     snr_floor: float = 0.0  # of min-snr: smallest weight, of very noisy states; 4 in EDM
     change_fraction: float = 0.05  # fraction of batches at changes that need a network call
-    density: Literal["steps", "pixels", "mixed"] = "steps"  # how often each step is drawn
+    density: Literal["steps", "pixels", "mixed", "information"] = (
+        "steps"  # how often each step is drawn; information: by bits and cost
+    )
     reweight_paths: bool = True  # weigh changes and levels by their share of the steps
     bf16: bool | None = None  # bfloat16 autocast; None: where the processor supports it
     compile: bool | None = None  # torch.compile, one graph per path; None: on GPUs

@@ -60,6 +60,9 @@ class PathSampler:
         the images. The probability of a path stays the same.
     density : str
         Density of the steps that keep their resolution, see `training.densities`.
+    spectrum : callable
+        Returns the spectrum of the training images, or None if there is none; called only by
+        densities that depend on the data.
 
     Notes
     -----
@@ -73,6 +76,7 @@ class PathSampler:
         change_fraction: float,
         constant_pixels: bool = False,
         density: str = "steps",
+        spectrum: Callable[[], Spectrum | None] = lambda: None,
     ):
         t = np.arange(schedule.num_steps)
         changes = np.flatnonzero(schedule.output_resolutions != schedule.resolutions)
@@ -81,7 +85,7 @@ class PathSampler:
         if not len(changes) or not len(kept):
             fraction = float(len(changes) > 0)
         resolutions, outputs = schedule.resolutions, schedule.output_resolutions
-        chances = step_density(schedule, density)
+        chances = step_density(schedule, density, spectrum)
         levels = [kept[resolutions[kept] == r] for r in schedule.levels]
         total = chances[kept].sum()
         groups = [
@@ -105,9 +109,15 @@ class PathSampler:
             )
 
     @classmethod
-    def of(cls, config: TrainConfig, schedule: ResolutionSchedule) -> PathSampler:
+    def of(
+        cls,
+        config: TrainConfig,
+        schedule: ResolutionSchedule,
+        spectrum: Callable[[], Spectrum | None],
+    ) -> PathSampler:
         """Make the sampler of a training configuration."""
-        return cls(schedule, config.change_fraction, config.constant_pixels, config.density)
+        pixels, density = config.constant_pixels, config.density
+        return cls(schedule, config.change_fraction, pixels, density, spectrum)
 
     def choose(self, rng: np.random.Generator) -> TrainingPath:
         """Draw a path; `TrainingPath.draw` draws its steps."""

@@ -119,7 +119,6 @@ class Trainer:
         names = names or [f"image {i}" for i in range(len(images))]
         out = held_out(names, config.held_out)
         self.process = ScaleSpaceProcess(schedule)
-        self.paths = PathSampler.of(config, schedule)
         self.accelerator = Accelerator(
             mixed_precision="no",  # precision is `config.bf16`, whatever a launcher's configuration
             cpu=not torch.accelerator.is_available(),  # needed for several processes on CPUs
@@ -146,6 +145,7 @@ class Trainer:
         num_classes = None if self.classes is None else len(self.classes.names)
         unet = build_unet(config, schedule, images.shape[-1], num_classes)
         self._trained = np.flatnonzero(~out)
+        self.paths = PathSampler.of(config, schedule, lambda: self.spectrum)
         loss = DenoisingLoss.of(config, self.process, lambda: self.spectrum)
         self.learner = Learner(unet, config, self.accelerator, loss)
         self.batches = Batches(

@@ -115,6 +115,24 @@ class NoiseSchedule:
             )
         return _NAMED[name](num_steps)
 
+    def below(self, largest_snr: float) -> NoiseSchedule:
+        """Return the steps of a signal-to-noise ratio of at most ``largest_snr``.
+
+        A chain then ends at that noise; its last prediction is the image.
+
+        Raises
+        ------
+        InputError
+            If that leaves no step.
+        """
+        kept = self.snr <= largest_snr
+        if not kept.any():
+            raise InputError(
+                f"largest_snr {largest_snr:g}: is below the schedule's range of "
+                f"{self.snr[-1]:.3g} to {self.snr[0]:.3g}"
+            )
+        return NoiseSchedule(self.alpha_bar[kept], self.name)
+
     def __len__(self) -> int:
         return len(self.alpha_bar)
 

@@ -126,8 +126,9 @@ def test_classes_are_learned_and_sampled_by_name(here, capsys):
 
 def test_images_are_reduced_on_request_or_as_the_spectrum_was(here):
     main(["spectrum", "images", "--resolution", "8"])
-    main(["derive", "--levels", "2"])
-    main(["train", *TINY])
+    main(["derive", "--levels", "2", "--largest-snr", "60"])
+    assert ResolutionSchedule.load("schedule.json").base_snr[0] <= 60
+    main(["train", *TINY, "--density", "information"])
     main(["schedule", "paper", "equal", "--resolution", "8", "--levels", "2"])
     main(["train", *TINY, "--data", "images", "--resize", "-o", "resized"])
     assert Path("resized/model/schedule.json").is_file()

@@ -16,10 +16,13 @@ from ssd_models.devices import use_bf16
 from ssd_models.diffusion.process import ScaleSpaceProcess
 from ssd_models.sampling.pipeline import ScaleSpacePipeline
 from ssd_models.training.config import TrainConfig, read_config, write_config
+from ssd_models.training.densities import step_density
 from ssd_models.training.objective import DenoisingLoss, PathSampler
 from ssd_models.training.outlook import cost_line
 from ssd_models.training.trainer import Trainer
-from theory import InputError, NoiseSchedule, ResolutionSchedule
+from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum
+from theory.information.bounds import schedule_information
+from theory.schedule.costs import chain_costs
 
 NOISE = NoiseSchedule.linear(100)
 SCHEDULE = ResolutionSchedule.from_noise(
@@ -64,7 +67,8 @@ def test_a_run_says_what_it_will_cost(tmp_path):
         line = cost_line(run.learner.plain, run.batches)
         seen = sum(p.probability * run.batches.size(p) for p in run.paths.paths)
         flop, whole = (
-            arm_costs(each, config, 3, {})["training_flops_per_image"] for each in (schedule, full)
+            arm_costs(each, config, run.spectrum, {})["training_flops_per_image"]
+            for each in (schedule, full)
         )
         share = re.escape(f"{flop / whole:.2f}")
         assert re.match(rf"1,000 steps cost (\S+) FLOP in all, {share} of what", line)
@@ -111,6 +115,26 @@ def test_shares_of_levels_can_follow_their_pixels():
     assert paths["8->16"].probability == pytest.approx(0.2)
     with pytest.raises(InputError, match="density 'area': choose from steps, pixels"):
         TrainConfig(density="area").check()
+
+
+def test_steps_are_drawn_by_the_bits_they_add_and_what_they_cost():
+    spectrum = Spectrum.power_law(16, 2.2)
+    full = ResolutionSchedule.full_resolution(16, NOISE)
+    chances = step_density(full, "information", lambda: spectrum)
+    bits = schedule_information(full, spectrum)
+    added = -np.diff(bits)
+    between = np.sqrt(chances[1:] * chances[:-1])[1:-1]  # the density is of the middle of two steps
+    ratio = between / np.sqrt(added[1:-1])
+    assert ratio.std() < 0.02 * ratio.mean()
+    # A cheaper call is drawn more often: at 8 px a call costs less, for bits of the same band.
+    _, table = chain_costs((16, 8))
+    lower = step_density(SCHEDULE, "information", lambda: spectrum)
+    low, high = 70, 20
+    kept = schedule_information(SCHEDULE, spectrum)
+    expected = np.gradient(kept)[[low, high]] / [table[8, 8], table[16, 16]]
+    assert lower[low] / lower[high] == pytest.approx(np.sqrt(expected[0] / expected[1]))
+    with pytest.raises(InputError, match="density 'information': needs at least two"):
+        PathSampler(SCHEDULE, 0.2, density="information")
 
 
 def test_loss_is_the_weighted_error_of_the_prediction():

@@ -24,6 +24,11 @@ def test_base_noise():
     assert NoiseSchedule.cosine(1000).alpha_bar[0] == pytest.approx(1, abs=1e-4)
     with pytest.raises(InputError, match=r"alpha_bar\[1\]"):
         NoiseSchedule(np.array([0.5, 0.6]))
+    noisy = NOISE.below(60)
+    np.testing.assert_array_equal(noisy.alpha_bar, NOISE.alpha_bar[NOISE.snr <= 60])
+    assert 55 < noisy.snr[0] <= 60
+    with pytest.raises(InputError, match=r"largest_snr 1e-09: is below .* 4.04e-05 to 1e\+04"):
+        NOISE.below(1e-9)
 
 
 @pytest.mark.parametrize("name", REFERENCE)
