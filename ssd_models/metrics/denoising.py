@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from theory.images.operators import dct_basis
-from theory.information.mmse import gaussian_mmse
+from theory.information.mmse import gaussian_mmse, linear_errors
 from theory.schedule.resolution import ResolutionSchedule
 from theory.support.errors import InputError
 from theory.support.progress import progress_bar
@@ -162,11 +162,15 @@ def level_errors(
     -------
     list of dict, by step
         ``step``, ``level`` (pixels a side), ``error`` (mean squared error per value of a pixel),
-        its ``standard_error`` over images, and ``linear``, the linear denoiser's expected error.
+        its ``standard_error`` over images, and ``linear``, the linear
+        denoiser's expected error on the same states, with their attenuation.
     """
     schedule = pipeline.scheduler.schedule
     chosen = _spread(schedule, per_level) if steps is None else list(steps)
     found = denoising_errors(pipeline, images, sorted(chosen), seed, batch, bf16, "state", progress)
+    attenuated = None
+    if pipeline.spectrum is not None and schedule.attenuation is not None:
+        attenuated = linear_errors(schedule, pipeline.spectrum)
     rows = []
     for t, level, total in zip(found.steps, found.r_in, found.totals.T, strict=True):
         values = int(level) ** 2 * images.shape[-1]
@@ -176,7 +180,9 @@ def level_errors(
             "error": float(total.mean()) / values,
             "standard_error": float(total.std(ddof=1)) / len(total) ** 0.5 / values,
         }
-        if pipeline.spectrum is not None:
+        if attenuated is not None:
+            row["linear"] = float(attenuated[t])
+        elif pipeline.spectrum is not None:
             spectrum = pipeline.spectrum.at_resolution(int(level), schedule.operator)
             row["linear"] = float(gaussian_mmse(spectrum, schedule.snr[t])) / values
         rows.append(row)

@@ -90,6 +90,27 @@ def test_errors_by_level_and_at_changes():
     assert same["new_octave"]["standard_error"] == pytest.approx(0, abs=1e-9)
 
 
+def test_the_linear_denoisers_error_is_that_of_attenuated_states():
+    schedule = derive_schedule(SPECTRUM, NOISE, (16, 8), criterion="water-filling")
+    unet = FlexiUNet.from_preset(f"small-{SIZE}", base_channels=8)
+    pipe = ScaleSpacePipeline(unet, schedule, SPECTRUM)
+    exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
+    pipe.denoiser = lambda *_, **__: exact
+    rows = level_errors(pipe, gaussian_images(SPECTRUM, 400), per_level=4)
+    for row in rows:
+        assert abs(row["error"] - row["linear"]) < 4 * row["standard_error"]
+    unattenuated = [
+        gaussian_mmse(
+            SPECTRUM if row["level"] == SIZE else SPECTRUM.at_resolution(8, "dct"),
+            schedule.snr[row["step"]],
+        )
+        / (row["level"] ** 2 * 3)
+        for row in rows
+    ]
+    found = [row["linear"] / each for row, each in zip(rows, unattenuated, strict=True)]
+    assert max(found) > 1.15  # where attenuation hides most
+
+
 def test_samples_do_not_depend_on_the_number_of_processes(monkeypatch):
     pipe = pipeline()
     exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
