@@ -74,8 +74,9 @@ class SampleCommand:
         if self.number < 1 or self.batch < 1:
             raise InputError("--number and --batch must be at least 1")
         if self.animation is not None:
-            if Path(self.animation).suffix.lower() not in (".gif", ".webp"):
-                raise InputError(f"{self.animation}: an animation must end in .gif or .webp")
+            from ..sampling.pictures import check_animation_name
+
+            check_animation_name(self.animation)
             check_writable(self.animation)
         suffix = Path(self.output).suffix.lower()
         if suffix in (".png", ".npz"):

@@ -101,6 +101,12 @@ def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | N
         Image.fromarray(grid).save(temporary, format="PNG")
 
 
+def check_animation_name(path: str | os.PathLike[str]) -> None:
+    """Raise `InputError` unless ``path`` ends in .gif or .webp."""
+    if Path(path).suffix.lower() not in (".gif", ".webp"):
+        raise InputError(f"{os.fspath(path)}: an animation must end in .gif or .webp")
+
+
 def save_animation(
     frames: Sequence[np.ndarray],
     path: str | os.PathLike[str],
@@ -121,7 +127,15 @@ def save_animation(
         shown larger, by a whole factor.
     columns : int, optional
         As in `image_grid`.
+
+    Raises
+    ------
+    InputError
+        If there are no frames or ``path`` has another suffix, or as `image_grid`.
     """
+    check_animation_name(path)
+    if not len(frames):
+        raise InputError(f"{os.fspath(path)}: an animation needs at least one frame")
     side = max(1, 128 // resolution) * resolution
     grids = []
     for images in frames:

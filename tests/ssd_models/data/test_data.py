@@ -25,7 +25,7 @@ from ssd_models.data.forms import DATA_HELP, IMAGE_RULE
 from ssd_models.data.measuring import measure_spectrum
 from ssd_models.data.opening import ImageSource, open_images, to_float, to_uint8
 from ssd_models.data.photos import PHOTOGRAPHS, PhotoCrops
-from ssd_models.sampling.pictures import save_grid
+from ssd_models.sampling.pictures import save_animation, save_grid
 from theory.spectrum.shards import merge_spectra
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
@@ -920,3 +920,15 @@ def test_modes_without_a_meaning_in_rgb_are_refused(tmp_path):
     message = refusal(open_images(folder, 8).load)
     assert "f.tif (32-bit samples; save it with 8 or 16 bits), i.tif (32-bit" in message
     assert to_rgb(Image.new("YCbCr", (2, 2))).mode == "RGB"
+
+
+def test_an_animation_needs_frames_and_a_format_that_has_them(tmp_path):
+    frame = np.zeros((2, 8, 8, 3), np.uint8)
+    said = refusal(lambda: save_animation([frame], tmp_path / "chain.png", 8))
+    assert "chain.png: an animation must end in .gif or .webp" in said
+    said = refusal(lambda: save_animation([], tmp_path / "chain.gif", 8))
+    assert "chain.gif: an animation needs at least one frame" in said
+    assert not list(tmp_path.iterdir())
+    save_animation([frame, frame + 9], tmp_path / "CHAIN.GIF", 8)
+    with Image.open(tmp_path / "CHAIN.GIF") as animation:
+        assert animation.n_frames == 2
