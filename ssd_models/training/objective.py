@@ -113,7 +113,7 @@ class PathSampler:
         cls,
         config: TrainConfig,
         schedule: ResolutionSchedule,
-        spectrum: Callable[[], Spectrum | None],
+        spectrum: Callable[[], Spectrum | None] = lambda: None,
     ) -> PathSampler:
         """Make the sampler of a training configuration."""
         pixels, density = config.constant_pixels, config.density

@@ -184,8 +184,8 @@ def test_costs_are_sums_over_paths(folder):
     config = compared.config.train_config("derived", 0, 6)
     full, derived = compared.schedules["ddpm"], compared.schedules["derived"]
     unet = build_unet(config, derived, 3)
-    assert training_shares(full, config) == {(16, 16): 1}
-    shares = training_shares(derived, config)
+    assert training_shares(full, config, compared.spectrum) == {(16, 16): 1}
+    shares = training_shares(derived, config, compared.spectrum)
     assert sum(shares.values()) == pytest.approx(1)
     assert shares[8, 16] == pytest.approx(config.change_fraction)
     assert sampling_calls(full, 20) == {(16, 16): 20}
