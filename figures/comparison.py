@@ -59,19 +59,10 @@ def draw(results: Results, name: str) -> None:
     told = any("information" in stage for stage in last)
     figure = new_figure(7.0, 2.9)
     panels = list(figure.subplots(1, len(shown) + 1 + told))
-    colours, rows = _colours(results), []
+    colours = _colours(results)
+    rows: list[list[Any]] = []
     for axes, metric in zip(panels, shown, strict=False):
-        for (arm, seed), points in _curves(results, metric).items():
-            first = seed == min(s for a, s in _curves(results, metric) if a == arm)
-            text = results["arms"][arm]["label"] if first and metric == shown[0] else None
-            _, cost, values, errors = zip(*points, strict=True)
-            _errorbars(axes, cost, values, errors, colours[arm], text)
-            rows += [
-                [metric, arm, seed, p.milestone, f"{p.petaflops:.6g}", f"{p.value:.6g}",
-                 f"{p.standard_error:.6g}"]
-                for p in points
-            ]  # fmt: skip
-        axes.set(xlabel="training, PFLOP", ylabel=DISTANCES[metric], xlim=(0, None))
+        rows += _draw_curves(axes, results, metric, colours, labelled=metric == shown[0])
     figure.legend(loc="outside lower center", ncols=3)
     octaves = panels[len(shown)]
     for stage in last:
@@ -85,6 +76,32 @@ def draw(results: Results, name: str) -> None:
         _draw_information(panels[-1], results, colours, rows)
     save(figure, name)
     save_table(name, ["what", "arm", "seed", "at", "pflop", "value", "standard_error"], rows)
+
+
+def _draw_curves(
+    axes: Any, results: Results, metric: str, colours: dict[str, str], labelled: bool
+) -> list[list[Any]]:
+    """Draw a distance over the cost of training (by arm if that is equal); return the rows."""
+    curves, rows = _curves(results, metric), []
+    paid = [point.petaflops for points in curves.values() for point in points]
+    by_arm = max(paid) < 1.01 * min(paid)
+    named: set[str] = set()
+    for place, ((arm, seed), points) in enumerate(curves.items(), 1):
+        _, cost, values, errors = zip(*points, strict=True)
+        text = results["arms"][arm]["label"] if labelled and arm not in named else None
+        named.add(arm)
+        _errorbars(axes, [place] if by_arm else cost, values, errors, colours[arm], text)
+        rows += [
+            [metric, arm, seed, p.milestone, f"{p.petaflops:.6g}", f"{p.value:.6g}",
+             f"{p.standard_error:.6g}"]
+            for p in points
+        ]  # fmt: skip
+    axes.set(ylabel=DISTANCES[metric])
+    if by_arm:
+        axes.set(xticks=[], xlabel="arms, equal training")
+    else:
+        axes.set(xlim=(0, 1.05 * max(paid)), xlabel="training, PFLOP")
+    return rows
 
 
 def _curves(results: Results, metric: str) -> dict[tuple[str, int], list[Point]]:
