@@ -108,7 +108,7 @@ def _growth(results: Results) -> str:
         points = {point.milestone: point for point in curve(results, arm, seed, metric)}
         if points:
             cells = [
-                f"{point.value:.1f} ± {1.96 * point.standard_error:.1f} ({point.petaflops:.3g})"
+                f"{spread(point._asdict(), 1)} ({point.petaflops:.3g})"
                 if (point := points.get(step))
                 else ""
                 for step in steps

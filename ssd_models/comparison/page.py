@@ -13,7 +13,7 @@ import numpy as np
 from theory.plots import html
 
 from ..metrics.evaluation_page import floats, octaves_chart
-from .stored import Results, label, milestone, spread
+from .stored import Results, curve, first_calls, label, milestone, seeds, spread
 
 
 def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str:
@@ -120,29 +120,27 @@ def _cells(metrics: dict[str, Any]) -> list[str]:
 
 
 def _growth(results: Results) -> str:
-    calls = str(next(iter(results["config"]["calls"])))
-    batch = results["config"]["train"].get("batch_size", 32)
-
     def draw(figure: Any, axes: Any) -> None:
+        named: set[str] = set()
         for i, (arm, entry) in enumerate(results["arms"].items()):
-            own = [s for s in results["stages"] if s["arm"] == arm and calls in s["judged"]]
-            for seed in sorted({stage["seed"] for stage in own}):
-                line = [stage for stage in own if stage["seed"] == seed]
-                each = entry["training_flops_per_image"] * batch / 1e15
-                found = [s["judged"][calls]["metrics"]["frechet_scattering"] for s in line]
+            for seed in seeds(results):
+                if not (points := curve(results, arm, seed, "frechet_scattering")):
+                    continue
                 axes.errorbar(
-                    [each * stage["step"] for stage in line],
-                    floats([f["value"] for f in found]),
-                    1.96 * floats([f["standard_error"] for f in found]),
+                    [point.petaflops for point in points],
+                    floats([point.value for point in points]),
+                    1.96 * floats([point.standard_error for point in points]),
                     fmt="o-",
                     ms=3.5,
                     lw=1,
                     color=f"C{i}",
-                    label=entry["label"] if seed == own[0]["seed"] else None,
+                    label=None if arm in named else entry["label"],
                 )
+                named.add(arm)
         axes.set(xlabel="training so far, PFLOP", ylabel="Fréchet distance, scattering")
         html.legend_above(axes)
 
+    calls = first_calls(results)
     return html.chart(
         draw, f"Fréchet distance over the cost of training, {calls} calls, 95 % intervals."
     )
