@@ -20,7 +20,7 @@ from theory.support.files import atomic_path, replaced_folder
 from ..bench.schedules import PathSize
 from ..data.opening import to_float
 from ..data.source import ImageSource
-from ..training.config import CONFIG_FILE
+from ..training.config import CONFIG_FILE, TrainConfig
 from ..training.trainer import Trainer
 from .config import ComparisonConfig
 from .costs import arm_costs, sampling_calls
@@ -109,12 +109,15 @@ class Comparison:
         schedule, last_snr = self.schedules[arm], self.config.arms[arm].last_snr
         return {str(n): sampling_calls(schedule, n, last_snr) for n in self.config.calls}
 
+    def training(self, arm: str) -> TrainConfig:
+        """Training options of an arm's first seed up to the last milestone."""
+        return self.config.train_config(arm, self.config.seeds[0], self.config.milestones[-1])
+
     def costs(self, arm: str) -> dict[str, Any]:
         """`arm_costs` of an arm, counted once."""
         if arm not in self._costs:
-            config = self.config.train_config(arm, self.config.seeds[0], self.config.milestones[-1])
             self._costs[arm] = arm_costs(
-                self.schedules[arm], config, self.spectrum, self.chains(arm)
+                self.schedules[arm], self.training(arm), self.spectrum, self.chains(arm)
             )
         return self._costs[arm]
 

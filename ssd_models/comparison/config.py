@@ -58,7 +58,7 @@ class ComparisonConfig:
     seeds: tuple[int, ...] = (0,)
     train: dict[str, Any] = field(default_factory=dict)  # options of `TrainConfig` for all arms
     features: bool = False  # add distances of EfficientNet features (extra `features`)
-    errors: bool = True  # add errors and information on held-out images, and timings
+    errors: bool = True  # add errors and information on held-out images
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ComparisonConfig:

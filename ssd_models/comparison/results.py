@@ -45,6 +45,7 @@ def run_comparison(
     |---|---|
     | every milestone | samples at the first number of calls; errors at changes, full resolution |
     | last milestone | also samples at the other numbers of calls, and information |
+    | all arms done | seconds an image of training and sampling, in a call for all arms |
 
     ``results.json`` is rewritten after each stage, ``samples.png`` (one row of samples per arm,
     first seed) and ``report.html`` after each milestone.
@@ -78,7 +79,7 @@ def run_comparison(
             save_report(comparison)
     if done < len(list(comparison.stages())):
         return False
-    if config.errors:
+    if set(comparison.only) == set(config.arms):  # else other processes may be at work
         _seconds(comparison)
     save_results(comparison)
     save_report(comparison)
@@ -162,20 +163,20 @@ def _seconds(comparison: Comparison) -> None:
     paths = {arm: {n: comparison.costs(arm)[n] for n in named} for arm in config.arms}
     if path.is_file() and _read(path).get("paths") == paths:
         return
-    configs = {
-        arm: config.train_config(arm, config.seeds[0], config.milestones[-1]) for arm in config.arms
-    }
+    configs, schedules = (
+        {arm: comparison.training(arm) for arm in config.arms},
+        comparison.schedules,
+    )
     channels = comparison.images.shape[-1]
     unets = {
-        arm: build_unet(training, comparison.schedules[arm], channels)
-        for arm, training in configs.items()
+        arm: build_unet(training, schedules[arm], channels) for arm, training in configs.items()
     }
     chains = {arm: comparison.chains(arm) for arm in config.arms}
     shares = {
-        arm: training_shares(comparison.schedules[arm], training, comparison.spectrum)
+        arm: training_shares(schedules[arm], training, comparison.spectrum)
         for arm, training in configs.items()
     }
-    timed = seconds(unets, comparison.schedules, configs, shares, chains)
+    timed = seconds(unets, schedules, configs, shares, chains)
     write_json(path, {**timed, "paths": paths})
 
 

@@ -153,6 +153,26 @@ def test_it_stops_and_goes_on(folder):
     assert collect(again)["stages"] == []  # trained, not judged
 
 
+def test_processes_share_a_folder_and_the_last_call_times_all_arms(folder):
+    tiny = {**TINY, "milestones": [1], "calls": {2: 24}, "errors": False}
+    write(folder / "shared.yaml", tiny)
+    config = ComparisonConfig.load(folder / "shared.yaml")
+    source, out = open_images(folder / "images.npz", 16), folder / "shared"
+    for arm in TINY["arms"]:
+        part = Comparison(config, source, out, only=[arm])
+        assert [stage.arm for stage in part.stages()] == [arm]
+        assert run_comparison(part)
+        assert "seconds" not in json.loads((out / "results.json").read_text())
+    trained = {path: path.stat().st_mtime_ns for path in (out / "models").rglob("*")}
+    assert run_comparison(Comparison(config, source, out))
+    assert trained == {path: path.stat().st_mtime_ns for path in (out / "models").rglob("*")}
+    results = json.loads((out / "results.json").read_text())
+    assert [stage["arm"] for stage in results["stages"]] == list(TINY["arms"])
+    assert set(results["seconds"]["arms"]) == set(TINY["arms"])
+    with pytest.raises(InputError, match="the comparison has ddpm, paper, derived"):
+        Comparison(config, source, out, only=["unknown"])
+
+
 def test_the_folder_is_of_one_comparison(folder):
     comparison(folder, "one")
     write(folder / "other.yaml", {**TINY, "operator": "box"})
