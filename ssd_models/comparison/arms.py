@@ -78,12 +78,11 @@ class Comparison:
         self.images = source.random_access(progress=True)
         self.names = source.names()
         self.spectrum = self._spectrum()
-        self.schedules: dict[str, ResolutionSchedule] = {
-            arm: config.schedule(arm, self.spectrum) for arm in config.arms
-        }
-        for arm, schedule in self.schedules.items():
-            try:  # now, not after training
-                last_step(schedule, config.arms[arm].last_snr)
+        self.schedules: dict[str, ResolutionSchedule] = {}
+        for arm, spec in config.arms.items():
+            try:
+                self.schedules[arm] = config.schedule(arm, self.spectrum)
+                last_step(self.schedules[arm], spec.last_snr)  # refused now, not after training
             except InputError as error:
                 raise InputError(f"arm {arm}: {error}") from None
         self.stopped: str | None = None  # why the last training stopped early

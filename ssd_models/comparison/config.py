@@ -28,6 +28,7 @@ class Arm:
 
     label: str  # in tables
     schedule: Literal["full", "paper", "derived"]
+    levels: tuple[int, ...] | None = None  # by default the comparison's
     name: str = PAPER  # with schedule "paper"
     noise: Literal["matched", "paper"] = "matched"
     criterion: str = "snr"
@@ -75,7 +76,8 @@ class ComparisonConfig:
             check_fields(Arm, arm, f"{where}: arm {name}", _REMEDY)
             if "schedule" not in arm:
                 raise InputError(f"{where}: arm {name}: lacks its schedule; {_REMEDY}")
-            arms[str(name)] = Arm(**{"label": str(name), **arm})
+            levels = {"levels": tuple(arm["levels"])} if arm.get("levels") else {}
+            arms[str(name)] = Arm(**{"label": str(name), **arm, **levels})
         sequences: dict[str, Any] = {
             n: tuple(content[n]) for n in ("levels", "milestones", "seeds") if n in content
         }
@@ -121,17 +123,18 @@ class ComparisonConfig:
         noise = NoiseSchedule.named(self.base, self.diffusion_steps, spectrum)
         if spec.largest_snr is not None:
             noise = noise.below(spec.largest_snr)
+        levels = spec.levels or self.levels
         if spec.schedule == "full":
             schedule = ResolutionSchedule.full_resolution(self.resolution, noise)
         elif spec.schedule == "paper":
             schedule = ResolutionSchedule.paper(
-                self.resolution, len(self.levels), spec.name, noise, spec.noise, self.operator
+                self.resolution, len(levels), spec.name, noise, spec.noise, self.operator
             )
         else:
             schedule = derive_schedule(
                 spectrum,
                 noise,
-                self.levels,
+                levels,
                 spec.criterion,
                 spec.tolerance,
                 spec.smoothness,

@@ -129,6 +129,7 @@ def _options(comparison: Comparison, stage: Stage, count: int) -> dict[str, Any]
     arm = asdict(config.arms[stage.arm])
     chosen = {name: value for name, value in arm.items() if name not in ("label", "train")}
     chosen["sampler"] = chosen["sampler"] or config.sampler
+    chosen["levels"] = list(chosen["levels"] or config.levels)
     return {"images": count, "features": config.features, **chosen}
 
 

@@ -199,6 +199,25 @@ def test_arms_of_equal_cost_take_more_steps_where_a_step_is_cheaper(folder):
         assert spent[arm] == pytest.approx(spent["ddpm"], rel=1 / 600)
 
 
+def test_an_arm_may_have_levels_of_its_own(folder):
+    derived = {**TINY["arms"]["derived"], "tolerance": 10.0}
+    arms = {"two": derived, "one": {**derived, "levels": [16]}}
+    tiny = {**TINY, "milestones": [1], "calls": {2: 24}, "errors": False, "arms": arms}
+    write(folder / "levels.yaml", tiny)
+    config = ComparisonConfig.load(folder / "levels.yaml")
+    source, out = open_images(folder / "images.npz", 16), folder / "levels"
+    compared = Comparison(config, source, out)
+    assert compared.schedules["two"].levels == (16, 8)
+    assert compared.schedules["one"].levels == (16,)
+    assert run_comparison(compared)
+    stages = collect(Comparison(config, source, out))["stages"]  # found again, not judged again
+    assert [stage["arm"] for stage in stages] == ["two", "one"]
+    write(folder / "levels.yaml", {**tiny, "arms": {"odd": {**derived, "levels": [12, 8]}}})
+    config = ComparisonConfig.load(folder / "levels.yaml")
+    with pytest.raises(InputError, match=r"arm odd: .*16"):
+        Comparison(config, source, out)
+
+
 def test_costs_are_sums_over_paths(folder):
     compared = comparison(folder, "costs")
     config = compared.config.train_config("derived", 0, 6)
