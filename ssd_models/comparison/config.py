@@ -76,12 +76,8 @@ class ComparisonConfig:
             check_fields(Arm, arm, f"{where}: arm {name}", _REMEDY)
             if "schedule" not in arm:
                 raise InputError(f"{where}: arm {name}: lacks its schedule; {_REMEDY}")
-            levels = {"levels": tuple(arm["levels"])} if arm.get("levels") else {}
-            arms[str(name)] = Arm(**{"label": str(name), **arm, **levels})
-        sequences: dict[str, Any] = {
-            n: tuple(content[n]) for n in ("levels", "milestones", "seeds") if n in content
-        }
-        config = cls(**{**content, **sequences, "arms": arms})
+            arms[str(name)] = Arm(**{"label": str(name), **_with_tuples(arm)})
+        config = cls(**{**_with_tuples(content), "arms": arms})
         config._check(where)
         return config
 
@@ -147,3 +143,8 @@ class ComparisonConfig:
         """Options that must not change while a comparison is resumed."""
         free = ("milestones", "equal", "seeds", "arms", "calls", "features")
         return {name: value for name, value in asdict(self).items() if name not in free}
+
+
+def _with_tuples(content: dict[str, Any]) -> dict[str, Any]:
+    """Options read from YAML with tuples in place of lists."""
+    return {n: tuple(value) if isinstance(value, list) else value for n, value in content.items()}

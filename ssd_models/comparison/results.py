@@ -163,11 +163,8 @@ def _seconds(comparison: Comparison) -> None:
     paths = {arm: {n: comparison.costs(arm)[n] for n in named} for arm in config.arms}
     if path.is_file() and _read(path).get("paths") == paths:
         return
-    configs, schedules = (
-        {arm: comparison.training(arm) for arm in config.arms},
-        comparison.schedules,
-    )
-    channels = comparison.images.shape[-1]
+    configs = {arm: comparison.training(arm) for arm in config.arms}
+    schedules, channels = comparison.schedules, comparison.images.shape[-1]
     unets = {
         arm: build_unet(training, schedules[arm], channels) for arm, training in configs.items()
     }
