@@ -9,7 +9,6 @@ writes change_costs.json and change_costs.md to this folder in a few minutes on 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from theory import (
     derive_schedule,
 )
 from theory.images.operators import dct_basis
-from theory.support.files import atomic_path
+from theory.support.files import atomic_path, write_json
 from theory.support.tables import markdown_table
 
 SIZE, LEVELS, EXPONENT, STEPS, COUNT = 16, (16, 8), 2.5, 400, 3072
@@ -183,10 +182,7 @@ def main() -> None:
         f"{SIZE} px, levels {LEVELS}, power law {EXPONENT}, one channel, linear T = {STEPS}, all "
         f"steps, DPM-Solver++(2M), {COUNT} samples, seed 0"
     )
-    with atomic_path(f"{output}.json") as temporary:
-        temporary.write_text(
-            json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+    write_json(f"{output}.json", {"setting": setting, "rows": rows})
     with atomic_path(f"{output}.md") as temporary:
         temporary.write_text(table(setting, rows), encoding="utf-8")
 

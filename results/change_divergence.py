@@ -9,7 +9,6 @@ all trained on DATA. Errors are measured on their held-out images
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from ssd_models.metrics.information import measure_information
 from ssd_models.training.splits import held_out
 from theory import change_divergence
 from theory.information.divergence import measured_divergence
-from theory.support.files import atomic_path
+from theory.support.files import write_json
 
 HELD_OUT = 0.02  # share of the images, as in training
 
@@ -64,8 +63,7 @@ def main(data: str, output: str, one_level: str, *jumps: str) -> None:
             print(rows[-1])
     rows.sort(key=lambda row: row["ratio"])
     content = {"images": len(images), "one_level": Path(one_level).name, "changes": rows}
-    with atomic_path(output) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(output, content)
 
 
 if __name__ == "__main__":

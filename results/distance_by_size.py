@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from ssd_models.metrics.efficientnet import efficientnet_features
 from ssd_models.metrics.estimates import jackknife
 from ssd_models.metrics.frechet import frechet_distance
 from theory import resize_matrix
-from theory.support.files import atomic_path
+from theory.support.files import write_json
 
 REDUCTIONS = (4, 2)  # pixels of a side that become one
 SEED = 0  # of the choice of real images
@@ -42,9 +41,7 @@ def main(data: str, output: str, *samples: str) -> None:
             row = {"samples": name, "pixels": size // factor, "fd_effnet": float(estimate.value)}
             rows.append({**row, "standard_error": float(estimate.standard_error)})
             print(json.dumps(rows[-1]), flush=True)
-    content = json.dumps({"setting": {"images": count, "seed": SEED}, "rows": rows}, indent=1)
-    with atomic_path(Path(output)) as temporary:
-        temporary.write_text(content + "\n", encoding="utf-8")
+    write_json(output, {"setting": {"images": count, "seed": SEED}, "rows": rows})
 
 
 def reduced(images: np.ndarray, factor: int) -> np.ndarray:

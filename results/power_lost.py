@@ -14,10 +14,8 @@ over images.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,6 +26,7 @@ from ssd_models.data import open_images, to_float
 from ssd_models.data.opening import to_uint8
 from ssd_models.metrics.octaves import octave_decibels_estimate
 from theory import select_steps
+from theory.support.files import write_json
 
 COUNT, BATCH, CALLS = 512, 128, 50
 STARTS = (100, 250, 364, 450, 533, 600, 800)  # steps at which chains start from real images
@@ -80,9 +79,7 @@ def main(model: str, data: str, output: str) -> None:
             print(f"{name}, t = {steps[0]}, {row['pixels']} px: {shown}", flush=True)
     changes = {str(t): list(sides) for t, sides in schedule.changes.items()}
     setting = {"images": COUNT, "calls": CALLS, "changes": changes, "seed": 0}
-    Path(output).write_text(
-        json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n", encoding="utf-8"
-    )
+    write_json(output, {"setting": setting, "rows": rows})
 
 
 if __name__ == "__main__":

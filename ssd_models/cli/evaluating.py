@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +78,7 @@ class EvaluateCommand:
     def run(self) -> None:
         """Run the command."""
         from theory.schedule.reverse_step import check_eta
-        from theory.support.files import atomic_path, check_writable
+        from theory.support.files import check_writable, write_json
 
         check_eta(self.eta)
         if self.number < 20:
@@ -106,8 +105,7 @@ class EvaluateCommand:
             return
         from ..metrics.evaluation import table
 
-        with atomic_path(output) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(output, result)
         print(table(result))
         print(f"\n{output}: written")
         if self.report is not None:

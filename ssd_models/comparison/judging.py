@@ -18,7 +18,7 @@ from theory.oracle.predictions import has_exact_error
 from theory.oracle.report import oracle_report
 from theory.oracle.sampler import Sampler
 from theory.spectrum.spectrum import Spectrum
-from theory.support.files import atomic_path
+from theory.support.files import write_json
 
 from ..devices import compute_device, use_bf16
 from ..metrics.denoising import change_errors, level_errors
@@ -213,9 +213,3 @@ def _held_out(comparison: Comparison) -> np.ndarray:
     arm, seed = next(iter(comparison.config.arms)), comparison.config.seeds[0]
     share = comparison.config.train_config(arm, seed, 1).held_out
     return held_out(comparison.names, share)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file (complete or not at all)."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

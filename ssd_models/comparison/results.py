@@ -15,7 +15,7 @@ from PIL import Image
 
 from theory.information.measured import losses_at_changes
 from theory.plots.html import save_page
-from theory.support.files import atomic_path
+from theory.support.files import atomic_path, write_json
 
 from ..sampling.pictures import image_grid
 from ..training.building import build_unet
@@ -28,7 +28,6 @@ from .judging import (
     information,
     judge,
     samples_path,
-    write_json,
 )
 from .page import comparison_page
 

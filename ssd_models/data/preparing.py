@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from theory.support.cores import available_cores
 from theory.support.errors import InputError
-from theory.support.files import atomic_path, check_new_folder, check_writable, locked
+from theory.support.files import check_new_folder, check_writable, locked, write_json
 from theory.support.paths import user_path
 
 from .opening import open_images
@@ -159,7 +158,7 @@ def _begin(root: Path, settings: dict[str, Any], *, skip: bool) -> dict[str, Any
     record = {name: record[name] for name in ("format", *SETTINGS, "skipped", "done")}
     if reopen:
         record.update(done=record["skipped"][0][0], skipped=[])
-    _write_json(root / BEGUN, record)
+    write_json(root / BEGUN, record)
     complete.unlink(missing_ok=True)
     if images.is_file():  # else, if a pass was killed just before it wrote prepared.json
         os.replace(images, partial)
@@ -194,7 +193,7 @@ def _write_images(
             os.fsync(file.fileno())
             record["done"] = kept + len(left_out)
             record["skipped"] = [[image.index, image.name, image.reason] for image in left_out]
-            _write_json(root / BEGUN, record)
+            write_json(root / BEGUN, record)
 
         size = max(1, min(_BATCH_MOST, _BATCH_BYTES // row))
         batches = source.batches(
@@ -231,7 +230,7 @@ def _complete(root: Path, source: ImageSource, record: dict[str, Any], progress:
         "labels": None if classes is None else classes.labels.tolist(),
     }
     os.replace(root / PARTIAL, root / IMAGES)
-    _write_json(root / COMPLETE, content)
+    write_json(root / COMPLETE, content)
     (root / BEGUN).unlink()
 
 
@@ -244,8 +243,3 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     return file.tell()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,6 @@ States of all levels are compared at ``u = snr_t (r_t / R)²``, `ResolutionSched
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import numpy as np
 from ..spectrum.bands import octave_edges
 from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
-from ..support.files import atomic_path
+from ..support.files import write_json
 from ..support.paths import user_path
 from ..support.reading import check_fields, read_json
 from .bounds import channel_bits, check_snr, shell_information, sum_by_shell
@@ -94,8 +93,7 @@ class MeasuredInformation:
         content: dict[str, Any] = {name: getattr(self, name).tolist() for name in _ARRAYS}
         content |= {"format": FORMAT, "count": self.count, "meta": self.meta}
         content["spectrum_sha256"] = self.spectrum.sha256
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        write_json(path, content, indent=None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], spectrum: Spectrum) -> MeasuredInformation:

@@ -20,7 +20,7 @@ from ..images.axis_maps import DegradationPath, lambda_max
 from ..images.operators import check_operator
 from ..images.scale_space import heat_transfer
 from ..support.errors import InputError
-from ..support.files import atomic_path
+from ..support.files import write_json
 from ..support.paths import user_path
 from ..support.reading import read_json
 from .attenuation import Attenuation
@@ -428,8 +428,7 @@ class ResolutionSchedule:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``schedule.json`` (complete or not at all)."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json()) + "\n", encoding="utf-8")
+        write_json(path, self.to_json(), indent=None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

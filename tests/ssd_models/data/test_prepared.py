@@ -184,7 +184,7 @@ def watch_decoding(monkeypatch) -> list[int]:
     return decoded
 
 
-STEPS = ["atomic_path", "os.replace", "os.fsync", "sha256", "_write_header", "Path.unlink"]
+STEPS = ["write_json", "os.replace", "os.fsync", "sha256", "_write_header", "Path.unlink"]
 
 
 @pytest.mark.parametrize("step", STEPS)
