@@ -26,6 +26,7 @@ from ssd_models.comparison import (
     first_calls,
     label,
     last_stages,
+    mean_curve,
     milestone,
     seeds,
     spread,
@@ -104,16 +105,16 @@ def _growth(results: Results) -> str:
     of = " of the first arm" if results["config"].get("equal") == "cost" else ""
     batch = batch_size(results)
     rows = [["arm", "distance", *(f"{step * batch:,} images{of}" for step in steps)]]
-    for seed, arm, (metric, name) in product(seeds(results), results["arms"], DISTANCES.items()):
-        points = {point.milestone: point for point in curve(results, arm, seed, metric)}
-        if points:
+    for arm, (metric, name) in product(results["arms"], DISTANCES.items()):
+        for trained, found in _curves(results, arm, metric).items():
+            points = {point.milestone: point for point in found}
             cells = [
                 f"{spread(point._asdict(), 1)} ({point.petaflops:.3g})"
                 if (point := points.get(step))
                 else ""
                 for step in steps
             ]
-            rows.append([label(results, {"arm": arm, "seed": seed}), name, *cells])
+            rows.append([results["arms"][arm]["label"] + trained, name, *cells])
     return (
         f"**Distances as training goes on**, {first_calls(results)} calls; in brackets the PFLOP "
         "of training up to there.\n\n" + markdown_table(rows)
@@ -128,18 +129,33 @@ def _reached(results: Results) -> str:
         return ""
     batch = batch_size(results)
     rows = [["arm", "distance", *(f"of {step * batch:,} images" for step in steps)]]
-    for seed, arm, (metric, name) in product(seeds(results), others, DISTANCES.items()):
-        own, target = (curve(results, each, seed, metric) for each in (arm, first))
-        if len(own) > 1 and target:
-            ratios = {point.milestone: _cost_over(own, point) for point in target}
-            cells = [ratios.get(step, "") for step in steps]
-            rows.append([label(results, {"arm": arm, "seed": seed}), name, *cells])
+    for arm, (metric, name) in product(others, DISTANCES.items()):
+        targets = _curves(results, first, metric)
+        for trained, own in _curves(results, arm, metric).items():
+            if len(own) > 1 and trained in targets:
+                ratios = {point.milestone: _cost_over(own, point) for point in targets[trained]}
+                cells = [ratios.get(step, "") for step in steps]
+                rows.append([results["arms"][arm]["label"] + trained, name, *cells])
     return (
         f"**Training FLOP at which an arm reaches what {results['arms'][first]['label']} has "
         f"reached**, over the FLOP of the latter, {first_calls(results)} calls; "
         "interpolated between milestones. In brackets: for distances that differ by 1.96 standard "
         "errors of their difference.\n\n" + markdown_table(rows)
     )
+
+
+def _curves(results: Results, arm: str, metric: str) -> dict[str, list[Point]]:
+    """Curves of an arm that are not empty, each seed's and their mean, by what to add to its label.
+
+    That is nothing if the results have one seed.
+    """
+    every = seeds(results)
+    names = [f", seed {seed}" for seed in every] if len(every) > 1 else [""]
+    curves = [curve(results, arm, seed, metric) for seed in every]
+    found = {name: points for name, points in zip(names, curves, strict=True) if points}
+    if len(found) > 1:
+        found[f", mean of {len(found)} seeds"] = mean_curve(list(found.values()))
+    return found
 
 
 def _cost_over(own: Sequence[Point], target: Point) -> str:

@@ -113,6 +113,19 @@ def test_cost_of_reaching_the_first_arms_quality(scripts):
     assert "| three | Fréchet, scattering |" not in shown
 
 
+def test_several_seeds_are_listed_with_their_mean(scripts):
+    """Seed 1 of both arms is twice as far off; seed 0 of the first arm goes on alone."""
+    results = made_up({"a": {100: 40.0, 200: 20.0, 400: 10.0}, "b": {100: 40.0, 200: 20.0}})
+    again = made_up({"a": {100: 80.0, 200: 40.0}, "b": {100: 80.0, 200: 40.0}})
+    results["stages"] += [{**stage, "seed": 1} for stage in again["stages"]]
+    shown = scripts("comparison_tables").tables(results)
+    name = "| one, {} | Fréchet, scattering | {} ± {} (0.002) | {} ± {} (0.004) | {} |"
+    assert name.format("seed 0", "40.0", "1.0", "20.0", "1.0", "10.0 ± 1.0 (0.008)") in shown
+    # 1.96 · |80 - 40| / 2 and 1.96 · |40 - 20| / 2
+    assert name.format("mean of 2 seeds", "60.0", "39.2", "30.0", "19.6", "") in shown
+    assert "| two, mean of 2 seeds | Fréchet, scattering | ≤0.50 (≤0.50 to >1.00) | 0.50 " in shown
+
+
 def test_posterior_noise_is_timed_both_ways(scripts, tmp_path, capsys):
     speed = scripts("posterior_speed")
     speed.main(speed.Setting(small=4, batch=2, repeats=1), str(tmp_path / "r.json"))

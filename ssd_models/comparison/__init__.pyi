@@ -8,6 +8,7 @@ from .stored import (
     first_calls as first_calls,
     label as label,
     last_stages as last_stages,
+    mean_curve as mean_curve,
     milestone as milestone,
     petaflops as petaflops,
     seeds as seeds,

@@ -6,6 +6,7 @@ It needs only ``results.json``, so that it can be rebuilt from a stored one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from theory.plots import html
 
 from ..metrics.evaluation_page import floats, octaves_chart
-from .stored import Results, curve, first_calls, label, milestone, seeds, spread
+from .stored import DISTANCES, Results, curve, first_calls, label, milestone, seeds, spread
 
 
 def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str:
@@ -40,7 +41,8 @@ def comparison_page(results: Results, pictures: Mapping[str, np.ndarray]) -> str
             _quality(results, there, calls) + chart,
         )
     if len(set(map(milestone, results["stages"]))) > 1:
-        sections["growth"] = ("Progress during training", _growth(results))
+        charts = (_growth(results, name) for name in ("fd_effnet", "frechet_scattering"))
+        sections["growth"] = ("Progress during training", "".join(charts))
     sections["cost"] = ("Cost", _cost(results))
     return html.page(
         f"Schedules compared on {results['data']}",
@@ -105,26 +107,35 @@ def _quality(results: Results, stages: list[dict[str, Any]], calls: str) -> str:
     return html.paragraph(
         f"{one['counts']['sampled']:,} samples of each arm, {one['sampler']}; 95 % intervals. The "
         "last row is the floor: two disjoint sets of real images."
-    ) + html.table(
-        ["arm", "Fréchet, scattering", "sliced Wasserstein, mean", "nearest training image"], rows
-    )
+    ) + html.table(["arm", *_measured(one["metrics"]).values(), "nearest training image"], rows)
+
+
+def _measured(metrics: dict[str, Any]) -> dict[str, str]:
+    """Names of the distances that were evaluated."""
+    return {metric: name for metric, name in DISTANCES.items() if metric in metrics}
 
 
 def _cells(metrics: dict[str, Any]) -> list[str]:
     nearest = metrics.get("memorization")
+    found = [metrics[metric] for metric in _measured(metrics)]
     return [
-        spread(metrics["frechet_scattering"], 1),
-        spread(metrics["sliced_wasserstein"], 1, "mean"),
+        *(spread(each, 1, "mean" if isinstance(each["value"], dict) else None) for each in found),
         "–" if nearest is None else spread(nearest, 2, "ratio"),
     ]
 
 
-def _growth(results: Results) -> str:
+def _growth(results: Results, metric: str) -> str:
+    """Chart of a distance over the cost of training; empty if it was not evaluated."""
+    pairs = product(results["arms"], seeds(results))
+    curves = {(arm, seed): curve(results, arm, seed, metric) for arm, seed in pairs}
+    if not any(curves.values()):
+        return ""
+
     def draw(figure: Any, axes: Any) -> None:
         named: set[str] = set()
         for i, (arm, entry) in enumerate(results["arms"].items()):
             for seed in seeds(results):
-                if not (points := curve(results, arm, seed, "frechet_scattering")):
+                if not (points := curves[arm, seed]):
                     continue
                 axes.errorbar(
                     [point.petaflops for point in points],
@@ -137,12 +148,12 @@ def _growth(results: Results) -> str:
                     label=None if arm in named else entry["label"],
                 )
                 named.add(arm)
-        axes.set(xlabel="training so far, PFLOP", ylabel="Fréchet distance, scattering")
+        axes.set(xlabel="training so far, PFLOP", ylabel=DISTANCES[metric])
         html.legend_above(axes)
 
     calls = first_calls(results)
     return html.chart(
-        draw, f"Fréchet distance over the cost of training, {calls} calls, 95 % intervals."
+        draw, f"{DISTANCES[metric]} over the cost of training, {calls} calls, 95 % intervals."
     )
 
 

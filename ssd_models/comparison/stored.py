@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 Results = dict[str, Any]
 """Content of ``results.json``."""
@@ -41,6 +44,26 @@ def curve(results: Results, arm: str, seed: int, metric: str) -> list[Point]:
             value, error = value["mean"], error["mean"]
         points.append(Point(milestone(stage), petaflops(results, stage), value, error))
     return sorted(points)
+
+
+def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """Mean over seeds of an arm's curves, at the milestones that all of them have.
+
+    The standard error of a mean of n seeds is the larger of two estimates: from the seeds' own
+    errors, and from the spread of their values (that of n - 1 degrees of freedom; of two seeds it
+    says little when it is small).
+    """
+    found: dict[int, list[Point]] = {}
+    for point in (point for points in curves for point in points):
+        found.setdefault(point.milestone, []).append(point)
+    means = []
+    for points in (points for points in found.values() if len(points) == len(curves)):
+        values = np.array([point.value for point in points])
+        sampled = np.hypot.reduce([point.standard_error for point in points]) / len(points)
+        between = values.std(ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0.0
+        mean, error = float(values.mean()), float(max(sampled, between))
+        means.append(points[0]._replace(value=mean, standard_error=error))
+    return sorted(means)
 
 
 def last_stages(results: Results) -> list[dict[str, Any]]:

@@ -130,7 +130,7 @@ def test_a_page_of_a_run_has_its_errors(folder):
     assert "which makes the floor too high" in shown.text
 
 
-@pytest.mark.parametrize("name", ["faces32", "faces32_narrow", "faces64"])
+@pytest.mark.parametrize("name", ["faces32", "faces32_narrow", "faces64", "faces64_narrow"])
 def test_a_page_of_stored_comparisons(name):
     results = json.loads((RESULTS / f"{name}.json").read_text())
     grid = np.zeros((34, 64, 3), np.uint8)
@@ -141,7 +141,7 @@ def test_a_page_of_stored_comparisons(name):
     assert [row[0] for row in arms[1:]] == [arm["label"] for arm in results["arms"].values()]
     last = results["stages"][-1]
     calls, judged = next(iter(last["judged"].items()))
-    found = judged["metrics"]["frechet_scattering"]
+    found = judged["metrics"].get("fd_effnet", judged["metrics"]["frechet_scattering"])
     cell = f"{found['value']:.1f} ± {1.96 * found['standard_error']:.1f}"
     label = results["arms"][last["arm"]]["label"]
     assert [label, cell] in [row[:2] for table in shown.tables for row in table]
