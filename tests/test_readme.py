@@ -20,7 +20,14 @@ from ssd_models.cli import main
 from ssd_models.data.photos import PhotoCrops
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", "figures/README.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "results/README.md",
+    "results/jumps.md",
+    "figures/README.md",
+)
 # What keeps each command short, in place of what the page says or besides.
 FEW = {
     "train": {"--steps": "3", "--batch-size": "2", "--base-channels": "8"},
