@@ -20,10 +20,10 @@ from ssd_models.comparison import (
     DISTANCES,
     Point,
     Results,
-    batch_size,
     cost_to_reach,
     curve,
     first_calls,
+    images_seen,
     label,
     last_stages,
     mean_curve,
@@ -45,8 +45,9 @@ def main(*paths: str) -> None:
 
 def tables(results: Results) -> str:
     """All tables of a comparison as Markdown."""
-    last, config, batch = last_stages(results), results["config"], batch_size(results)
-    seen = list(dict.fromkeys(f"{stage['step'] * batch:,}" for stage in last))
+    last, config = last_stages(results), results["config"]
+    counts = (images_seen(results, stage["step"], stage["arm"]) for stage in last)
+    seen = list(dict.fromkeys(f"{count:,}" for count in counts))
     all_calls = dict.fromkeys(calls for stage in last for calls in stage["judged"])
     trained = ", ".join(str(seed) for seed in sorted({stage["seed"] for stage in last}))
     parts = [
@@ -103,8 +104,7 @@ def _growth(results: Results) -> str:
     if len(steps) < 2:
         return ""
     of = " of the first arm" if results["config"].get("equal") == "cost" else ""
-    batch = batch_size(results)
-    rows = [["arm", "distance", *(f"{step * batch:,} images{of}" for step in steps)]]
+    rows = [["arm", "distance", *(f"{images_seen(results, step):,} images{of}" for step in steps)]]
     for arm, (metric, name) in product(results["arms"], DISTANCES.items()):
         for trained, found in _curves(results, arm, metric).items():
             points = {point.milestone: point for point in found}
@@ -127,8 +127,7 @@ def _reached(results: Results) -> str:
     steps = _milestones(results)
     if len(steps) < 2 or not others:
         return ""
-    batch = batch_size(results)
-    rows = [["arm", "distance", *(f"of {step * batch:,} images" for step in steps)]]
+    rows = [["arm", "distance", *(f"of {images_seen(results, n):,} images" for n in steps)]]
     for arm, (metric, name) in product(others, DISTANCES.items()):
         targets = _curves(results, first, metric)
         for trained, own in _curves(results, arm, metric).items():

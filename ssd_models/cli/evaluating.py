@@ -123,9 +123,9 @@ class EvaluateCommand:
         pipeline = self._pipeline(run)
         real = run_images(run, self.data)
         samples, setting = self._sample(pipeline)
-        training, held_out = real.training, None
         if process_index():
-            return {}, samples, training
+            return {}, samples, samples
+        training, held_out = real.training, None
         if lacking := real.lacking():
             print(f"ssd: note: {lacking}. Left out: memorization, errors", file=sys.stderr)
         else:

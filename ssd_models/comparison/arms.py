@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from theory.oracle.sampler import Sampler
 from theory.oracle.steps import last_step
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
@@ -20,10 +21,16 @@ from theory.support.files import atomic_path, replaced_folder
 from ..bench.schedules import PathSize
 from ..data.opening import to_float
 from ..data.source import ImageSource
-from ..training.config import CONFIG_FILE, TrainConfig
+from ..diffusion.process import ScaleSpaceProcess
+from ..network.model_files import SCHEDULE_FILE
+from ..sampling.methods import choose_method
+from ..training.checkpoints import check_identity
+from ..training.config import CONFIG_FILE, TrainConfig, read_config
+from ..training.run_data import LEAST_HELD_OUT
+from ..training.splits import held_out
 from ..training.trainer import Trainer
 from .config import ComparisonConfig
-from .costs import arm_costs, sampling_calls
+from .costs import arm_costs, flops_per_step, sampling_calls
 
 SPECTRUM_FILE = "spectrum.npz"
 _IDENTITY_FILE = "comparison.yaml"
@@ -83,8 +90,11 @@ class Comparison:
             try:
                 self.schedules[arm] = config.schedule(arm, self.spectrum)
                 last_step(self.schedules[arm], spec.last_snr)  # refused now, not after training
+                self._check_sampler(arm)
             except InputError as error:
                 raise InputError(f"arm {arm}: {error}") from None
+        if any(config.calls.values()):
+            self._check_held_out()
         self.stopped: str | None = None  # why the last training stopped early
         self._costs: dict[str, dict[str, Any]] = {}  # by arm
 
@@ -100,7 +110,7 @@ class Comparison:
         if self.config.equal == "images":
             return Stage(arm, seed, milestone, milestone)
         networks = next(iter(self.config.arms)), self.config.arms[arm].network or arm
-        first, own = (self.costs(name)["training_flops_per_image"] for name in networks)
+        first, own = (flops_per_step(self.costs(name)) for name in networks)
         return Stage(arm, seed, round(milestone * first / own), milestone)
 
     def chains(self, arm: str) -> dict[str, dict[PathSize, int]]:
@@ -133,11 +143,13 @@ class Comparison:
         str or None
             Reason if training stopped before the stage.
         """
+        network = self.config.arms[stage.arm].network
+        run = self.folder / "runs" / f"{network or stage.arm}-seed{stage.seed}"
         if self.model(stage).is_dir():
+            self._check_run(network or stage.arm, stage.seed, run)
             return None
-        if network := self.config.arms[stage.arm].network:
+        if network:
             raise InputError(f"arm {stage.arm}: train the arm {network} first")
-        run = self.folder / "runs" / f"{stage.arm}-seed{stage.seed}"
         trainer = Trainer(
             self.images,
             self.schedules[stage.arm],
@@ -147,12 +159,35 @@ class Comparison:
             resume=(run / CONFIG_FILE).is_file(),
             names=self.names,
         )
+        if trainer.step > stage.step:
+            raise InputError(
+                f"{run}: is at step {trainer.step} and cannot go back to {stage.step}; leave out "
+                f"the milestone {stage.milestone}, or choose another folder"
+            )
         reason = trainer.train(max_minutes=max_minutes)
         if reason is None:
             self.model(stage).parent.mkdir(exist_ok=True)
             with replaced_folder(self.model(stage)) as aside:
                 shutil.copytree(run / "model", aside, dirs_exist_ok=True)
         return reason
+
+    def _check_run(self, arm: str, seed: int, run: Path) -> None:
+        """Raise `InputError` if an arm was trained with other options or another schedule."""
+        if not (run / CONFIG_FILE).is_file():
+            return
+        options = read_config(run / CONFIG_FILE)
+        options.pop("data", None)
+        stored = TrainConfig(**options)
+        schedule = ResolutionSchedule.load(run / SCHEDULE_FILE)
+        check_identity(
+            run,
+            {**stored.identity(), "schedule": schedule.digest},
+            {
+                **self.config.train_config(arm, seed, stored.steps).identity(),
+                "schedule": self.schedules[arm].digest,
+            },
+            "give the same ones, or choose another folder",
+        )
 
     def train_all(self, max_minutes: float | None = None) -> Iterator[Stage]:
         """Train missing stages and yield every stage in order, until the time is used up."""
@@ -167,6 +202,21 @@ class Comparison:
             if self.stopped is not None:
                 return
             yield stage
+
+    def _check_sampler(self, arm: str) -> None:
+        """Raise `InputError` if an arm's sampler does not fit its schedule."""
+        spec, schedule = self.config.arms[arm], self.schedules[arm]
+        if any(count and n < schedule.num_steps for n, count in self.config.calls.items()):
+            name, options = spec.sampler or self.config.sampler, Sampler(changes=spec.changes)
+            choose_method(name, options, ScaleSpaceProcess(schedule), self.spectrum)
+
+    def _check_held_out(self) -> None:
+        share = self.training(next(iter(self.config.arms))).held_out
+        if (count := int(held_out(self.names, share).sum())) < LEAST_HELD_OUT:
+            raise InputError(
+                f"{self.data}: {count} of {len(self.names)} images are held out, evaluation needs "
+                f"{LEAST_HELD_OUT}; give a larger held_out in train, or more images"
+            )
 
     def _spectrum(self) -> Spectrum:
         path = self.folder / SPECTRUM_FILE
@@ -186,7 +236,7 @@ class Comparison:
         identity = {**self.config.identity(), "data": Path(self.data).name}
         text = yaml.safe_dump(identity, sort_keys=False)
         if path.is_file():
-            if path.read_text(encoding="utf-8") != text:
+            if yaml.safe_load(path.read_text(encoding="utf-8")) != yaml.safe_load(text):
                 raise InputError(
                     f"{self.folder}: holds another comparison ({path.name} differs); choose "
                     "another folder"

@@ -16,10 +16,14 @@ from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 
 from ..metrics.efficientnet import check_efficientnet
+from ..metrics.evaluation import LEAST
+from ..metrics.scattering import num_scales
 from ..sampling.methods import METHODS
 from ..training.config import TrainConfig, check_fields, read_yaml
 
 _REMEDY = "see results/faces32.yaml for one that works"
+# Options of `TrainConfig` that a comparison sets itself, or that would change its images.
+_NOT_FOR_COMPARISONS = ("steps", "seed", "limit", "skip_bad", "class_conditional")
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,15 @@ class ComparisonConfig:
         for calls, count in self.calls.items():
             if type(calls) is not int or type(count) is not int or calls < 1 or count < 0:
                 raise InputError(f"{where}: calls {self.calls}: needs `number: images` entries")
+            if 0 < count < LEAST:
+                raise InputError(f"{where}: calls {self.calls}: evaluation needs {LEAST} images")
+        if any(self.calls.values()):
+            try:
+                num_scales(self.resolution)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+        if not self.seeds:
+            raise InputError(f"{where}: seeds: needs at least one")
         try:
             check_operator(self.operator)
         except InputError as error:
@@ -102,11 +115,36 @@ class ComparisonConfig:
                     f"{where}: arm {name}: criterion {arm.criterion!r} is unknown; "
                     f"choose from {', '.join(CRITERIA)}"
                 )
-            for options in (self.train, arm.train):
-                check_fields(TrainConfig, options, where, "see `ssd train --help`")
+        check_fields(TrainConfig, self.train, where, "see `ssd train --help`")
+        for options in (self.train, *(arm.train for arm in self.arms.values())):
+            if wrong := sorted(set(options) & set(_NOT_FOR_COMPARISONS)):
+                raise InputError(f"{where}: train: {', '.join(wrong)} cannot be set in comparisons")
+        for name, arm in self.arms.items():
+            self._check_arm(name, arm, f"{where}: arm {name}")
         if self.features:
             check_efficientnet()
-        self.train_config(next(iter(self.arms)), self.seeds[0], self.milestones[0]).check()
+
+    def _check_arm(self, name: str, arm: Arm, where: str) -> None:
+        """Check the training options of an arm, and the network that it uses."""
+        check_fields(TrainConfig, arm.train, where, "see `ssd train --help`")
+        if "held_out" in arm.train:
+            raise InputError(f"{where}: train: held_out must be the same for all arms")
+        if arm.network is not None:
+            if arm.network not in self.arms or self.arms[arm.network].network is not None:
+                raise InputError(f"{where}: network {arm.network!r}: is no arm with a network")
+            if arm.train:
+                raise InputError(f"{where}: train: the network is that of the arm {arm.network}")
+        for seed in self.seeds:
+            try:
+                config = self.train_config(name, seed, self.milestones[-1])
+                config.check()
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+        if config.cosine_decay and len(self.milestones) > 1:
+            raise InputError(
+                f"{where}: cosine_decay: the learning rate depends on the last step; give one "
+                "milestone"
+            )
 
     def train_config(self, arm: str, seed: int, steps: int) -> TrainConfig:
         """Training options of one run up to ``steps``, the step of a stage."""

@@ -23,14 +23,26 @@ from ..training.objective import PathSampler
 _TURNS = 7  # repetitions of a timing
 
 
+def training_images(
+    schedule: ResolutionSchedule, config: TrainConfig, spectrum: Spectrum
+) -> dict[PathSize, float]:
+    """Expected images of an optimizer step on each path, for data of a spectrum."""
+    sampler, batch = PathSampler.of(config, schedule, lambda: spectrum), config.images_per_step(1)
+    return {(p.r_in, p.r_out): p.probability * p.images * batch for p in sampler.paths}
+
+
 def training_shares(
     schedule: ResolutionSchedule, config: TrainConfig, spectrum: Spectrum
 ) -> dict[PathSize, float]:
     """Share of the training images on each path, for data of a spectrum."""
-    sampler = PathSampler.of(config, schedule, lambda: spectrum)
-    images = {(p.r_in, p.r_out): p.probability * p.images for p in sampler.paths}
+    images = training_images(schedule, config, spectrum)
     total = sum(images.values())
     return {path: count / total for path, count in images.items()}
+
+
+def flops_per_step(costs: Mapping[str, Any]) -> float:
+    """FLOP of an optimizer step, from the result of `arm_costs`."""
+    return float(costs["training_images_per_step"] * costs["training_flops_per_image"])
 
 
 def sampling_calls(
@@ -73,14 +85,17 @@ def arm_costs(
     Returns
     -------
     dict
-        ``training_shares`` and ``training_flops_per_image`` (mean over the paths that training
-        draws), ``sampling_calls`` and ``sampling_flops_per_image`` by chain, ``parameters``.
+        ``training_shares``, ``training_images_per_step`` and ``training_flops_per_image`` (means
+        over the paths that training draws), ``sampling_calls`` and ``sampling_flops_per_image`` by
+        chain, ``parameters``.
     """
     unet = build_unet(config, schedule, spectrum.power.shape[-1])
     shares = training_shares(schedule, config, spectrum)
+    images = sum(training_images(schedule, config, spectrum).values())
     sampled = flops(unet, schedule, training=False)
     return {
         "training_shares": _named(shares),
+        "training_images_per_step": round(images, 6),
         "training_flops_per_image": total_cost(shares, flops(unet, schedule, training=True)),
         "sampling_calls": {n: _named(paths) for n, paths in chains.items()},
         "sampling_flops_per_image": {n: total_cost(paths, sampled) for n, paths in chains.items()},

@@ -21,6 +21,7 @@ from theory.spectrum.spectrum import Spectrum
 from theory.support.files import write_json
 
 from ..devices import compute_device, use_bf16
+from ..diffusion.gaussian import has_exact_denoiser
 from ..metrics.denoising import change_errors, level_errors
 from ..metrics.evaluation import evaluate_images
 from ..metrics.information import measure_information
@@ -160,7 +161,12 @@ def information(comparison: Comparison, stage: Stage) -> MeasuredInformation:
 
 
 def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, Any]]:
-    """`ssd_models.metrics.denoising.change_errors` of a stage on held-out images."""
+    """`ssd_models.metrics.denoising.change_errors` of a stage on held-out images.
+
+    Empty if the best linear denoiser is not known for the schedule's operator.
+    """
+    if not has_exact_denoiser(comparison.schedules[stage.arm]):
+        return []
     path = comparison.folder / "judged" / f"{stage.name}-changes.json"
     if not path.is_file():
         pipeline, bf16 = _load(comparison, stage)
@@ -173,7 +179,7 @@ def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict
     """Errors on held-out images at the full-resolution steps nearest to each snr of `SNRS`.
 
     Rows are those of `ssd_models.metrics.denoising.level_errors` with their ``snr``. An snr at
-    which the arm's states are below full resolution is left out.
+    which the arm has no states of full resolution is left out.
     """
     path = comparison.folder / "judged" / f"{stage.name}-full-resolution.json"
     if not path.is_file():
@@ -182,7 +188,7 @@ def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict
         steps = {
             int(full[np.abs(np.log(schedule.base_snr[full] / snr)).argmin()]): snr
             for snr in SNRS
-            if schedule.base_snr[full[-1]] <= snr
+            if schedule.base_snr[full[-1]] <= snr <= schedule.base_snr[0]
         }
         pipeline, bf16 = _load(comparison, stage)
         images = comparison.images[np.flatnonzero(_held_out(comparison))]

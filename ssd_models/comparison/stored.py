@@ -81,15 +81,18 @@ def first_calls(results: Results) -> str:
     return str(next(iter(results["config"]["calls"])))
 
 
-def batch_size(results: Results) -> int:
-    """Images of a training step."""
-    return int(results["config"]["train"].get("batch_size", 32))
+def images_seen(results: Results, step: int, arm: str | None = None) -> int:
+    """Training images of a number of steps of an arm, by default the first."""
+    arms = results["arms"]
+    entry = arms[next(iter(arms)) if arm is None else arm]
+    batch = results["config"]["train"].get("batch_size", 32)  # of files without the number
+    return round(step * entry.get("training_images_per_step", batch))
 
 
 def petaflops(results: Results, stage: dict[str, Any]) -> float:
     """Training cost up to a stage in PFLOP."""
     each = results["arms"][stage["arm"]]["training_flops_per_image"]
-    return float(each * stage["step"] * batch_size(results) / 1e15)
+    return float(each * images_seen(results, stage["step"], stage["arm"]) / 1e15)
 
 
 def seeds(results: Results) -> list[int]:

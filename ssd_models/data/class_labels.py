@@ -21,6 +21,8 @@ import numpy as np
 from theory.support.errors import InputError
 from theory.support.reading import parse_json
 
+MOST_CLASSES = 2**20  # larger labels are something else, such as identifiers
+
 ClassLabels = int | str | Sequence[int | str]  # of classes, by number or name
 
 
@@ -93,12 +95,17 @@ def classes_of_numbers(labels: np.ndarray, where: str) -> Classes:
     Raises
     ------
     InputError
-        If ``labels`` are not a one-dimensional array of integers of at least 0.
+        If ``labels`` are not a one-dimensional array of integers from 0 to `MOST_CLASSES`.
     """
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
         raise InputError(
             f"{where}: labels are {labels.dtype} of shape {labels.shape}; give whole numbers from "
             "0, one an image"
+        )
+    if labels.size and labels.max() >= MOST_CLASSES:
+        raise InputError(
+            f"{where}: has a label {labels.max()}, which is no number of a class; number classes "
+            "from 0"
         )
     count = int(labels.max()) + 1 if labels.size else 0
     return Classes(labels.astype(np.int64), tuple(str(i) for i in range(count)))

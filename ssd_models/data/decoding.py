@@ -35,6 +35,8 @@ from theory.support.errors import InputError
 
 from .unusable import Unusable
 
+# Formats of the extensions that folders are searched for, and no others: some start programs (EPS).
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MOST_BYTES = 2**29  # largest file that is read into memory
 
 Picture = Image.Image | np.ndarray
@@ -150,7 +152,7 @@ def _opened(data: bytes) -> Image.Image:
     """Read the header of an image file."""
     if not data:
         raise Unusable("an empty file")
-    image: Image.Image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     most = Image.MAX_IMAGE_PIXELS  # PIL only warns up to twice as many
     if most is not None and image.width * image.height > most:
         raise Unusable(f"{image.width}×{image.height} px, more than {most} in all")

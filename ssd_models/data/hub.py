@@ -17,6 +17,7 @@ Pictures are decoded by `decoding`, not by ``datasets``. No code of a dataset is
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import huggingface_hub.constants
 import numpy as np
 
 from theory.support.errors import InputError, reason
@@ -62,6 +64,7 @@ class HubImages(EncodedImages):
         name, split, column, labels = [*parts, "", "", ""][:4]
         name = str(user_path(name)) if name.startswith("~") else name
         self.where, self.folder = where, Path(name)
+        local = self.folder.exists()
         if not self.folder.is_dir():
             self.folder = self.folder.parent
         try:
@@ -71,6 +74,8 @@ class HubImages(EncodedImages):
                 f"{where}: needs Hugging Face's datasets; "
                 'pip install "scale-space-diffusion[datasets]"'
             ) from None
+        downloads = (datasets.config.HF_CACHE_HOME, huggingface_hub.constants.HF_HUB_CACHE)
+        self._roots = [self.folder.resolve()] if local else [Path(root) for root in downloads]
         self._all = _choose_splits(where, _load(where, name), split)
         if not len(self._all):
             raise InputError(f"{where}: holds no images; choose another split")
@@ -133,7 +138,14 @@ class HubImages(EncodedImages):
             raise Unusable("no image in this row")
         if row["bytes"] is not None:
             return row["bytes"]
-        return (self.folder / row["path"]).read_bytes()
+        return self._inside(row["path"]).read_bytes()
+
+    def _inside(self, path: str) -> Path:
+        """Path of an image file; `Unusable` if a row names one outside of the dataset's folders."""
+        found = Path(os.path.normpath(self._roots[0] / path))  # links may lead elsewhere
+        if not any(found.is_relative_to(root) for root in self._roots):
+            raise Unusable(f"{path} lies outside of the dataset")
+        return found
 
     @cached_property
     def _names(self) -> list[str] | None:

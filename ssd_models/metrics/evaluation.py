@@ -22,7 +22,7 @@ from .octaves import octave_decibels_estimate
 from .sliced_wasserstein import pyramid_sides, sliced_wasserstein
 
 LEAST = 20  # fewest images of each kind
-_REFERENCE, _BASELINE, _SAMPLED = range(3)  # streams of random numbers
+_REFERENCE, _BASELINE, _SAMPLED, _HELD_OUT = range(4)  # streams of random numbers
 
 Metric = Callable[[np.ndarray, np.ndarray, int], Estimate]
 """Function of generated images, real images (uint8 (N, R, R, C) each) and a seed."""
@@ -91,14 +91,16 @@ def evaluate_images(
     count = min(len(sampled), len(reference))
     real = _chosen(reference, count, [seed, _REFERENCE])
     check_pair(sampled, real, LEAST)
-    own = sampled if len(sampled) == count else _chosen(sampled, count, [seed, _SAMPLED])
+    # In random order: jackknife groups must not hold single classes of samples made in turn.
+    own = _chosen(sampled, count, [seed, _SAMPLED])
     counts = {"sampled": count, "reference": count}
     half = min(count, len(reference) // 2)
     with progress_bar(total=3, desc="measure", unit="step", shown=progress) as bar:
         metrics = distances(own, real, seed, features)
         bar.update()
         if training is not None and held_out is not None:
-            found = memorization(own, held_out, training)
+            others = _chosen(held_out, len(held_out), [seed, _HELD_OUT])
+            found = memorization(own, others, training)
             metrics["memorization"] = _named(found, NAMES)
             counts |= {"training": len(training), "held_out": len(held_out)}
         bar.update()

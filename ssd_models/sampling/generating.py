@@ -39,7 +39,8 @@ def generate(
     seed : int
         At least 0.
     **options
-        See `ssd_models.sampling.options.SamplingOptions`.
+        See `ssd_models.sampling.options.SamplingOptions`; ``class_labels`` are repeated in turn
+        over all ``count`` images.
 
     Returns
     -------
@@ -53,17 +54,21 @@ def generate(
     """
     if count < 1 or seed < 0:
         raise InputError("generate: count must be at least 1, seed at least 0")
+    if options.get("num_images_per_prompt", 1) != 1:
+        raise InputError("generate: num_images_per_prompt must be 1; repeat the class_labels")
+    classes = pipeline.class_indices(options.pop("class_labels", None), count)
     starts = range(0, count, BLOCK)
     own = []
     for block in range(process_index(), len(starts), num_processes()):
         block_seed = int(np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0] >> 1)
-        size = min(BLOCK, count - starts[block])
+        part = slice(starts[block], min(starts[block] + BLOCK, count))
         images = pipeline(
-            size,
+            part.stop - part.start,
             calls,
             eta,
             torch.Generator().manual_seed(block_seed),
             output_type="np",
+            class_labels=None if classes is None else classes[part],
             **options,
         ).images
         own.append((block, images))

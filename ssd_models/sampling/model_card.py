@@ -62,7 +62,7 @@ def model_card(
     }
     if unet.preconditioning != "none":
         rows["network"] += "; its output is added to the best linear prediction"
-    example = 'class_labels=["' + class_names[0] + '"], ' if class_names else ""
+    example = f"class_labels=[{json.dumps(class_names[0])}], " if class_names else ""
     if unet.num_classes is not None:
         names = class_names or [str(i) for i in range(unet.num_classes)]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

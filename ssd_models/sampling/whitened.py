@@ -29,6 +29,7 @@ from ..diffusion.gaussian import GaussianField
 from ..diffusion.process import Generators, ScaleSpaceProcess, standard_normal
 from .samplers import (
     Callback,
+    Constraint,
     Denoiser,
     FiniteCheck,
     SamplerState,
@@ -47,6 +48,7 @@ def sample_whitened(
     spectrum: Spectrum,
     generator: Generators = None,
     callback: Callback | None = None,
+    constraint: Constraint | None = None,
     changes: str | None = None,
 ) -> Tensor:
     """Deterministic second-order multistep sampler that solves the Gaussian part exactly.
@@ -72,6 +74,8 @@ def sample_whitened(
         For the noise in coefficients that a change adds.
     callback : callable, optional
         Called with a `SamplerState` after each step.
+    constraint : callable, optional
+        As in `ssd_models.sampling.samplers.sample_eta`.
     changes : {"network", "free", "corrected"}, optional
         As in `ssd_models.sampling.samplers.sample_eta`; with "free" new coefficients are drawn from
         the Gaussian marginal of the spectrum.
@@ -88,7 +92,10 @@ def sample_whitened(
     """
     sampler = Sampler(order=2, changes=changes)
     visited = check_steps(process.schedule, steps, sampler)
-    for state in whitened_trajectory(denoise, process, x, visited, spectrum, sampler, generator):
+    states = whitened_trajectory(
+        denoise, process, x, visited, spectrum, sampler, generator, constraint
+    )
+    for state in states:
         if callback is not None:
             callback(state)
     return state.x
@@ -102,6 +109,7 @@ def whitened_trajectory(
     spectrum: Spectrum,
     sampler: Sampler = SECOND_ORDER,
     generator: Generators = None,
+    constraint: Constraint | None = None,
 ) -> Iterator[SamplerState]:
     """Run the chain of `sample_whitened` and yield the state after each step."""
     sampler = sampler.on(process.schedule)
@@ -119,6 +127,8 @@ def whitened_trajectory(
         x0 = denoise(x, t, resolution)
         check_prediction(process, x0, x, t, resolution)
         finite.see(x0)
+        if constraint is not None:
+            x0 = constraint(x0, resolution)
         if s is None:
             yield SamplerState(t, None, x0, x0)
             return

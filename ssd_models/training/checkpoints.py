@@ -59,7 +59,8 @@ class Checkpoints:
 
     def __iter__(self) -> Any:
         """Complete checkpoints, oldest first."""
-        return iter(sorted(self.folder.glob("step_*")))
+        names = self.folder.glob("step_*")
+        return iter(sorted(names, key=lambda path: int(path.name.removeprefix("step_"))))
 
     @property
     def last(self) -> Path | None:
@@ -162,8 +163,13 @@ class Checkpoints:
 _BEFORE_THEY_EXISTED = {"loss_weight": "min-snr", "preconditioning": "none"}
 
 
-def check_identity(checkpoint: Path, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Raise `InputError` with the differences unless a run has the identity of a checkpoint."""
+def check_identity(
+    what: Path,
+    stored: Mapping[str, Any],
+    present: Mapping[str, Any],
+    remedy: str = "give the same ones, or --allow-drift to resume with these",
+) -> None:
+    """Raise `InputError` with the differences unless a run has the identity of what is stored."""
     stored = {**_BEFORE_THEY_EXISTED, **stored}
     fields = [
         f"{name}: {stored.get(name)} -> {present.get(name)}"
@@ -171,7 +177,4 @@ def check_identity(checkpoint: Path, stored: Mapping[str, Any], present: Mapping
         if stored.get(name) != present.get(name)
     ]
     if fields:
-        raise InputError(
-            f"{checkpoint}: was written with other settings: {'; '.join(fields)}; give the same "
-            "ones, or --allow-drift to resume with these"
-        )
+        raise InputError(f"{what}: was written with other settings: {'; '.join(fields)}; {remedy}")

@@ -92,7 +92,8 @@ class TrainConfig:
                 raise InputError(f"{name} {value!r}: choose from {', '.join(allowed)}")
         check_seed(self.seed)
         check_trackers(self.log_with)
-        for name in ("warmup_steps", "weight_decay", "validate_every", "sample_every"):
+        free = ("warmup_steps", "weight_decay", "validate_every", "sample_every", "snr_floor")
+        for name in free:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 
@@ -198,7 +199,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: dates, encoding
         raise InputError(f"{path}: is not YAML ({reason(error)})") from None
     if content is None:
         return {}

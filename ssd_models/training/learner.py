@@ -135,3 +135,5 @@ class Learner:
         self.averaged.load_state_dict(load_file(folder / MODEL_FOLDER / "model.safetensors"))
         stored = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
         self.optimizer.load_state_dict(stored)
+        for group in self.optimizer.param_groups:  # the option may differ with --allow-drift
+            group["weight_decay"] = self.config.weight_decay

@@ -308,6 +308,16 @@ def _():
     write("c.yaml", "a: [")
 
 
+@case("a configuration with no such date", [*TRAIN, "--config", "c.yaml"], "is not YAML")
+def _():
+    write("c.yaml", "x: 2020-13-45")
+
+
+@case("a configuration too deep", [*TRAIN, "--config", "c.yaml"], "is not YAML")
+def _():
+    write("c.yaml", 2000 * "{")
+
+
 @case("a configuration in bytes", [*TRAIN, "--config", "c.yaml"], "is not YAML")
 def _():
     write("c.yaml", b"\xff\xfe\x00")

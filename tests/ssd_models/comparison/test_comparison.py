@@ -12,12 +12,14 @@ from PIL import Image
 
 from ssd_models.bench.schedules import total_cost
 from ssd_models.cli import main
+from ssd_models.comparison import images_seen, petaflops
 from ssd_models.comparison.arms import Comparison, Stage
 from ssd_models.comparison.config import ComparisonConfig
 from ssd_models.comparison.costs import flops, sampling_calls, training_shares
 from ssd_models.comparison.results import collect, run_comparison
 from ssd_models.data.opening import open_images
 from ssd_models.training.building import build_unet
+from ssd_models.training.objective import PathSampler
 from ssd_models.training.trainer import Trainer
 from theory import InputError
 
@@ -197,6 +199,97 @@ def test_arms_of_equal_cost_take_more_steps_where_a_step_is_cheaper(folder):
     assert arms["derived"]["training_flops_per_image"] < arms["ddpm"]["training_flops_per_image"]
     for arm in entries:  # to half a step
         assert spent[arm] == pytest.approx(spent["ddpm"], rel=1 / 600)
+
+
+@pytest.mark.parametrize(
+    "train", [{"constant_pixels": True}, {"accumulate": 2}, {"batch_size": 2}, {}]
+)
+def test_equal_cost_counts_all_images_of_a_step(folder, train):
+    """An arm whose steps have more or fewer images takes fewer or more of them."""
+    arms = {"ddpm": {"schedule": "full"}, "fade": {"schedule": "derived", "train": train}}
+    arms["fade"] |= {"criterion": "water-filling", "tolerance": 1.0}
+    write(folder / "step.yaml", {**TINY, "equal": "cost", "milestones": [300], "arms": arms})
+    config = ComparisonConfig.load(folder / "step.yaml")
+    out = folder / f"step-{next(iter(train), '')}"
+    compared = Comparison(config, open_images(folder / "images.npz", 16), out)
+    ddpm, fade = compared.stages()
+    results = collect(compared)
+    assert petaflops(results, asdict(fade)) == pytest.approx(
+        petaflops(results, asdict(ddpm)), rel=0.01
+    )
+    sampler = PathSampler.of(compared.training("fade"), compared.schedules["fade"])
+    assert [path.r_out for path in sampler.paths] == [16, 8]
+    at_16, at_8 = (
+        path.probability * path.images * train.get("batch_size", 4) * train.get("accumulate", 1)
+        for path in sampler.paths
+    )
+    assert results["arms"]["fade"]["training_images_per_step"] == pytest.approx(at_16 + at_8)
+    each = results["arms"]["ddpm"]["training_flops_per_image"]
+    assert petaflops(results, asdict(ddpm)) == pytest.approx(300 * 4 * each / 1e15)
+    assert images_seen(results, 300) == 1200
+
+
+def test_trained_arms_do_not_change_and_do_not_go_back(folder):
+    tiny = {**TINY, "milestones": [2, 4], "calls": {2: 0}, "errors": False}
+    write(folder / "kept.yaml", tiny)
+    source, out = open_images(folder / "images.npz", 16), folder / "kept"
+
+    def now(**changed):
+        write(folder / "kept.yaml", {**tiny, **changed})
+        return Comparison(ComparisonConfig.load(folder / "kept.yaml"), source, out, ["derived"])
+
+    assert run_comparison(now())
+    changes = {
+        "learning_rate: 0.0002 -> 0.01": {"train": {"learning_rate": 1e-2}},
+        "schedule: ": {"tolerance": 0.1},
+    }
+    for said, changed in changes.items():
+        arms = {**TINY["arms"], "derived": {**TINY["arms"]["derived"], **changed}}
+        with pytest.raises(InputError, match=said):
+            run_comparison(now(arms=arms))
+    with pytest.raises(InputError, match="is at step 4 and cannot go back to 3"):
+        run_comparison(now(milestones=[2, 3, 4]))
+    assert not (out / "models" / "derived-seed0-step3").exists()
+    assert run_comparison(now(milestones=[2, 4, 5]))
+    reordered = {name: TINY["train"][name] for name in reversed(TINY["train"])}
+    assert run_comparison(now(milestones=[2, 4], train=reordered))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seeds": []}, "seeds: needs at least one"),
+        ({"seeds": [0, -1]}, "arm ddpm: seed"),
+        ({"calls": {4: 12}}, "evaluation needs 20 images"),
+        ({"resolution": 8, "levels": [8]}, "images of 8 px cannot be used"),
+        ({"train": {"steps": 7}}, "steps cannot be set in comparisons"),
+        ({"train": {"cosine_decay": True}}, "give one milestone"),
+        (
+            {"arms": {"a": {"schedule": "full", "train": {"held_out": 0.5}}}},
+            "arm a: train: held_out",
+        ),
+        (
+            {"arms": {"a": {"schedule": "full", "train": {"batch_size": -1}}}},
+            "arm a: batch_size -1",
+        ),
+        ({"arms": {"a": {"schedule": "full", "network": "b"}}}, "'b': is no arm with a network"),
+        ({"arms": {"a": {"schedule": "full", "network": "a"}}}, "'a': is no arm with a network"),
+    ],
+)
+def test_configurations_that_cannot_work_are_refused_at_once(folder, changed, said):
+    write(folder / "wrong.yaml", {**TINY, **changed})
+    with pytest.raises(InputError, match=said):
+        ComparisonConfig.load(folder / "wrong.yaml")
+
+
+def test_data_and_samplers_that_cannot_be_evaluated_are_refused_at_once(folder):
+    few = {**TINY, "train": {**TINY["train"], "held_out": 0.02}}
+    wrong = {**TINY, "operator": "box", "sampler": "whitened"}
+    source = open_images(folder / "images.npz", 16)
+    for content, said in ((few, "4 of 150 images are held out"), (wrong, "arm paper: sampler")):
+        write(folder / "wrong.yaml", content)
+        with pytest.raises(InputError, match=said):
+            Comparison(ComparisonConfig.load(folder / "wrong.yaml"), source, folder / said[:5])
 
 
 def test_an_arm_may_have_levels_of_its_own(folder):

@@ -103,6 +103,9 @@ def test_arrays_name_classes_by_number(tmp_path):
     np.savez(tmp_path / "data.npz", images=images, labels=labels[:2])
     with pytest.raises(InputError, match="2 labels for 3 images"):
         open_images(tmp_path / "data.npz", 4).classes()
+    np.savez(tmp_path / "data.npz", images=images, labels=labels + 10**9)
+    with pytest.raises(InputError, match="a label 1000000002, which is no number of a class"):
+        open_images(tmp_path / "data.npz", 4).classes()
     np.savez(tmp_path / "data.npz", images=images, labels=labels / 2)
     with pytest.raises(InputError, match="labels are float64"):
         open_images(tmp_path / "data.npz", 4).classes()

@@ -400,6 +400,7 @@ PHOTO = png(noise(64, 64, 3))
     [
         (b"this is a text\n" * 9, "not an image"),
         (b"", "an empty file"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not an image"),
         (PHOTO[: len(PHOTO) // 2], "damaged: .*truncated.*"),
         (PHOTO[:100] + b"\0" * 2000 + PHOTO[2100:], "damaged: .*"),
         (png(noise(4, 7, 3)), "7×4 px, smaller than 8"),

@@ -113,6 +113,16 @@ def test_json_names_files_beside_it():
     assert source.classes().labels.tolist() == [0, 1, 0, 1, 0, 1]
 
 
+@pytest.mark.parametrize("path", ["../private.png", "/absolute/private.png", "a/../../private.png"])
+def test_rows_name_no_files_outside_of_the_dataset(path, tmp_path):
+    make("images")
+    (tmp_path / "private.png").write_bytes(png(PIXELS[0]))
+    rows = [{"file": path.replace("/absolute", str(tmp_path))}, {"file": "train/dog/1.png"}]
+    Path("data/list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    message = refusal(lambda: open_images("hf:data/list.jsonl:train:file", 10).load())
+    assert "private.png lies outside of the dataset" in message
+
+
 def test_pictures_are_decoded_by_the_rule_of_files():
     pixels = PIXELS[0].copy()
     clear = np.dstack([pixels, np.full((10, 10), 255, np.uint8)])

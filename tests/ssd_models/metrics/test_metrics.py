@@ -324,6 +324,17 @@ def test_of_more_samples_than_real_images_some_are_taken_at_random(photos):
     assert max(power[1:]) < -3
 
 
+def test_the_error_of_samples_does_not_depend_on_their_order(photos):
+    """Classes in turn: a jackknife group must not be a single class."""
+    classes = np.concatenate([photos[:200] // (1 + i) for i in range(5)])
+    in_turn = classes.reshape(5, 200, *photos.shape[1:]).swapaxes(0, 1).reshape(classes.shape)
+    errors = [
+        evaluate_images(samples, photos[200:400])["metrics"]["octave_decibels"]["standard_error"]
+        for samples in (classes[np.random.default_rng(0).permutation(1000)], in_turn)
+    ]
+    assert max(errors[1]) < 2 * max(errors[0])
+
+
 def test_work_in_threads_leaves_those_of_others_alone():
     before = torch.get_num_threads()
     torch.set_num_threads(2)

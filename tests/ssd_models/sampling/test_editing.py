@@ -9,6 +9,7 @@ from ssd_models import ScaleSpacePipeline, ScaleSpaceProcess, ScaleSpaceSchedule
 from ssd_models.diffusion.gaussian import GaussianDenoiser
 from ssd_models.sampling.editing import inpaint, super_resolve, vary
 from ssd_models.sampling.samplers import sample_eta
+from ssd_models.sampling.whitened import sample_whitened
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum
 
 SPECTRUM = Spectrum.power_law(8, 2.0)
@@ -95,6 +96,25 @@ def test_large_images_degrade_to_the_small_ones(operator, level, changes):
         changes=changes,
     )
     assert (process.target(loose, level) - small).abs().max() > 0.05
+
+
+def test_any_sampler_keeps_what_editing_keeps():
+    denoiser, images = make("dct")
+    process, options = denoiser.process, {"sample": sample_whitened, "spectrum": SPECTRUM}
+    generator = torch.Generator().manual_seed(1)
+    small = process.target(images[:64], 4)
+    large = super_resolve(denoiser, process, small, 30, generator=generator, **options)
+    torch.testing.assert_close(process.target(large, 4), small, rtol=0, atol=1e-5)
+    known = torch.zeros((1, 1, 8, 8), dtype=torch.bool)
+    known[..., :4] = True
+    near = []  # how what is filled in goes with what is known beside it
+    for chosen in (options, {}):
+        generator = torch.Generator().manual_seed(1)
+        filled = inpaint(denoiser, process, images[:1024], known, 30, generator=generator, **chosen)
+        torch.testing.assert_close(filled[..., :4], images[:1024, ..., :4])
+        near.append(float((filled[..., 3] * filled[..., 4]).mean()))
+    assert near[0] == pytest.approx(near[1], rel=0.1)
+    assert near[1] > 0.03
 
 
 def test_large_images_have_the_data_spectrum():

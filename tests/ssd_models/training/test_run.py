@@ -178,6 +178,23 @@ def test_the_last_and_the_best_checkpoints_stay(tmp_path):
     assert steps_of(tmp_path) == ["step_0000001", "step_0000004", "step_0000005"]
 
 
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    """From ten million on names have more digits."""
+    kept = Checkpoints(tmp_path, keep=2)
+    for step in (9_995_000, 10_000_000, 10_005_000):
+        state = {"step": step, "images_seen": 0, "processes": 1, "validation": None, "identity": {}}
+        kept.write(step, lambda folder: (folder / "weights").write_text("x"), state)
+    assert [path.name for path in kept] == ["step_10000000", "step_10005000"]
+    assert kept.last.name == "step_10005000"
+
+
+def test_weight_decay_can_change_with_drift(tmp_path):
+    run = tmp_path / "run"
+    trainer(run).train(progress=False)
+    drifted = trainer(run, replace(TINY, weight_decay=0.5), resume=True, allow_drift=True)
+    assert [group["weight_decay"] for group in drifted.learner.optimizer.param_groups] == [0.5]
+
+
 def test_a_checkpoint_older_than_an_option_resumes(tmp_path):
     run = tmp_path / "run"
     trainer(run).train(progress=False)
