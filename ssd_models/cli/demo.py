@@ -22,12 +22,12 @@ from theory.schedule.costs import chain_costs
 from theory.schedule.derivation import derive_schedule
 from theory.schedule.noise import NoiseSchedule
 from theory.schedule.resolution import ResolutionSchedule
-from theory.spectrum.spectrum import SameImagesError, Spectrum
+from theory.spectrum.spectrum import SameImagesError
 from theory.support.files import check_new_folder
 
 from ..bench.timing import median_seconds
 from ..data.class_labels import Classes, require_classes
-from ..data.opening import open_images, to_float
+from ..data.opening import measured_spectrum, open_images
 from ..devices import use_bf16
 from ..metrics.classifier import ImageClassifier
 from ..sampling.pictures import save_animation
@@ -61,7 +61,7 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
 
     with _timed("images and spectrum", seconds):
         images, classes = _glyphs(IMAGES, seed)
-        spectrum = _spectrum(images, DATA, seed)
+        spectrum = measured_spectrum(images, {"source": DATA, "seed": seed})
         spectrum.save(folder / "spectrum.npz")
     with _timed("schedule", seconds):
         noise = NoiseSchedule.cosine()
@@ -90,7 +90,7 @@ def demo(out: str | os.PathLike[str], minutes: float, seed: int) -> None:
         sampled = {}
         for name, samples in ((f"guided by {GUIDANCE:g}", guided), ("without guidance", plain)):
             with suppress(SameImagesError):  # a network may have learned nothing yet
-                sampled[name] = _spectrum(samples, "samples", seed)
+                sampled[name] = measured_spectrum(samples, {"source": "samples"})
         save_power(folder / "power.png", spectrum, sampled)
         schedules = {
             "full resolution": ResolutionSchedule.full_resolution(RESOLUTION, noise),
@@ -133,11 +133,6 @@ def _glyphs(count: int, seed: int) -> tuple[np.ndarray, Classes]:
     source = open_images(DATA, RESOLUTION, limit=count, seed=seed)
     images = source.load(progress=True)
     return images, require_classes(source.classes(), count, DATA)
-
-
-def _spectrum(images: np.ndarray, name: str, seed: int) -> Spectrum:
-    parts = (to_float(images[i : i + 1024]) for i in range(0, len(images), 1024))
-    return Spectrum.from_images(parts, {"source": name, "seed": seed})
 
 
 def _config(seed: int) -> TrainConfig:

@@ -19,7 +19,7 @@ from theory.support.errors import InputError
 from theory.support.files import atomic_path, replaced_folder
 
 from ..bench.schedules import PathSize
-from ..data.opening import to_float
+from ..data.opening import measured_spectrum
 from ..data.source import ImageSource
 from ..diffusion.process import ScaleSpaceProcess
 from ..network.model_files import SCHEDULE_FILE
@@ -221,8 +221,7 @@ class Comparison:
     def _spectrum(self) -> Spectrum:
         path = self.folder / SPECTRUM_FILE
         if not path.exists():
-            parts = (to_float(self.images[i : i + 1024]) for i in range(0, len(self.images), 1024))
-            Spectrum.from_images(parts, {"source": self.data}).save(path)
+            measured_spectrum(self.images, {"source": self.data}).save(path)
         spectrum = Spectrum.load(path)
         if spectrum.count != len(self.images):
             raise InputError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 from theory.support.paths import user_path
 from theory.support.seeds import check_seed
@@ -23,6 +25,8 @@ from .photos import uniform
 from .prepared import PreparedImages, is_prepared
 from .source import ImageSource
 from .unusable import Unusable
+
+_PART = 1024  # images that are converted to floats at once
 
 
 def open_images(
@@ -138,6 +142,25 @@ def to_float(images: np.ndarray) -> np.ndarray:
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Map floats in [-1, 1] to uint8: the inverse of `to_float`, rounded and clipped."""
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def measured_spectrum(
+    images: Any, meta: dict[str, Any], places: Sequence[int] | np.ndarray = ()
+) -> Spectrum:
+    """Spectrum of uint8 images (N, R, R, C), converted by `to_float` a thousand at a time.
+
+    Parameters
+    ----------
+    images : array
+        In memory, or mapped from files.
+    meta : dict
+        See `theory.Spectrum.from_images`, also for errors.
+    places : sequence of int, optional
+        Which images to measure; by default all.
+    """
+    chosen = np.asarray(places) if len(places) else np.arange(len(images))
+    parts = (images[chosen[i : i + _PART]] for i in range(0, len(chosen), _PART))
+    return Spectrum.from_images(map(to_float, parts), meta)
 
 
 def _open(name: str, resolution: int | None) -> Images:

@@ -31,7 +31,7 @@ from theory.support.paths import user_path
 from theory.support.progress import progress_bar
 
 from ..data.class_labels import Classes, require_classes
-from ..data.opening import to_float
+from ..data.opening import measured_spectrum
 from ..diffusion.process import ScaleSpaceProcess
 from ..distributed import check_all_found
 from ..network.model_files import SCHEDULE_FILE
@@ -215,9 +215,9 @@ class Trainer:
         if len(self._trained) < 2:
             return None
         chosen = self._trained[:: max(len(self._trained) // _MEASURED, 1)][:_MEASURED]
-        parts = (to_float(self.images[chosen[i : i + 1024]]) for i in range(0, len(chosen), 1024))
         try:
-            return replace(Spectrum.from_images(parts, {"source": self.data}), moments=None)
+            spectrum = measured_spectrum(self.images, {"source": self.data}, chosen)
+            return replace(spectrum, moments=None)
         except SameImagesError:
             return None
 

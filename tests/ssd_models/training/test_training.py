@@ -323,7 +323,7 @@ def test_bfloat16_and_float32_give_the_same_loss_curve(tmp_path):
     curves = {}
     for bf16 in (False, True):
         options = {"steps": 200, "batch_size": 16, "log_every": 20, "base_channels": 16}
-        options |= {"learning_rate": 3e-4, "bf16": bf16}
+        options |= {"learning_rate": 3e-4, "bf16": bf16, "checkpoint_every": 200}
         config = TrainConfig(**{**TINY.__dict__, **options})
         trainer = Trainer(images(256), SCHEDULE, tmp_path / str(bf16), config)
         trainer.train(progress=False)
