@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from helpers import command_refusal, gaussian_images, refusal
 from PIL import Image
 
 from ssd_models.cli import main
+from ssd_models.data.class_labels import class_indices
 from ssd_models.diffusion.gaussian import GaussianDenoiser
 from ssd_models.metrics.denoising import change_errors, denoising_errors, level_errors
 from ssd_models.metrics.inception import inception_metrics
@@ -126,6 +128,23 @@ def test_samples_do_not_depend_on_the_number_of_processes(monkeypatch):
         found = generate(pipe, BLOCK + 20, 3, seed=4)
     np.testing.assert_array_equal(found, whole)
     assert len(np.unique(whole.reshape(len(whole), -1), axis=0)) == len(whole)
+
+
+def test_classes_go_on_in_turn_over_all_images():
+    seen = []
+
+    class Recorder:
+        def class_indices(self, labels, count):
+            return class_indices(labels, count, 3)
+
+        def __call__(self, size, *_, class_labels, **__):
+            seen.extend(class_labels.tolist())
+            return SimpleNamespace(images=np.zeros((size, 2, 2, 3), np.uint8))
+
+    assert len(generate(Recorder(), BLOCK + 5, 3, class_labels=[0, 1, 2])) == BLOCK + 5
+    assert seen == [i % 3 for i in range(BLOCK + 5)]
+    with pytest.raises(InputError, match="num_images_per_prompt must be 1"):
+        generate(Recorder(), 4, 3, num_images_per_prompt=2)
 
 
 def test_a_run(folder, capsys):
