@@ -79,7 +79,7 @@ def place(tmp_path_factory):
     animals = ("faces", "animals/cat", "animals/dog")
     with crops.open() as decode:
         for i in range(len(crops)):
-            for name in ("images", animals[i % 3])[: 2 if i < 180 else 1]:
+            for name in ("images", animals[i % 3] if i < 180 else "faces"):
                 path = folder / "path/to" / name / f"{i:04d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 decode(i).save(path)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
 from theory.support.paths import user_path
 from theory.support.seeds import check_seed
@@ -25,6 +24,9 @@ from .photos import uniform
 from .prepared import PreparedImages, is_prepared
 from .source import ImageSource
 from .unusable import Unusable
+
+if TYPE_CHECKING:
+    from theory.spectrum.spectrum import Spectrum
 
 _PART = 1024  # images that are converted to floats at once
 
@@ -158,6 +160,8 @@ def measured_spectrum(
     places : sequence of int, optional
         Which images to measure; by default all.
     """
+    from theory.spectrum.spectrum import Spectrum  # here, as it imports scipy
+
     chosen = np.asarray(places) if len(places) else np.arange(len(images))
     parts = (images[chosen[i : i + _PART]] for i in range(0, len(chosen), _PART))
     return Spectrum.from_images(map(to_float, parts), meta)

@@ -9,6 +9,7 @@ from helpers import command_refusal, gaussian_images
 from pages import Page, read_page
 
 from ssd_models.cli import main
+from ssd_models.comparison import label
 from ssd_models.comparison.page import comparison_page
 from ssd_models.metrics.evaluation_page import evaluation_page
 from theory import Spectrum
@@ -143,8 +144,7 @@ def test_a_page_of_stored_comparisons(name):
     calls, judged = next(iter(last["judged"].items()))
     found = judged["metrics"].get("fd_effnet", judged["metrics"]["frechet_scattering"])
     cell = f"{found['value']:.1f} ± {1.96 * found['standard_error']:.1f}"
-    label = results["arms"][last["arm"]]["label"]
-    assert [label, cell] in [row[:2] for table in shown.tables for row in table]
+    assert [label(results, last), cell] in [row[:2] for table in shown.tables for row in table]
     assert f"calls-{calls}" in shown.names
 
 
