@@ -6,9 +6,11 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from theory.oracle.sampler import Sampler
@@ -210,9 +212,13 @@ class Comparison:
             name, options = spec.sampler or self.config.sampler, Sampler(changes=spec.changes)
             choose_method(name, options, ScaleSpaceProcess(schedule), self.spectrum)
 
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Which images are held out, by all arms alike, (N,) bool."""
+        return held_out(self.names, self.training(next(iter(self.config.arms))).held_out)
+
     def _check_held_out(self) -> None:
-        share = self.training(next(iter(self.config.arms))).held_out
-        if (count := int(held_out(self.names, share).sum())) < LEAST_HELD_OUT:
+        if (count := int(self.held_out.sum())) < LEAST_HELD_OUT:
             raise InputError(
                 f"{self.data}: {count} of {len(self.names)} images are held out, evaluation needs "
                 f"{LEAST_HELD_OUT}; give a larger held_out in train, or more images"

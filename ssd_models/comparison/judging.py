@@ -30,7 +30,6 @@ from ..sampling.generating import generate
 from ..sampling.methods import METHODS
 from ..sampling.pictures import save_grid
 from ..sampling.pipeline import ScaleSpacePipeline
-from ..training.splits import held_out
 from .arms import Comparison, Stage
 from .costs import sampler_steps
 
@@ -83,7 +82,7 @@ def judge(comparison: Comparison, stage: Stage, calls: int, count: int) -> dict[
         max_batch=256,
         progress=True,
     )
-    out = _held_out(comparison)
+    out = comparison.held_out
     real = comparison.images[np.flatnonzero(~out)]
     result = {
         "calls": len(steps),
@@ -154,7 +153,7 @@ def information(comparison: Comparison, stage: Stage) -> MeasuredInformation:
     path = comparison.folder / "judged" / f"{stage.name}-information.json"
     if not path.is_file():
         pipeline, bf16 = _load(comparison, stage)
-        images = comparison.images[np.flatnonzero(_held_out(comparison))]
+        images = comparison.images[np.flatnonzero(comparison.held_out)]
         found = measure_information(pipeline, images, bf16=bf16, progress=True)
         found.save(path)
     return MeasuredInformation.load(path, Spectrum.load(comparison.model(stage) / SPECTRUM_FILE))
@@ -170,7 +169,7 @@ def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, An
     path = comparison.folder / "judged" / f"{stage.name}-changes.json"
     if not path.is_file():
         pipeline, bf16 = _load(comparison, stage)
-        images = comparison.images[np.flatnonzero(_held_out(comparison))]
+        images = comparison.images[np.flatnonzero(comparison.held_out)]
         write_json(path, change_errors(pipeline, images, bf16=bf16))
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -191,7 +190,7 @@ def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict
             if schedule.base_snr[full[-1]] <= snr <= schedule.base_snr[0]
         }
         pipeline, bf16 = _load(comparison, stage)
-        images = comparison.images[np.flatnonzero(_held_out(comparison))]
+        images = comparison.images[np.flatnonzero(comparison.held_out)]
         rows = level_errors(pipeline, images, bf16=bf16, steps=list(steps))
         write_json(path, [{"snr": steps[row["step"]], **row} for row in rows])
     return json.loads(path.read_text(encoding="utf-8"))
@@ -213,9 +212,3 @@ def _predicted(
         "relative_w2": report.relative_w2,
         "octave_decibels": report.octave_db.tolist(),
     }
-
-
-def _held_out(comparison: Comparison) -> np.ndarray:
-    arm, seed = next(iter(comparison.config.arms)), comparison.config.seeds[0]
-    share = comparison.config.train_config(arm, seed, 1).held_out
-    return held_out(comparison.names, share)
