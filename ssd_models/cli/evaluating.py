@@ -185,6 +185,7 @@ class EvaluateCommand:
     def _sample(self, pipeline: Any) -> tuple[np.ndarray, dict[str, Any]]:
         from ..distributed import part_ways
         from ..sampling.generating import generate
+        from ..sampling.options import SamplingOptions
 
         images = generate(
             pipeline,
@@ -201,12 +202,13 @@ class EvaluateCommand:
             progress=process_index() == 0,
         )
         part_ways()  # only the first process measures
+        options = SamplingOptions(spacing=self.spacing, last_snr=self.last_snr)
         return images, {
             "calls": len(pipeline.scheduler.timesteps),
             "eta": self.eta,
             "sampler": self.sampler,
             "spacing": self.spacing,
-            "last_snr": self.last_snr,
+            "last_snr": pipeline.chain_end(options),
             "changes": self.changes,
             "seed": self.seed,
             "bf16": self._bf16(),

@@ -38,7 +38,8 @@ class SampleCommand:
     --calls`."""
     last_snr: float | None = None
     """End the chain at this signal-to-noise ratio, say 100, and keep the prediction there: for
-    networks that are still poor at little noise. By default it ends at the schedule's last step."""
+    networks that are still poor at little noise; `inf` for the schedule's last step. By default
+    what the run was trained with (`train --last-snr`)."""
     changes: Literal["network", "corrected", "free"] | None = None
     """At a change of resolution: call the network across it (`network`), correct that by the next
     prediction (`corrected`), or upsample the state and add noise without a call (`free`). By

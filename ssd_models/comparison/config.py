@@ -23,7 +23,7 @@ from ..training.config import TrainConfig, check_fields, read_yaml
 
 _REMEDY = "see results/faces32.yaml for one that works"
 # Options of `TrainConfig` that a comparison sets itself, or that would change its images.
-_NOT_FOR_COMPARISONS = ("steps", "seed", "limit", "skip_bad", "class_conditional")
+_NOT_FOR_COMPARISONS = ("steps", "seed", "limit", "skip_bad", "class_conditional", "last_snr")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class ComparisonConfig:
     def train_config(self, arm: str, seed: int, steps: int) -> TrainConfig:
         """Training options of one run up to ``steps``, the step of a stage."""
         config = TrainConfig(**{**self.train, **self.arms[arm].train})
-        return replace(config, seed=seed, steps=steps)
+        return replace(config, seed=seed, steps=steps, last_snr=self.arms[arm].last_snr)
 
     def schedule(self, arm: str, spectrum: Spectrum) -> ResolutionSchedule:
         """Schedule of an arm for data of a spectrum, with predicted cost and error."""

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from theory.support.errors import InputError
-from theory.support.reading import parse_json
+from theory.support.reading import parse_json, read_json
 
 MOST_CLASSES = 2**20  # larger labels are something else, such as identifiers
 
@@ -158,10 +158,7 @@ def class_indices(
 
 def read_class_names(path: Path) -> list[str]:
     """Read a JSON list of class names; raise `InputError` if the file holds anything else."""
-    try:
-        names = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no list of class names ({error})") from None
+    names = read_json(path, "it must hold a list of class names")
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise InputError(f"{path}: is no list of class names")
     return names

@@ -16,10 +16,11 @@ NETWORK_FILES = ("config.json", "model.safetensors")
 SCHEDULE_FILE = "schedule.json"
 SPECTRUM_FILE = "spectrum.npz"
 CLASSES_FILE = "classes.json"
+SAMPLING_FILE = "sampling.json"
 CARD_FILE = "README.md"
 CONFIG_FILE = "config.yaml"  # of a run
 MODEL_FOLDER = "model"  # of a run
-_OF_A_MODEL = [*NETWORK_FILES, SCHEDULE_FILE, SPECTRUM_FILE, CLASSES_FILE]
+_OF_A_MODEL = [*NETWORK_FILES, SCHEDULE_FILE, SPECTRUM_FILE, CLASSES_FILE, SAMPLING_FILE]
 
 
 def model_directory(

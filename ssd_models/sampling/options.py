@@ -44,8 +44,10 @@ class SamplingOptions:
         pipeline's spectrum.
     last_snr : float, optional
         End the chain at this signal-to-noise ratio of the full-resolution chain, in place of the
-        schedule's last step. The prediction there is the image: smoother, and without what a
-        network that is poor at little noise adds after it.
+        schedule's last step (infinity for that). The prediction there is the image: smoother, and
+        without what a network that is poor at little noise adds after it. By default the
+        pipeline's ``last_snr``, except with ``timesteps`` and planned steps, which have their own
+        end.
     changes : {"network", "corrected", "free"}, optional
         What happens where the resolution changes, see `theory.Sampler`; by default what fits the
         schedule.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from theory.oracle.sampler import Sampler
+from theory.oracle.steps import last_step
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
@@ -57,11 +58,14 @@ class ScaleSpacePipeline:
         marginal, steps can be planned, the whitened sampler and spectral variance can be used.
     class_names : sequence of str, optional
         Names of the model's classes by index.
+    last_snr : float, optional
+        Where chains end by default, see `ssd_models.sampling.options.SamplingOptions`; at the
+        schedule's last step if None.
 
     Raises
     ------
     InputError
-        If network, schedule, spectrum and class names do not fit together.
+        If network, schedule, spectrum, class names and end do not fit together.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class ScaleSpacePipeline:
         scheduler: ScaleSpaceScheduler | ResolutionSchedule,
         spectrum: Spectrum | None = None,
         class_names: Sequence[str] | None = None,
+        last_snr: float | None = None,
     ):
         if isinstance(scheduler, ResolutionSchedule):
             scheduler = ScaleSpaceScheduler(scheduler)
@@ -95,10 +100,12 @@ class ScaleSpacePipeline:
                 f"class_names: {len(class_names)} names for a network with "
                 f"{unet.num_classes or 'no'} classes"
             )
+        last_step(schedule, last_snr)  # refuses an end that the schedule does not have
         self.unet = unet.eval()
         self.class_names = None if class_names is None else tuple(class_names)
         self.scheduler = scheduler
         self.spectrum = spectrum
+        self.last_snr = last_snr
         self._preconditioning = LinearPreconditioning.of(
             unet.preconditioning, spectrum, scheduler.process
         )
@@ -134,6 +141,7 @@ class ScaleSpacePipeline:
         | ``schedule.json`` | the schedule; a scheduler's ``image_size`` is not stored |
         | ``spectrum.npz`` | the spectrum, if known |
         | ``classes.json`` | list of class names, if known |
+        | ``sampling.json`` | ``last_snr``, unless it is None |
         | ``README.md`` | model card with ``repo_id`` as the model's name, if the file is missing |
         """
         self._model.save(Path(folder), repo_id)
@@ -148,7 +156,8 @@ class ScaleSpacePipeline:
 
     @property
     def _model(self) -> Model:
-        return Model(self.unet, self.scheduler.schedule, self.spectrum, self.class_names)
+        schedule = self.scheduler.schedule
+        return Model(self.unet, schedule, self.spectrum, self.class_names, self.last_snr)
 
     def to(self, *where: Any, **options: Any) -> Self:
         """Move or cast the network, with the arguments of `torch.nn.Module.to`.
@@ -299,7 +308,12 @@ class ScaleSpacePipeline:
         name, sampler = self._sampler(chosen, eta)
         count = None if chosen.timesteps is not None else num_inference_steps
         self.scheduler.set_timesteps(
-            count, chosen.timesteps, chosen.spacing, sampler, self.spectrum, chosen.last_snr
+            count,
+            chosen.timesteps,
+            chosen.spacing,
+            sampler,
+            self.spectrum,
+            self.chain_end(chosen),
         )
         process, steps = self.scheduler.process, self.scheduler.timesteps.tolist()
         field = variance = None
@@ -328,6 +342,13 @@ class ScaleSpacePipeline:
                 for state in METHODS[name].states(chain):
                     bar.update()
                     yield state
+
+    def chain_end(self, options: SamplingOptions) -> float | None:
+        """Return the ``last_snr`` of a call with these options."""
+        ends_itself = options.timesteps is not None or options.spacing == "planned"
+        if options.last_snr is not None or ends_itself:
+            return options.last_snr
+        return self.last_snr
 
     @property
     def default_sampler(self) -> str:

@@ -41,6 +41,7 @@ class TrainConfig:
     cosine_decay: bool = False  # of the learning rate, to zero at the end
     gradient_clip: float = 1.0  # largest gradient norm
     ema_decay: float = 0.9999  # of averaged weights; at step n at most (1 + n) / (10 + n)
+    last_snr: float | None = None  # chains end at it, as `ssd sample --last-snr`; None: last step
     preconditioning: Literal["none", "linear"] = "none"  # linear: output added to a Wiener filter
     loss_weight: Literal["min-snr", "relative"] = (
         "min-snr"  # relative: one over a Wiener filter's error
@@ -106,6 +107,7 @@ class TrainConfig:
             "compile",
             "gradient_checkpointing",
             "keep",
+            "last_snr",  # of sampling only
             "limit",  # the data are compared instead
             "log_every",
             "log_with",

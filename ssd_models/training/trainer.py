@@ -23,6 +23,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import gather_object
 
+from theory.oracle.steps import last_step
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import SameImagesError, Spectrum
 from theory.support.errors import InputError
@@ -35,6 +36,7 @@ from ..data.opening import measured_spectrum
 from ..diffusion.process import ScaleSpaceProcess
 from ..distributed import check_all_found
 from ..network.model_files import SCHEDULE_FILE
+from ..sampling.model_directory import write_sampling
 from ..sampling.pipeline import ScaleSpacePipeline
 from .batches import Batches, ImageArray
 from .building import build_unet
@@ -110,6 +112,7 @@ class Trainer:
                 f"images: are {kind}, not uint8; give values of 0 to 255 (floats in [-1, 1] are "
                 "converted by `ssd_models.data.opening.to_uint8`)"
             )
+        last_step(schedule, config.last_snr)  # refused now, not after training
         self.classes = None
         if config.class_conditional:
             self.classes = require_classes(classes, len(images), data)
@@ -207,7 +210,8 @@ class Trainer:
     def pipeline(self) -> ScaleSpacePipeline:
         """Make a pipeline with the averaged weights."""
         names = None if self.classes is None else self.classes.names
-        return ScaleSpacePipeline(self.learner.averaged, self.schedule, self.spectrum, names)
+        averaged, last_snr = self.learner.averaged, self.config.last_snr
+        return ScaleSpacePipeline(averaged, self.schedule, self.spectrum, names, last_snr)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
@@ -268,6 +272,7 @@ class Trainer:
         if self.is_main and (checkpoint := self.checkpoints.last):
             with replaced_folder(self.run / MODEL_FOLDER) as aside:
                 shutil.copytree(checkpoint / MODEL_FOLDER, aside, dirs_exist_ok=True)
+                write_sampling(aside, config.last_snr)  # may differ in a resumed run
         return reason if self.step < config.steps else None
 
     def _agreed(self, stop: StopRequest) -> str | None:

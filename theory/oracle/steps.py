@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -54,7 +55,8 @@ def select_steps(
         Of the data; needed for "alpha", and for "planned" unless the schedule has a plan.
     last_snr : float, optional
         Ends the chain at the noisiest step whose signal-to-noise ratio (`base_snr`) is at least
-        this, in place of step 0; the prediction there is the image. Not with "planned".
+        this, in place of step 0; the prediction there is the image. Infinity is as None. Not with
+        "planned".
 
     Returns
     -------
@@ -119,14 +121,14 @@ def select_steps(
 
 
 def last_step(schedule: ResolutionSchedule, snr: float | None) -> int:
-    """Noisiest step whose `base_snr` is at least ``snr``; 0 for None.
+    """Noisiest step whose `base_snr` is at least ``snr``; 0 for None and infinity.
 
     Raises
     ------
     InputError
         If no step of full resolution has that signal-to-noise ratio.
     """
-    if snr is None:
+    if snr is None or snr == math.inf:
         return 0
     there = np.flatnonzero(schedule.base_snr >= snr)
     if not snr > 0 or not len(there) or schedule.resolutions[there[-1]] < schedule.resolution:

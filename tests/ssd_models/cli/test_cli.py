@@ -13,6 +13,7 @@ import pytest
 from helpers import command_refusal
 from PIL import Image
 
+from ssd_models import ScaleSpacePipeline
 from ssd_models.cli import _COMMANDS, main
 from ssd_models.cli.benchmarks import BENCHMARKS
 from ssd_models.data.opening import open_images
@@ -96,7 +97,13 @@ def test_the_pipeline_with_its_defaults(form, here, capsys):
         assert chain.is_animated  # frames that are alike are one
         assert chain.size == (4 * 128 + 6, 4 * 128 + 6)
     main(["sample", "-n", "2", "--eta", "1", "--spectral-variance", "--steps", "6"])
+    main(["train", "--resume", "--last-snr", "3000"])  # of the finished run
+    main(["sample", "-n", "4", "--steps", "6", "-o", "stored.png"])
+    assert Path("stored.png").read_bytes() == Path("end.png").read_bytes()
     main(["train", "--resume", "--steps", "5"])
+    assert ScaleSpacePipeline.from_pretrained("run").last_snr == 3000
+    said = refusal(["train", "--resume", "--steps", "6", "--last-snr", "1e9"], capsys)
+    assert "last_snr 1e+09: states of full resolution have" in said
     assert Path("run/checkpoints/step_0000005").is_dir()
     assert list(Path("run").glob("events.out.tfevents.*"))
     assert not [p for p in Path().rglob(".*") if "partial" in p.name]

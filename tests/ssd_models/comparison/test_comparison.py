@@ -263,6 +263,7 @@ def test_trained_arms_do_not_change_and_do_not_go_back(folder):
         ({"calls": {4: 12}}, "evaluation needs 20 images"),
         ({"resolution": 8, "levels": [8]}, "images of 8 px cannot be used"),
         ({"train": {"steps": 7}}, "steps cannot be set in comparisons"),
+        ({"train": {"last_snr": 7}}, "last_snr cannot be set in comparisons"),
         ({"train": {"cosine_decay": True}}, "give one milestone"),
         (
             {"arms": {"a": {"schedule": "full", "train": {"held_out": 0.5}}}},

@@ -1,5 +1,6 @@
 """Steps, scheduler and pipeline."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ssd_models.cli import main
 from ssd_models.diffusion.gaussian import GaussianField
 from ssd_models.sampling.whitened import sample_whitened
 from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
+from theory.oracle.steps import select_steps
 from theory.support.files import new_folder
 
 SCHEDULE = derive_schedule(
@@ -306,6 +308,42 @@ def test_model_directories_round_trip(with_spectrum, tmp_path, random_unet):
     (tmp_path / "model" / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors is missing"):
         ScaleSpacePipeline.from_pretrained(tmp_path / "model")
+
+
+def test_the_end_of_chains_is_stored_with_a_model(tmp_path, random_unet):
+    ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE, spectrum(), None, 20.0).save_pretrained(
+        tmp_path
+    )
+    pipeline = ScaleSpacePipeline.from_pretrained(tmp_path)
+    assert pipeline.last_snr == 20
+
+    def end(**options):
+        *_, last = pipeline.trajectory(1, **options)
+        return last.t
+
+    assert end(num_inference_steps=8) == select_steps(SCHEDULE, 8, last_snr=20.0)[-1] > 0
+    assert end(num_inference_steps=8, last_snr=math.inf) == 0
+    assert end(num_inference_steps=8, last_snr=50.0) < end(num_inference_steps=8)
+    # Their own end:
+    assert end(num_inference_steps=8, spacing="planned") == 0
+    assert end(timesteps=select_steps(SCHEDULE, 8)) == 0
+
+    for content, said in (
+        ('{"last_snr": "a"}', "must be a number"),
+        ('{"last_snr": 1e9}', "states of full resolution have"),
+        ("[1]", "must be an object"),
+        ("{", "it must hold options of sampling"),
+    ):
+        (tmp_path / "sampling.json").write_text(content)
+        with pytest.raises(InputError, match=rf"sampling\.json: .*{said}"):
+            ScaleSpacePipeline.from_pretrained(tmp_path)
+    pipeline.last_snr = None
+    pipeline.save_pretrained(tmp_path)
+    assert ScaleSpacePipeline.from_pretrained(tmp_path).last_snr is None
+    (tmp_path / "sampling.json").unlink()  # written before this file existed
+    assert ScaleSpacePipeline.from_pretrained(tmp_path).last_snr is None
+    with pytest.raises(InputError, match=r"last_snr 1e\+09: states of full resolution"):
+        ScaleSpacePipeline(random_unet(std=0.05), SCHEDULE, last_snr=1e9)
 
 
 def test_network_and_schedule_must_fit(random_unet):
