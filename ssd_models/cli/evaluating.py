@@ -146,10 +146,14 @@ class EvaluateCommand:
         return result, samples, real
 
     def _of_images(self) -> Measured:
-        from ..data.built_in import BUILT_IN
+        from ..data.built_in import built_in
         from ..data.opening import open_images
 
-        if not Path(self.what).exists() and ":" not in self.what and self.what not in BUILT_IN:
+        if built_in(self.what) and not Path(self.what).exists():
+            raise InputError(
+                f"{self.what}: is a built-in dataset; give a run, a model, or images that one made"
+            )
+        if not Path(self.what).exists() and ":" not in self.what:
             raise InputError(
                 f"{self.what}: no such run, model or images; train one with `ssd train`"
             )

@@ -6,7 +6,6 @@ evaluated again if options of the arm have changed since.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from theory.oracle.report import oracle_report
 from theory.oracle.sampler import Sampler
 from theory.spectrum.spectrum import Spectrum
 from theory.support.files import write_json
+from theory.support.reading import read_json
 
 from ..devices import compute_device, use_bf16
 from ..diffusion.gaussian import has_exact_denoiser
@@ -115,8 +115,13 @@ def evaluated(
     path = _path(comparison, stage, calls)
     if not path.is_file():
         return None
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = read_stored(path)
     return result if result.get("options") == _options(comparison, stage, count) else None
+
+
+def read_stored(path: Path) -> Any:
+    """Read a result of this module; raise `InputError` if its file is damaged."""
+    return read_json(path, "delete it, and the same command makes it again")
 
 
 def _path(comparison: Comparison, stage: Stage, calls: int) -> Path:
@@ -136,7 +141,7 @@ def _options(comparison: Comparison, stage: Stage, count: int) -> dict[str, Any]
 def _baseline(comparison: Comparison, count: int, seed: int) -> dict[str, Any] | None:
     """Distances of real from real images that another stage's evaluation has computed."""
     for path in sorted((comparison.folder / "judged").glob("*-calls*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_stored(path)
         same = (found["counts"]["sampled"], found["seed"]) == (count, seed)
         if same and ("fd_effnet" in found["baseline"]) == comparison.config.features:
             return found["baseline"]
@@ -171,7 +176,7 @@ def errors_at_changes(comparison: Comparison, stage: Stage) -> list[dict[str, An
         pipeline, bf16 = _load(comparison, stage)
         images = comparison.images[np.flatnonzero(comparison.held_out)]
         write_json(path, change_errors(pipeline, images, bf16=bf16))
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_stored(path)
 
 
 def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict[str, Any]]:
@@ -193,7 +198,7 @@ def errors_at_full_resolution(comparison: Comparison, stage: Stage) -> list[dict
         images = comparison.images[np.flatnonzero(comparison.held_out)]
         rows = level_errors(pipeline, images, bf16=bf16, steps=list(steps))
         write_json(path, [{"snr": steps[row["step"]], **row} for row in rows])
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_stored(path)
 
 
 def _load(comparison: Comparison, stage: Stage) -> tuple[ScaleSpacePipeline, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,6 +26,7 @@ from .judging import (
     evaluated,
     information,
     judge,
+    read_stored,
     samples_path,
 )
 from .page import comparison_page
@@ -143,7 +143,7 @@ def collect(comparison: Comparison) -> dict[str, Any]:
             if (folder / f"{stage.name}-information.json").is_file():
                 entry["information"] = _information(comparison, stage)
             stages.append(entry)
-    timed = {"seconds": _read(path)} if (path := folder / _SECONDS).is_file() else {}
+    timed = {"seconds": read_stored(path)} if (path := folder / _SECONDS).is_file() else {}
     return {
         "format": FORMAT,
         "data": Path(comparison.data).name,
@@ -160,7 +160,7 @@ def _seconds(comparison: Comparison) -> None:
     config, path = comparison.config, comparison.folder / "judged" / _SECONDS
     named = ("training_shares", "sampling_calls")
     paths = {arm: {n: comparison.costs(arm)[n] for n in named} for arm in config.arms}
-    if path.is_file() and _read(path).get("paths") == paths:
+    if path.is_file() and read_stored(path).get("paths") == paths:
         return
     configs = {arm: comparison.training(arm) for arm in config.arms}
     schedules, channels = comparison.schedules, comparison.images.shape[-1]
@@ -205,7 +205,3 @@ def _information(comparison: Comparison, stage: Stage) -> dict[str, Any]:
             and (arm == stage.arm or not comparison.schedules[stage.arm].changes)
         },
     }
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

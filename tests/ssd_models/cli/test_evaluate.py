@@ -211,6 +211,7 @@ def test_refusals(folder, capsys, tmp_path):
     shutil.copy(folder / "run" / "config.yaml", tmp_path / "stopped")
     for command, said in (
         (["nowhere", *data], "nowhere: no such run, model or images"),
+        (["glyphs", *data], "glyphs: is a built-in dataset; give a run"),
         ([str(folder / "run" / "model")], "is no run; give the real images with --data"),
         ([run, "--steps", "0"], "must be at least 1"),
         ([run, "-n", "8"], "needs at least 20 generated"),

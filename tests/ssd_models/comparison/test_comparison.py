@@ -1,6 +1,7 @@
 """Comparisons: every arm trained and judged, stopped and gone on with, and counted right."""
 
 import json
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -126,6 +127,13 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
     changed = Comparison(config, open_images(folder / "images.npz", 16), out)
     stages = collect(changed)["stages"]
     assert [s["arm"] for s in stages if s["judged"]] == ["paper", "derived"] * 2
+    damaged = out / "judged" / "paper-seed0-step3-calls4.json"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:100])
+    with pytest.raises(InputError, match=r"calls4\.json: cannot be read .*; delete it, and"):
+        collect(changed)
+    damaged.write_bytes(whole)
+    os.utime(damaged, ns=(files[damaged], files[damaged]))
     assert run_comparison(changed)
     after = {path: path.stat().st_mtime_ns for path in (out / "judged").iterdir()}
     again = {path.name for path in files if after[path] != files[path]}
