@@ -61,6 +61,7 @@ def denoising_errors(
     paths: Literal["state", "next"] = "state",
     progress: bool = False,
     denoise: Denoiser | None = None,
+    weights: Sequence[np.ndarray] | None = None,
 ) -> DenoisingErrors:
     """Measure the squared error of a network's clean predictions at given steps.
 
@@ -89,6 +90,9 @@ def denoising_errors(
         Show a bar on standard error.
     denoise : Denoiser, optional
         Replaces the network, such as the exact denoiser of a spectrum (`GaussianDenoiser`).
+    weights : sequence of S arrays (r_out, r_out), optional
+        Weight of each DCT coefficient in the sums, such as
+        `theory.information.measured.error_weights`; by default 1.
 
     Raises
     ------
@@ -127,7 +131,8 @@ def denoising_errors(
                 noise = slot_noise(seed, step, start, len(part), shape, torch.device("cpu"))
                 x_t = process.add_noise(x0, step, noise.to(device))
                 error = denoise(x_t, step, out) - process.target(x0, out)
-                shells[i][start : start + len(part)] = _shell_sums(error).cpu().numpy()
+                sums = _shell_sums(error, None if weights is None else weights[i])
+                shells[i][start : start + len(part)] = sums.cpu().numpy()
                 bar.update()
     return DenoisingErrors(t, r_in, r_out, shells)
 
@@ -260,9 +265,11 @@ def change_errors(
     return rows
 
 
-def _shell_sums(error: Tensor) -> Tensor:
-    """Squared DCT coefficients of (N, C, r, r), summed over colours and each shell: (N, r)."""
+def _shell_sums(error: Tensor, weight: np.ndarray | None) -> Tensor:
+    """Weighted squares of the DCT coefficients of (N, C, r, r), summed to shells: (N, r)."""
     error = error.to(float64_device(error.device), torch.float64)
     basis = torch.from_numpy(dct_basis(error.shape[-1])).to(error.device)
     squares = (basis @ error @ basis.T).square().sum(dim=1)
+    if weight is not None:
+        squares = squares * torch.from_numpy(weight).to(squares)
     return squares.triu().sum(dim=-2) + squares.tril(-1).sum(dim=-1)

@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from theory.information.measured import MeasuredInformation, measured_information
+from theory.information.measured import (
+    MeasuredInformation,
+    error_weights,
+    measured_information,
+)
 from theory.schedule.resolution import ResolutionSchedule
 from theory.spectrum.spectrum import Spectrum
 from theory.support.errors import InputError
@@ -61,9 +65,16 @@ def measure_information(
     if spectrum is None:
         raise InputError("model: has no spectrum.npz; train it again with this version")
     steps = information_steps(schedule, num_steps)
-    found = denoising_errors(pipeline, images, steps, seed, batch, bf16, "state", progress, denoise)
-    linear = _linear_errors(pipeline, spectrum, images, steps, seed, batch, progress)
-    return measured_information(schedule, spectrum, steps, found.shells, linear, meta)
+    weights = error_weights(schedule, steps)
+
+    def errors(bf16: bool, denoise: Denoiser | None) -> list[np.ndarray]:
+        return denoising_errors(
+            pipeline, images, steps, seed, batch, bf16, "state", progress, denoise, weights
+        ).shells
+
+    wiener = _linear_denoiser(pipeline, spectrum)
+    linear = None if wiener is None else errors(False, wiener)
+    return measured_information(schedule, spectrum, steps, errors(bf16, denoise), linear, meta)
 
 
 def information_steps(schedule: ResolutionSchedule, count: int) -> list[int]:
@@ -81,19 +92,8 @@ def information_steps(schedule: ResolutionSchedule, count: int) -> list[int]:
     return allowed[np.unique(nearest)].tolist()
 
 
-def _linear_errors(
-    pipeline: ScaleSpacePipeline,
-    spectrum: Spectrum,
-    images: ImageArray,
-    steps: list[int],
-    seed: int,
-    batch: int,
-    progress: bool,
-) -> list[np.ndarray] | None:
-    """Errors of the best linear denoiser on the same states; None if its filter is too large."""
+def _linear_denoiser(pipeline: ScaleSpacePipeline, spectrum: Spectrum) -> Denoiser | None:
+    """Best linear denoiser; None if its filter is too large."""
     if not has_exact_denoiser(pipeline.scheduler.schedule):
         return None
-    wiener = GaussianDenoiser(spectrum, pipeline.scheduler.process)
-    return denoising_errors(
-        pipeline, images, steps, seed, batch, False, "state", progress, wiener
-    ).shells
+    return GaussianDenoiser(spectrum, pipeline.scheduler.process)

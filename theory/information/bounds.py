@@ -12,7 +12,6 @@ information that a smaller state lacks (`theory.information.discarded`,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,30 +124,6 @@ def shell_information(spectrum: Spectrum, snr: np.ndarray) -> np.ndarray:
 
     The sum from index ``r`` on is `theory.discarded_information` of downsampling by `dct` to ``r``.
     """
-    return sum_by_shell(spectrum, snr, lambda value, power: np.log1p(value * power)) * (
-        0.5 / np.log(2)
-    )
-
-
-def sum_by_shell(
-    spectrum: Spectrum,
-    snr: np.ndarray,
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """Sum ``function(snr, S_k)`` over the coefficients and colours of each index ``max(k1, k2)``.
-
-    Parameters
-    ----------
-    spectrum : Spectrum
-    snr : (T,) array
-        Not negative.
-    function : callable
-        Of arrays of snr and ``S_k`` that broadcast.
-
-    Returns
-    -------
-    (T, R) float64
-    """
     size = spectrum.resolution
     snr = check_snr(snr)
     shell = shell_index(size).ravel()
@@ -157,8 +132,8 @@ def sum_by_shell(
     first = np.arange(size) ** 2 * spectrum.channels  # each colour has r² coefficients below r
     result = np.empty((len(snr), size))
     for i in range(0, len(snr), 64):
-        values = function(snr[i : i + 64, None], power)
-        result[i : i + 64] = np.add.reduceat(values, first, axis=1)
+        bits = np.log1p(snr[i : i + 64, None] * power) * (0.5 / np.log(2))
+        result[i : i + 64] = np.add.reduceat(bits, first, axis=1)
     return result
 
 

@@ -6,6 +6,7 @@ attains it (`theory.information.mmse`). For Gaussian data it is `gaussian_inform
 as a network's value is lower, images have structure beyond second-order statistics.
 
 States of all levels are compared at ``u = snr_t (r_t / R)²``, `ResolutionSchedule.kept_band_snr`.
+With an attenuation a coefficient's own snr is ``u λ_k²``.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..spectrum.bands import octave_edges
+from ..oracle.report import visited_steps
+from ..spectrum.bands import octave_edges, shell_index
 from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from ..support.files import write_json
 from ..support.paths import user_path
 from ..support.reading import check_fields, read_json
-from .bounds import channel_bits, check_snr, shell_information, sum_by_shell
+from .bounds import channel_bits, check_snr, shell_information
 from .discarded import discarded_information
 
 if TYPE_CHECKING:  # schedules are derived from information
@@ -70,18 +72,19 @@ class MeasuredInformation:
     def shell_bits(self, snr: np.ndarray) -> np.ndarray:
         """Bits at each frequency for any snr of the full resolution: (T,) snr to (T, R) bits.
 
-        The Gaussian's bits times the ratio of measured to Gaussian bits, which is interpolated in
-        log-snr, constant beyond the measured steps, and 1 at frequencies that were not measured.
+        The Gaussian's bits times the ratio of measured to Gaussian bits. The ratio of a frequency
+        is interpolated in the logarithm of its Gaussian bits, constant beyond those of the measured
+        steps, and 1 at frequencies that were not measured.
         """
-        snr = check_snr(snr)
-        found = np.empty((len(snr), self.spectrum.resolution))
-        position, at = np.log(self.snr), np.log(np.maximum(snr, 1e-300))
+        gaussian = shell_information(self.spectrum, check_snr(snr))
+        found = np.ones_like(gaussian)
+        at = np.log(np.maximum(gaussian, 1e-300))
         for k, (bits, bound) in enumerate(zip(self.bits.T, self.bound.T, strict=True)):
             there = bound > 0
-            found[:, k] = (
-                np.interp(at, position[there], bits[there] / bound[there]) if there.any() else 1.0
-            )
-        return found * shell_information(self.spectrum, snr)
+            if there.any():
+                position = np.maximum.accumulate(np.log(bound[there]))
+                found[:, k] = np.interp(at[:, k], position, bits[there] / bound[there])
+        return found * gaussian
 
     def octaves(self) -> tuple[np.ndarray, np.ndarray]:
         """``bits`` and ``bound`` summed over octaves, (S, octaves) each, lowest first."""
@@ -146,8 +149,9 @@ def measured_information(
     steps : sequence of S ints
         Distinct.
     errors : sequence of S arrays (N, r_t)
-        Squared error of the prediction of ``M_{1:t} x0`` from ``x_t``, summed over colours and over
-        the DCT coefficients of each frequency ``max(k1, k2)``, one row an image.
+        Squared error of the prediction of the clean image at the state's resolution from ``x_t``,
+        summed over colours and over the DCT coefficients of each frequency ``max(k1, k2)``, with
+        the weights of `error_weights`; one row an image.
     linear : sequence of S arrays (N, r_t), optional
         Errors of the best linear denoiser (`ssd_models.diffusion.gaussian.GaussianDenoiser`) on the
         same states. Most of their sampling error is the same as that of ``errors`` and cancels in
@@ -158,16 +162,21 @@ def measured_information(
     Raises
     ------
     InputError
-        If shapes do not fit.
+        If the schedule blurs its states, a step is not of the schedule, or shapes do not fit.
     """
     if schedule.blurs:
         raise InputError("schedule: blurs its states; their information is not computed here")
     schedule.check_spectrum(spectrum)
+    visited_steps(schedule, steps)
+    for name, rows in (("errors", errors), ("linear", linear)):
+        if rows is not None and len(rows) != len(steps):
+            raise InputError(f"{name}: has {len(rows)} arrays for {len(steps)} steps")
     size = schedule.resolution
     sides = schedule.resolutions[list(steps)]
     equivalent = schedule.kept_band_snr[list(steps)]
     order = np.argsort(equivalent)
-    count = len(errors[0]) if len(errors) else 0
+    count = len(errors[0])
+    weights = error_weights(schedule, steps)
     levels = {
         int(r): spectrum.at_resolution(int(r), schedule.operator) if r < size else spectrum
         for r in np.unique(sides)
@@ -175,13 +184,15 @@ def measured_information(
     difference = np.zeros((len(order), count, size))  # to the linear error, per du
     bound = np.zeros((len(order), size))
     for i, j in enumerate(order):
-        r, snr = int(sides[j]), schedule.snr[steps[j]]
+        r = int(sides[j])
         if errors[j].shape != (count, r) or (linear is not None and linear[j].shape != (count, r)):
             raise InputError(f"errors[{j}]: have shape {errors[j].shape}, need ({count}, {r})")
-        level = levels[r]
-        known = _shell_mmse(level, snr) if linear is None else linear[j]
+        power = levels[r].power
+        own = schedule.snr[steps[j]] * _relative_gain(schedule, steps[j])[..., None] ** 2 * power
+        mmse = weights[j][..., None] * power / (1 + own)
+        known = _shell_sums(mmse) if linear is None else linear[j]
         difference[i, :, :r] = (errors[j] - known) * (size / r) ** 2
-        bound[i, :r] = shell_information(level, np.array([snr]))[0]
+        bound[i, :r] = _shell_sums(0.5 * np.log2(1 + own))
     snr, sides = equivalent[order], sides[order]
     found = np.zeros_like(difference)
     half = np.diff(np.log(snr))[:, None, None] / 2
@@ -204,6 +215,33 @@ def measured_information(
     )
 
 
+def error_weights(schedule: ResolutionSchedule, steps: Sequence[int]) -> list[np.ndarray]:
+    """Weight of each coefficient's squared error in the sums of `measured_information`.
+
+    It is the derivative of the coefficient's own signal-to-noise ratio by that of the full
+    resolution: information changes by ``½ Σ mse_k d(snr λ_k²)``, in nats. Without attenuation all
+    weights are 1.
+
+    Parameters
+    ----------
+    schedule : ResolutionSchedule
+        Without blur.
+    steps : sequence of S ints
+
+    Returns
+    -------
+    list of S arrays (r_t, r_t) float64
+    """
+    weights = []
+    for t in steps:
+        side = int(schedule.resolutions[t])
+        weight = np.ones((side, side))
+        if (attenuation := schedule.attenuation) is not None:
+            weight = attenuation.snr_slope(schedule.base_snr[t], attenuation.grid(side, side))
+        weights.append(weight)
+    return weights
+
+
 @dataclass(frozen=True)
 class ChangeLoss:
     """Information that one change of resolution discards at constant base noise, bits per image."""
@@ -221,8 +259,9 @@ def losses_at_changes(
     """Information that each change of a schedule discards: for Gaussian data and as measured.
 
     It is that of the discarded band and, with the paper's noise, what the kept band loses to the
-    added noise. ``measured`` should come from a network of full resolution: one trained on the
-    schedule itself has no errors in the band beyond the change, which then counts as Gaussian.
+    added noise; zero with an attenuation, whose discarded band holds no signal. ``measured`` should
+    come from a network of full resolution: one trained on the schedule itself has no errors in the
+    band beyond the change, which then counts as Gaussian.
 
     Parameters
     ----------
@@ -233,8 +272,16 @@ def losses_at_changes(
     Returns
     -------
     list of ChangeLoss, by rising step
+
+    Raises
+    ------
+    InputError
+        If the resolutions differ.
     """
     spectrum, size = measured.spectrum, schedule.resolution
+    schedule.check_spectrum(spectrum)
+    if schedule.is_lossless:
+        return [ChangeLoss(t, *sides, 0.0, 0.0) for t, sides in schedule.changes.items()]
     losses = []
     for t, (before, after) in schedule.changes.items():
         base = schedule.base_snr
@@ -253,8 +300,15 @@ def losses_at_changes(
     return losses
 
 
-def _shell_mmse(spectrum: Spectrum, snr: float) -> np.ndarray:
-    """Least error of denoising Gaussian data at each frequency, (R,)."""
-    return sum_by_shell(
-        spectrum, np.array([snr]), lambda value, power: power / (1 + value * power)
-    )[0]
+def _relative_gain(schedule: ResolutionSchedule, t: int) -> np.ndarray:
+    """Attenuation of each coefficient of a state, (r_t, r_t)."""
+    side = int(schedule.resolutions[t])
+    if (attenuation := schedule.attenuation) is None:
+        return np.ones((side, side))
+    return attenuation.gain(schedule.base_snr[t], attenuation.grid(side, side))
+
+
+def _shell_sums(values: np.ndarray) -> np.ndarray:
+    """Sums of (r, r, C) over colours and each frequency ``max(k1, k2)``, (r,)."""
+    side = len(values)
+    return np.bincount(shell_index(side).ravel(), values.sum(axis=-1).ravel(), side)

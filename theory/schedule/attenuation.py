@@ -116,9 +116,19 @@ class Attenuation:
         ``snr`` is that of the full resolution. The gain is exactly zero where
         ``snr P_k ≤ τ (1 + 1e-12)``.
         """
+        return self._above(snr, envelope) ** (self.smoothness / 2)
+
+    def snr_slope(self, snr: Any, envelope: Any) -> Any:
+        """Derivative of a coefficient's own ``snr λ_k²`` by ``snr``; arguments as for `gain`."""
+        above = self._above(snr, envelope)
+        fading = self.smoothness * (1 - above) * above ** (self.smoothness - 1)
+        return above**self.smoothness + np.where(above > 0, fading, 0.0)
+
+    def _above(self, snr: Any, envelope: Any) -> Any:
+        """``1 − τ / (snr P_k)`` where that is positive, else zero."""
         with np.errstate(divide="ignore"):
             above = 1 - self.tolerance / (np.asarray(snr) * envelope)
-        return np.where(above > _ROUNDING, above, 0.0) ** (self.smoothness / 2)
+        return np.where(above > _ROUNDING, above, 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Content of the entry ``attenuation`` of ``schedule.json``."""

@@ -192,6 +192,8 @@ def derive_schedule(
                 f"criterion {criterion!r}: does not use measured information; choose from "
                 f"{', '.join(_OF_MEASURED)}"
             )
+        if measured.spectrum.sha256 != spectrum.sha256:
+            raise InputError("measured: was measured against another spectrum; measure it again")
         shells = measured.shell_bits(noise.snr).clip(min=0)
         lack = _OF_MEASURED[criterion](shells)[np.array(levels) - 1]
         resolutions = _staircase(lack > used, levels)

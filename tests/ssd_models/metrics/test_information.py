@@ -36,7 +36,7 @@ def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch)
     pipe = pipeline(schedule)
     exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
     # Without the linear denoiser's error taken off, what is measured is the exact one's by itself.
-    monkeypatch.setattr("ssd_models.metrics.information._linear_errors", lambda *_: None)
+    monkeypatch.setattr("ssd_models.metrics.information._linear_denoiser", lambda *_: None)
     found = measure_information(pipe, gaussian_images(SPECTRUM, 200), 40, denoise=exact)
     seen = found.snr < 100  # beyond, the rounding of pixels to 8 bits shows
     total, error = found.bits.sum(axis=1)[seen], found.standard_error[seen]
@@ -46,6 +46,20 @@ def test_gaussian_images_agree_with_the_closed_form(operator, mode, monkeypatch)
     if operator == "dct":
         expected = schedule_information(schedule, SPECTRUM)[found.steps[seen]]
         np.testing.assert_allclose(bound, expected, rtol=1e-6)
+
+
+def test_gaussian_images_agree_on_lossless_schedules(monkeypatch):
+    schedule = derive_schedule(SPECTRUM, NOISE, (16, 8, 4))
+    pipe = pipeline(schedule)
+    exact = GaussianDenoiser(SPECTRUM, pipe.scheduler.process)
+    monkeypatch.setattr("ssd_models.metrics.information._linear_denoiser", lambda *_: None)
+    found = measure_information(pipe, gaussian_images(SPECTRUM, 200), 40, denoise=exact)
+    seen = found.snr < 100
+    total, error = found.bits.sum(axis=1)[seen], found.standard_error[seen]
+    expected = schedule_information(schedule, SPECTRUM)[found.steps[seen]]
+    np.testing.assert_allclose(found.bound.sum(axis=1)[seen], expected, rtol=1e-6, atol=1e-9)
+    assert (np.abs(total - expected) < 4 * error + 0.02).all()
+    assert (error < 0.05 * expected + 0.05).all()
 
 
 def test_a_denoiser_that_errs_more_finds_more_than_there_is():

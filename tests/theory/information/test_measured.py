@@ -14,6 +14,7 @@ from theory import (
 from theory.information.bounds import gaussian_information, schedule_information, shell_information
 from theory.information.measured import (
     MeasuredInformation,
+    error_weights,
     losses_at_changes,
     measured_information,
 )
@@ -59,6 +60,35 @@ def test_gaussian_data_give_the_states_information(mode, operator):
         expected = schedule_information(schedule, SPECTRUM)[found.steps]
         np.testing.assert_allclose(found.bits.sum(axis=1), expected, rtol=1e-9)
     np.testing.assert_allclose(found.octaves()[0].sum(axis=1), found.bits.sum(axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("smoothness", [1.0, 2.0])
+def test_attenuated_states_of_gaussian_data(smoothness):
+    """Half of the error is half of the information, of each coefficient's own snr."""
+    schedule = derive_schedule(SPECTRUM, NOISE, (16, 8, 4), smoothness=smoothness)
+    steps = list(range(1000))
+    weights = error_weights(schedule, steps)
+    errors = []
+    for t in steps:
+        r, own = int(schedule.resolutions[t]), schedule.signal_gains(t) ** 2
+        own = own[:r, :r] / schedule.sigma[t] ** 2
+        power = SPECTRUM.power[:r, :r, 0]
+        error = weights[t] * (r / 16) ** 2 * power / (1 + own * power)
+        errors.append(np.bincount(SHELLS[:r, :r].ravel(), error.ravel(), r)[None])
+    expected = schedule_information(schedule, SPECTRUM)
+    exact = measured_information(schedule, SPECTRUM, steps, errors)
+    np.testing.assert_allclose(exact.bits.sum(axis=1), expected[::-1], rtol=1e-9, atol=1e-9)
+    half = measured_information(schedule, SPECTRUM, steps, [e / 2 for e in errors])
+    ahead = 0.5 * (expected + expected[-1])[::-1]  # the first step's information is the Gaussian's
+    np.testing.assert_allclose(half.bits.sum(axis=1), ahead, rtol=2e-3, atol=4e-3)
+    # Bits of the full resolution follow those of the attenuated states.
+    at = schedule.base_snr[[100, 500]]
+    full = shell_information(SPECTRUM, at).sum(axis=1)
+    np.testing.assert_allclose(exact.shell_bits(at).sum(axis=1), full, rtol=1e-9)
+    assert 0.45 < half.shell_bits(at).sum(axis=1)[0] / full[0] < 0.55
+    assert [(loss.gaussian, loss.found) for loss in losses_at_changes(schedule, half)] == [
+        (0.0, 0.0)
+    ] * len(schedule.changes)
 
 
 def test_signs_are_known_to_hold_less_than_gaussians():
@@ -145,6 +175,10 @@ def test_measured_information_derives_schedules():
         assert same.changes == plain.changes
         assert min(less.changes) < min(plain.changes)  # the band holds less: leave it sooner
         assert less.derivation["measured_on"] == "run"
+    with pytest.raises(InputError, match="measured: was measured against another spectrum"):
+        derive_schedule(Spectrum.power_law(32, 2.2), NOISE, 2, "bits", 0.1, measured=found)
+    with pytest.raises(InputError, match="spectrum: has resolution 16, the schedule has 32"):
+        losses_at_changes(ResolutionSchedule.full_resolution(32, NOISE), found)
     with pytest.raises(InputError, match="criterion 'snr': does not use measured information"):
         derive_schedule(SPECTRUM, NOISE, (16, 8, 4), measured=found, criterion="snr")
 
@@ -166,6 +200,14 @@ def test_files(tmp_path):
         MeasuredInformation.load(tmp_path / "cut.json", SPECTRUM)
     with pytest.raises(InputError, match="no such file"):
         MeasuredInformation.load(tmp_path / "none.json", SPECTRUM)
+    for steps, errors, said in (
+        ([0, 1, 2], [np.ones((3, 16))] * 2, "errors: has 2 arrays for 3 steps"),
+        ([0, 1000], [np.ones((3, 16))] * 2, "between 0 and 999"),
+    ):
+        with pytest.raises(InputError, match=said):
+            measured_information(schedule, SPECTRUM, steps, errors)
+    with pytest.raises(InputError, match="linear: has 1 arrays for 2 steps"):
+        measured_information(schedule, SPECTRUM, [0, 1], [np.ones((3, 16))] * 2, [np.ones(3)])
     with pytest.raises(InputError, match=r"errors\[1\]: have shape"):
         measured_information(schedule, SPECTRUM, [0, 1], [np.ones((3, 16)), np.ones((3, 8))])
     assert gaussian_information(SPECTRUM, found.snr[-1]) == pytest.approx(
