@@ -95,6 +95,13 @@ class Comparison:
                 self._check_sampler(arm)
             except InputError as error:
                 raise InputError(f"arm {arm}: {error}") from None
+        for arm in config.arms:
+            owner = config.network(arm)
+            if self.schedules[arm].digest != self.schedules[owner].digest:
+                raise InputError(
+                    f"arm {arm}: network {owner!r}: was trained on another schedule; give the same "
+                    "options of the schedule, or leave out network"
+                )
         if any(config.calls.values()):
             self._check_held_out()
         self.stopped: str | None = None  # why the last training stopped early
@@ -111,8 +118,8 @@ class Comparison:
         """Stage at a milestone; with ``equal: cost`` its training FLOP equal the first arm's."""
         if self.config.equal == "images":
             return Stage(arm, seed, milestone, milestone)
-        networks = next(iter(self.config.arms)), self.config.arms[arm].network or arm
-        first, own = (flops_per_step(self.costs(name)) for name in networks)
+        names = next(iter(self.config.arms)), arm
+        first, own = (flops_per_step(self.costs(name)) for name in names)
         return Stage(arm, seed, round(milestone * first / own), milestone)
 
     def chains(self, arm: str) -> dict[str, dict[PathSize, int]]:
@@ -134,7 +141,7 @@ class Comparison:
 
     def model(self, stage: Stage) -> Path:
         """Model directory of a stage; that of another arm if the arm uses its network."""
-        network = self.config.arms[stage.arm].network or stage.arm
+        network = self.config.network(stage.arm)
         return self.folder / "models" / replace(stage, arm=network).name
 
     def train(self, stage: Stage, max_minutes: float | None = None) -> str | None:
@@ -145,12 +152,12 @@ class Comparison:
         str or None
             Reason if training stopped before the stage.
         """
-        network = self.config.arms[stage.arm].network
-        run = self.folder / "runs" / f"{network or stage.arm}-seed{stage.seed}"
+        network = self.config.network(stage.arm)
+        run = self.folder / "runs" / f"{network}-seed{stage.seed}"
         if self.model(stage).is_dir():
-            self._check_run(network or stage.arm, stage.seed, run)
+            self._check_run(network, stage.seed, run)
             return None
-        if network:
+        if network != stage.arm:
             raise InputError(f"arm {stage.arm}: train the arm {network} first")
         trainer = Trainer(
             self.images,

@@ -147,9 +147,14 @@ class ComparisonConfig:
             )
 
     def train_config(self, arm: str, seed: int, steps: int) -> TrainConfig:
-        """Training options of one run up to ``steps``, the step of a stage."""
-        config = TrainConfig(**{**self.train, **self.arms[arm].train})
-        return replace(config, seed=seed, steps=steps, last_snr=self.arms[arm].last_snr)
+        """Training options of an arm's network up to ``steps``, the step of a stage."""
+        own = self.arms[self.network(arm)]
+        config = TrainConfig(**{**self.train, **own.train})
+        return replace(config, seed=seed, steps=steps, last_snr=own.last_snr)
+
+    def network(self, arm: str) -> str:
+        """Name of the arm whose network an arm uses: its own, or another's."""
+        return self.arms[arm].network or arm
 
     def schedule(self, arm: str, spectrum: Spectrum) -> ResolutionSchedule:
         """Schedule of an arm for data of a spectrum, with predicted cost and error."""

@@ -320,6 +320,25 @@ def test_an_arm_may_have_levels_of_its_own(folder):
         Comparison(config, source, out)
 
 
+def test_an_arm_with_anothers_network_has_its_schedule_and_costs(folder):
+    derived = TINY["arms"]["derived"] | {"train": {"base_channels": 16, "density": "pixels"}}
+    again = {**derived, "network": "wide", "changes": "free", "train": {}}
+    source = open_images(folder / "images.npz", 16)
+    write(folder / "anothers.yaml", {**TINY, "arms": {"wide": derived, "free": again}})
+    config = ComparisonConfig.load(folder / "anothers.yaml")
+    compared = Comparison(config, source, folder / "anothers")
+    wide, free = compared.costs("wide"), compared.costs("free")
+    for name in ("parameters", "training_flops_per_image", "training_images_per_step"):
+        assert wide[name] == free[name]
+    write(
+        folder / "anothers.yaml",
+        {**TINY, "arms": {"full": {"schedule": "full"}, "small": {**again, "network": "full"}}},
+    )
+    config = ComparisonConfig.load(folder / "anothers.yaml")
+    with pytest.raises(InputError, match="arm small: network 'full': was trained on another sched"):
+        Comparison(config, source, folder / "other")
+
+
 def test_costs_are_sums_over_paths(folder):
     compared = comparison(folder, "costs")
     config = compared.config.train_config("derived", 0, 6)
