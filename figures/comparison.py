@@ -39,6 +39,7 @@ from ssd_models.comparison import (
     last_stages,
     seeds,
 )
+from ssd_models.metrics.estimates import half_width
 
 RESULTS = FOLDER.parent / "results"
 
@@ -134,7 +135,7 @@ def _errorbars(
     name: str | None = None,
 ) -> None:
     """Draw values with 95 % intervals from their standard errors."""
-    half = [1.96 * error for error in errors]
+    half = [half_width(error) for error in errors]
     axes.errorbar(x, values, half, color=colour, marker="o", ms=2.5, lw=1, label=name)
 
 

@@ -31,6 +31,7 @@ from ssd_models.comparison import (
     seeds,
     spread,
 )
+from ssd_models.metrics.estimates import half_width
 from theory.support.tables import markdown_table
 
 RESULTS = Path(__file__).parent
@@ -88,7 +89,8 @@ def _quality(results: Results, calls: str) -> str:
         judged = stage["judged"][calls]
         metrics = judged["metrics"]
         nearest = spread(metrics["memorization"], 2, "ratio")
-        interval = f" (± {1.96 * max(metrics['octave_decibels']['standard_error']):.1f})"
+        largest = max(metrics["octave_decibels"]["standard_error"])
+        interval = f" (± {half_width(largest):.1f})"
         # The oracle is None for the whitened sampler, which is exact on Gaussian data.
         known = _signed((judged["oracle"] or {}).get("octave_decibels", []))
         add(label(results, stage), metrics, nearest, interval, known)
@@ -138,8 +140,8 @@ def _reached(results: Results) -> str:
     return (
         f"**Training FLOP at which an arm reaches what {results['arms'][first]['label']} has "
         f"reached**, over the FLOP of the latter, {first_calls(results)} calls; "
-        "interpolated between milestones. In brackets: for distances that differ by 1.96 standard "
-        "errors of their difference.\n\n" + markdown_table(rows)
+        "interpolated between milestones. In brackets: at the ends of the 95 % interval of the "
+        "difference of the distances.\n\n" + markdown_table(rows)
     )
 
 
@@ -161,7 +163,7 @@ def _cost_over(own: Sequence[Point], target: Point) -> str:
     """Cost at which a curve reaches a point of another, over the cost there, with its interval."""
     costs, values = [p.petaflops for p in own], [p.value for p in own]
     error = np.mean([p.standard_error for p in own])
-    half = 1.96 * float(np.hypot(target.standard_error, error))
+    half = half_width(float(np.hypot(target.standard_error, error)))
 
     def ratio(distance: float) -> str:
         cost, relation = cost_to_reach(costs, values, distance)

@@ -24,6 +24,7 @@ from torch import Tensor
 from ssd_models import GaussianDenoiser, ScaleSpacePipeline, sample_dpmpp_2m, use_bf16
 from ssd_models.data import open_images, to_float
 from ssd_models.data.opening import to_uint8
+from ssd_models.metrics.estimates import half_width
 from ssd_models.metrics.octaves import octave_decibels_estimate
 from theory import select_steps
 from theory.support.files import write_json
@@ -72,7 +73,7 @@ def main(model: str, data: str, output: str) -> None:
             steps = [t for t in all_steps if start is None or t <= start]
             images = sampled(steps, None if start is None else clean, fill)
             found = octave_decibels_estimate(images, real)
-            half = 1.96 * np.asarray(found.standard_error)
+            half = half_width(np.asarray(found.standard_error))
             row = {"begin": name, "step": steps[0], "pixels": int(schedule.resolutions[steps[0]])}
             rows.append({**row, "decibels": found.value.tolist(), "half_interval": half.tolist()})
             shown = " ".join(f"{d:+.2f} ± {h:.2f}" for d, h in zip(found.value, half, strict=True))

@@ -95,7 +95,7 @@ def test_numbers_of_a_table_are_those_of_the_file(scripts):
     shown = scripts("comparison_tables").tables(results)
     assert "5,000 images at 32 px" in shown
     assert "1,000 images seen by each arm" in shown
-    row = "| 3.0 ± 1.0 | 7.0 ± 2.0 | 0.90 ± 0.02 | -1.0 +0.5 (± 0.4) | +0.0 -0.2 |"
+    row = "| 3.0 ± 1.1 | 7.0 ± 2.3 | 0.90 ± 0.02 | -1.0 +0.5 (± 0.5) | +0.0 -0.2 |"
     assert shown.count(row) == 2
     assert "| one | 2 (1.00) | 30 (1.00) |" in shown
     assert "| two | 1 (0.50) | 30 (1.00) |" in shown
@@ -107,8 +107,8 @@ def test_cost_of_reaching_the_first_arms_quality(scripts):
     results["arms"]["c"] = {**results["arms"]["b"], "label": "three"}  # has no curve
     results["stages"].append({**results["stages"][-1], "arm": "c"})
     _, shown = scripts("comparison_tables").tables(results).split("has reached**")
-    # ± 1.96 * 0.5 * √2 = 1.39 in a distance that falls like one over the cost
-    row = "| two | Fréchet, scattering | ≤0.50 (≤0.50 to 0.52) | 0.50 (0.47 to >0.50) | >0.25 "
+    # ± 2.26 * 0.5 * √2 = 1.60 in a distance that falls like one over the cost
+    row = "| two | Fréchet, scattering | ≤0.50 (≤0.50 to 0.52) | 0.50 (0.46 to >0.50) | >0.25 "
     assert row in shown
     assert "| three | Fréchet, scattering |" not in shown
 
@@ -120,9 +120,9 @@ def test_several_seeds_are_listed_with_their_mean(scripts):
     results["stages"] += [{**stage, "seed": 1} for stage in again["stages"]]
     shown = scripts("comparison_tables").tables(results)
     name = "| one, {} | Fréchet, scattering | {} ± {} (0.002) | {} ± {} (0.004) | {} |"
-    assert name.format("seed 0", "40.0", "1.0", "20.0", "1.0", "10.0 ± 1.0 (0.008)") in shown
-    # 1.96 · |80 - 40| / 2 and 1.96 · |40 - 20| / 2
-    assert name.format("mean of 2 seeds", "60.0", "39.2", "30.0", "19.6", "") in shown
+    assert name.format("seed 0", "40.0", "1.1", "20.0", "1.1", "10.0 ± 1.1 (0.008)") in shown
+    # 2.26 · |80 - 40| / 2 and 2.26 · |40 - 20| / 2
+    assert name.format("mean of 2 seeds", "60.0", "45.2", "30.0", "22.6", "") in shown
     assert "| two, mean of 2 seeds | Fréchet, scattering | ≤0.50 (≤0.50 to >1.00) | 0.50 " in shown
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from theory.plots import html
 
+from ..metrics.estimates import half_width
 from ..metrics.evaluation_page import floats, octaves_chart
 from .stored import DISTANCES, Results, curve, first_calls, label, milestone, seeds, spread
 
@@ -140,7 +141,7 @@ def _growth(results: Results, metric: str) -> str:
                 axes.errorbar(
                     [point.petaflops for point in points],
                     floats([point.value for point in points]),
-                    1.96 * floats([point.standard_error for point in points]),
+                    half_width(floats([point.standard_error for point in points])),
                     fmt="o-",
                     ms=3.5,
                     lw=1,

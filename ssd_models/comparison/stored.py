@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..metrics.estimates import half_width
+
 Results = dict[str, Any]
 """Content of ``results.json``."""
 
@@ -122,4 +124,4 @@ def spread(estimate: dict[str, Any], digits: int, key: str | None = None) -> str
         value, error = value[key], error[key]
     if value is None or error is None:
         return "–"
-    return f"{value:.{digits}f} ± {1.96 * error:.{digits}f}"
+    return f"{value:.{digits}f} ± {half_width(error):.{digits}f}"

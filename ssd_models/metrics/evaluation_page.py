@@ -12,6 +12,7 @@ from theory.plots import html
 from theory.spectrum.bands import octave_edges
 
 from ..training.batches import ImageArray
+from .estimates import half_width
 from .evaluation import metric_rows
 
 _SHOWN = 36  # most images of each kind
@@ -85,7 +86,7 @@ def octaves_chart(results: Mapping[str, dict[str, Any]], resolution: int) -> str
         for i, (name, result) in enumerate(results.items()):
             found = result["metrics"]["octave_decibels"]
             value = floats(found["value"])
-            spread = 1.96 * np.nan_to_num(floats(found["standard_error"]))
+            spread = half_width(np.nan_to_num(floats(found["standard_error"])))
             moved = places + (i - (len(results) - 1) / 2) * 0.05
             axes.errorbar(moved, value, spread, fmt="o-", ms=3.5, lw=1, color=f"C{i}", label=name)
         axes.set_xticks(places, names)

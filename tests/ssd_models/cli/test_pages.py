@@ -11,6 +11,7 @@ from pages import Page, read_page
 from ssd_models.cli import main
 from ssd_models.comparison import label
 from ssd_models.comparison.page import comparison_page
+from ssd_models.metrics.estimates import half_width
 from ssd_models.metrics.evaluation_page import evaluation_page
 from theory import Spectrum
 
@@ -143,7 +144,7 @@ def test_a_page_of_stored_comparisons(name):
     last = results["stages"][-1]
     calls, judged = next(iter(last["judged"].items()))
     found = judged["metrics"].get("fd_effnet", judged["metrics"]["frechet_scattering"])
-    cell = f"{found['value']:.1f} ± {1.96 * found['standard_error']:.1f}"
+    cell = f"{found['value']:.1f} ± {half_width(found['standard_error']):.1f}"
     assert [label(results, last), cell] in [row[:2] for table in shown.tables for row in table]
     assert f"calls-{calls}" in shown.names
 

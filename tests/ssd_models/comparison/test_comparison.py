@@ -19,6 +19,7 @@ from ssd_models.comparison.config import ComparisonConfig
 from ssd_models.comparison.costs import flops, sampling_calls, training_shares
 from ssd_models.comparison.results import collect, run_comparison
 from ssd_models.data.opening import open_images
+from ssd_models.metrics.estimates import half_width
 from ssd_models.training.building import build_unet
 from ssd_models.training.objective import PathSampler
 from ssd_models.training.trainer import Trainer
@@ -109,7 +110,7 @@ def test_the_command_trains_and_judges_every_stage(folder, capsys):
     assert len(page.images) == len(TINY["arms"]) + 1  # and real images
     label = results["arms"]["paper"]["label"]
     found = results["stages"][4]["judged"]["3"]["metrics"]["frechet_scattering"]
-    cell = f"{found['value']:.1f} ± {1.96 * found['standard_error']:.1f}"
+    cell = f"{found['value']:.1f} ± {half_width(found['standard_error']):.1f}"
     assert [label, cell] in [row[:2] for table in page.tables for row in table]
     # Real images are compared with each other once for each number of images.
     bases = [j["baseline"] for s in results["stages"] for j in s["judged"].values()]
