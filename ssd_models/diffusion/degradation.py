@@ -197,8 +197,11 @@ class SpectralDegradation(Degradation):
         """Largest eigenvalue of ``M Mᵀ``."""
         return self._largest
 
-    def _on(self, name: str, like: Tensor) -> Tensor:
-        return self._constant(name, lambda: self._arrays[name], like)
+    def _on(self, name: str, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return self._constant(name, lambda: self._arrays[name], like, dtype)
+
+    def _singular_values(self, like: Tensor) -> Tensor:
+        return self._on("s", like, torch.float64)
 
     def analysis(self, x: Tensor) -> Tensor:
         """DCT coefficients of an input that the map keeps: (..., *shape_in) to (..., h, w)."""
@@ -218,11 +221,11 @@ class SpectralDegradation(Degradation):
 
     def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
         """Multiply coefficients by ``gain(factor)``: (..., *shape_out) to (..., *shape_in)."""
-        return self._up(y, gain(self._on("s", y)).to(y.dtype))
+        return self._up(y, gain(self._singular_values(y)).to(y))
 
     def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
         """Multiply kept coefficients by ``kept(factor)``, the others by ``rest``."""
-        weight = (kept(self._on("s", x)) - rest * self.opens).to(x.dtype)
+        weight = (kept(self._singular_values(x)) - rest * self.opens).to(x)
         inner = self.analysis(x) * weight
         inside = self._on("v_h", x).T @ inner @ self._on("v_w", x)
         return rest * x + inside if self.opens else inside

@@ -35,6 +35,25 @@ class GaussianField:
         self.channels = spectrum.channels
         self._constant = Constants(_KEPT)
 
+    @classmethod
+    def of(cls, spectrum: Spectrum, process: ScaleSpaceProcess) -> GaussianField:
+        """Field of a process's images; `InputError` unless they are squares of the same size."""
+        size = spectrum.resolution
+        if process.image_size != (size, size) or process.schedule.resolution != size:
+            raise InputError(
+                f"spectrum: has resolution {size}, the process images of {process.image_size}"
+            )
+        return cls(spectrum)
+
+    def check_channels(self, channels: int) -> None:
+        """Raise `InputError` unless images have the field's channels."""
+        if channels != self.channels:
+            raise InputError(f"spectrum: has {self.channels} channels, the images {channels}")
+
+    def components(self, x: Tensor) -> Tensor:
+        """Colour components of (N, C, h, w)."""
+        return torch.einsum("ck,nchw->nkhw", self.colours(x), x)
+
     def draw(self, count: int, generator: Generators, like: Tensor) -> Tensor:
         """Draw clean images, (count, C, R, R), with the dtype and device of ``like``."""
         size = self.spectrum.resolution
@@ -74,24 +93,20 @@ class GaussianDenoiser:
     Raises
     ------
     InputError
-        If spectrum and process do not fit; on use, if a state is too large.
+        If spectrum and process do not fit; on use, if a state is too large or has other channels.
     """
 
     def __init__(self, spectrum: Spectrum, process: ScaleSpaceProcess):
-        size = spectrum.resolution
-        if process.image_size != (size, size) or process.schedule.resolution != size:
-            raise InputError(
-                f"spectrum: has resolution {size}, the process images of {process.image_size}"
-            )
-        self.process, self.field = process, GaussianField(spectrum)
+        self.process, self.field = process, GaussianField.of(spectrum, process)
         self._constant = Constants(_KEPT)
         self._filters: dict[Hashable, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
 
     def __call__(self, x: Tensor, t: int, out_resolution: int) -> Tensor:
         """``E[clean image at out_resolution | x_t]``, (N, C, q, q) for (N, C, r, r)."""
+        self.field.check_channels(x.shape[1])
         alpha, sigma = float(self.process.schedule.alpha[t]), float(self.process.schedule.sigma[t])
         mean = self.field.mean(x)
-        components = self._components(x - alpha * self.process.degrade(mean, t))
+        components = self.field.components(x - alpha * self.process.degrade(mean, t))
         if self._diagonal(t):
             transfer = self._transfer(t, x)
             out = self._filter_bands(components, transfer, out_resolution, alpha, sigma)
@@ -120,17 +135,15 @@ class GaussianDenoiser:
                 "Gaussian denoiser: steps of a batch may differ only with operator 'dct' and "
                 "without blur"
             )
+        self.field.check_channels(x.shape[1])
         side = x.shape[-1]
         alpha, sigma = (self.process.table(name, t, x) for name in ("alpha", "sigma"))
         mean = self.field.mean(x)
         degraded = self.process.degrade(mean.expand(len(x), -1, -1, -1), t)
-        components = self._components(x - alpha * degraded)
+        components = self.field.components(x - alpha * degraded)
         transfer = self.process.transfer(t, side, x)
         out = self._filter_bands(components, transfer, out_resolution, alpha, sigma)
         return self._around_mean(out, mean, out_resolution)
-
-    def _components(self, x: Tensor) -> Tensor:
-        return torch.einsum("ck,nchw->nkhw", self.field.colours(x), x)
 
     def _around_mean(self, components: Tensor, mean: Tensor, q: int) -> Tensor:
         """Images of ``q`` pixels from their colour components without mean."""

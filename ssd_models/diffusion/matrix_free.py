@@ -102,8 +102,10 @@ class MatrixFreeDegradation(Degradation):
         Raises
         ------
         InputError
-            If the sizes of successive degradations do not match.
+            If there are no degradations, or the sizes of successive ones do not match.
         """
+        if not parts:
+            raise InputError("degradation: needs at least one part")
 
         def forward(x: Tensor) -> Tensor:
             for part in parts:

@@ -43,6 +43,8 @@ class StateMaps:
         self._own = degradation
         self._degradations: dict[Hashable, Degradation] = {}
         self._constant = Constants()
+        if min(self.image_size) < 1:
+            raise InputError(f"image_size {self.image_size}: both sides must be positive")
         if degradation is None and image_size is not None:
             for level in schedule.levels:
                 for side in image_size:

@@ -140,6 +140,10 @@ class FlexiUNet(
             raise InputError(f"num_levels is {num_levels}; channel_mult allows 1 to {len(widths)}.")
         if base_channels < 2 or base_channels % 2:
             raise InputError(f"base_channels is {base_channels}; give a positive even number.")
+        if in_channels < 1:
+            raise InputError(f"in_channels is {in_channels}; give 1 or more.")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout is {dropout}; give a number from 0 to below 1.")
         if num_classes is not None and num_classes < 1:
             raise InputError(f"num_classes is {num_classes}; give 1 or more, or None.")
         self.image_size = image_size

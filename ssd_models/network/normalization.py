@@ -26,6 +26,12 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
+def _group_size(size: int, width: int) -> int:
+    """Largest divisor of both numbers that makes at least four groups of ``width`` channels."""
+    both = math.gcd(size, width)
+    return next(n for n in range(max(width // 4, 1), 0, -1) if both % n == 0)
+
+
 class GroupNorm(nn.GroupNorm):
     """Group normalization with statistics in float32 or more, whatever the input's dtype.
 
@@ -42,9 +48,10 @@ class GroupNorm(nn.GroupNorm):
     def of_size(cls, size: int, *widths: int) -> GroupNorm:
         """Make a normalization of concatenated maps of ``widths`` channels, in groups of ``size``.
 
-        No group extends over two maps. Narrow maps have smaller groups, at least four of them.
+        No group extends over two maps. Narrow maps have smaller groups, at least four of them if
+        they have as many channels.
         """
-        sizes = [math.gcd(size, width // 4 or 1) for width in widths]
+        sizes = [_group_size(size, width) for width in widths]
         return cls(sum(widths) // math.gcd(*sizes), sum(widths))
 
     def forward(

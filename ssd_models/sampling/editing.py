@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from theory.oracle.report import visited_steps
 from theory.oracle.sampler import Sampler
 from theory.oracle.steps import select_steps
 from theory.support.errors import InputError
 
 from ..diffusion.process import Generators, ScaleSpaceProcess
-from .samplers import Denoiser, sample_dpmpp_2m
+from .samplers import Denoiser, check_state, sample_dpmpp_2m
 
 
 def vary(
@@ -162,6 +164,8 @@ def inpaint(
     InputError
         If ``known`` has another dtype or shape, or steps or shapes do not fit.
     """
+    if images.ndim != 4:
+        raise InputError(f"images: have shape {tuple(images.shape)}; need (N, C, H, W)")
     n, _, height, width = images.shape
     if known.dtype != torch.bool or known.shape not in (
         (1, 1, height, width),
@@ -171,8 +175,9 @@ def inpaint(
             f"known: is {known.dtype} of shape {tuple(known.shape)}; needs bool, ({n} or 1, 1, "
             f"{height}, {width})"
         )
-    last = process.schedule.num_steps - 1
-    first = last if isinstance(steps, int) else max(int(t) for t in steps)
+    first = process.schedule.num_steps - 1
+    if not isinstance(steps, int | np.integer):
+        first = visited_steps(process.schedule, steps)[0]
     chosen = _steps_from(process, first, steps, options.get("changes"))
     images = torch.where(known, images, 0.0)
     # Random weights: no resize kernel with negative weights cancels several unknown pixels.
@@ -196,6 +201,7 @@ def inpaint(
     noisy = process.noisy(process.from_target(given, first), first, generator=generator)
     if x is None:
         x = process.noisy(torch.zeros_like(given), first, generator=generator)
+    check_state(process, x, first)
     state = torch.where(where, noisy, x)
     return sample(denoise, process, state, chosen, generator=generator, constraint=keep, **options)
 
@@ -220,10 +226,9 @@ def _steps_from(
 ) -> list[int]:
     """Steps from ``t`` down: the given ones, or those of a whole chain of that many calls."""
     process.resolution(t)  # raises if out of range
-    if not isinstance(steps, int):
-        if max(int(step) for step in steps) != t:
+    if not isinstance(steps, int | np.integer):
+        if visited_steps(process.schedule, steps)[0] != t:
             raise InputError(f"steps: must begin with {t}, where the chain starts")
         return [int(step) for step in steps]
-    sampler = Sampler(order=2, changes=changes)
-    chosen = select_steps(process.schedule, steps, sampler=sampler)
+    chosen = select_steps(process.schedule, int(steps), sampler=Sampler(changes=changes))
     return [t, *(s for s in chosen if s < t)]

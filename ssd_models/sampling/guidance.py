@@ -38,7 +38,7 @@ def check_guidance(
         raise InputError(f"guidance {scale}: must be a number of at least 0 (1 for none)")
     if scale != 1 and not has_labels:
         raise InputError("guidance: needs class labels to guide to")
-    if interval is not None and not 0 <= interval[0] < interval[1]:
+    if interval is not None and not (len(interval) == 2 and 0 <= interval[0] < interval[1]):
         raise InputError(f"guidance interval {interval}: give two growing noise levels")
 
 
@@ -79,7 +79,16 @@ def guided_denoiser(
     Returns
     -------
     callable
+
+    Raises
+    ------
+    InputError
+        If the network's preconditioning is another, or an option is out of range; on use, if there
+        are not as many labels as images.
     """
+    check_guidance(guidance_scale, guidance_interval, class_labels is not None)
+    if max_batch < 1:
+        raise InputError("max_batch: must be at least 1")
     if (unet.preconditioning == "linear") != (preconditioning is not None):
         raise InputError(f"preconditioning: the network has {unet.preconditioning!r}")
     device = next(unet.parameters()).device
@@ -116,6 +125,8 @@ def guided_denoiser(
         none = torch.full((len(x),), -1, device=device)
         if labels is None:
             return network(x, time, out_resolution, none)
+        if len(labels) != len(x):
+            raise InputError(f"class_labels: {len(labels)} labels for {len(x)} images")
         if guidance_scale == 1 or not low <= noise_levels[t] <= high:
             return network(x, time, out_resolution, labels)
         both = network(torch.cat([x, x]), time, out_resolution, torch.cat([labels, none]))

@@ -124,8 +124,7 @@ class ScaleSpaceScheduler:
         t = int(self.timesteps[0])
         like = torch.empty(0, device=device)
         if field is not None:
-            if field.channels != channels:
-                raise InputError(f"spectrum: has {field.channels} channels, the images {channels}")
+            field.check_channels(channels)
             clean = field.draw(batch_size, generator, like)
             return self.process.add_noise(clean, t, generator=generator)
         noise = standard_normal((batch_size, channels, *self.process.shape(t)), like, generator)

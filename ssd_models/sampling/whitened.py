@@ -178,23 +178,19 @@ class WhitenedCoordinates:
     """
 
     def __init__(self, process: ScaleSpaceProcess, spectrum: Spectrum):
-        schedule, size = process.schedule, spectrum.resolution
-        if process.image_size != (size, size) or schedule.resolution != size:
-            raise InputError(
-                f"spectrum: has resolution {size}, the process images of {process.image_size}"
-            )
+        schedule, self.field = process.schedule, GaussianField.of(spectrum, process)
         if schedule.mixes_frequencies:
             raise InputError(
                 f"whitened sampling: operator {schedule.operator!r} mixes DCT coefficients; use "
                 "another sampler, or a schedule of operator 'dct'"
             )
         self.process, self.schedule = process, schedule
-        self.field = GaussianField(spectrum)
         self._deviation = np.sqrt(spectrum.power).transpose(2, 0, 1)  # (C, R, R)
         self._constant = Constants(16)
 
     def from_state(self, x: Tensor, t: int) -> Tensor:
         """Whiten a state at step ``t``: (N, C, r, r), channels become colour components."""
+        self.field.check_channels(x.shape[1])
         centred = x - self._mean(t, x)
         scale = 1 / float(self.schedule.sigma[t]) / np.sqrt(1 + self._rho(t))
         return self._analysis(centred) * self._tensor(scale, x)
@@ -269,7 +265,7 @@ class WhitenedCoordinates:
 
     def _analysis(self, x: Tensor) -> Tensor:
         basis = self._basis(x.shape[-1], x)
-        components = torch.einsum("ck,nchw->nkhw", self.field.colours(x), x)
+        components = self.field.components(x)
         return basis @ components @ basis.T
 
     def _synthesis(self, coefficients: Tensor) -> Tensor:

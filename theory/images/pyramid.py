@@ -26,6 +26,13 @@ def _smooth(image: np.ndarray, sigma: float) -> np.ndarray:
     return image
 
 
+def _check_scales(sigma: float | None, factor: float) -> None:
+    if not 1 < factor < np.inf:
+        raise InputError(f"pyramid: factor {factor} must be above 1")
+    if sigma is not None and not 0 <= sigma < np.inf:
+        raise InputError(f"pyramid: sigma {sigma} must not be negative")
+
+
 def reduce(image: np.ndarray, sigma: float | None = None, factor: float = 2) -> np.ndarray:
     """Smooth with a Gaussian and shrink both axes by linear interpolation (sizes round up).
 
@@ -42,7 +49,13 @@ def reduce(image: np.ndarray, sigma: float | None = None, factor: float = 2) -> 
     Returns
     -------
     (⌈H / factor⌉, ⌈W / factor⌉) or (…, C) float64
+
+    Raises
+    ------
+    InputError
+        If ``factor`` is not above 1 or ``sigma`` is negative.
     """
+    _check_scales(sigma, factor)
     image = _smooth(np.asarray(image, dtype=np.float64), _sigma(sigma, factor))
     return _interpolate(image, _reduced(image.shape, factor))
 
@@ -102,8 +115,7 @@ def gaussian_pyramid(
     image = np.asarray(image, dtype=np.float64)
     if image.ndim not in (2, 3):
         raise InputError(f"pyramid: the image needs shape (H, W) or (H, W, C), got {image.shape}")
-    if not 1 < factor < np.inf:
-        raise InputError(f"pyramid: factor {factor} must be above 1")
+    _check_scales(sigma, factor)
     if levels < 1 or factor ** (levels - 1) > min(image.shape[:2]):
         raise InputError(
             f"pyramid: an image of {image.shape[0]} x {image.shape[1]} cannot have {levels} levels"

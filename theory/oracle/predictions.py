@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ..information.divergence import change_divergence
 from ..schedule.costs import chain_costs
 from ..schedule.resolution import ResolutionSchedule
@@ -34,7 +36,7 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
     | chain_cost_ratio | mean cost of a call, in full-resolution calls |
     | cost_model | what was counted, see `theory.schedule.costs.chain_costs` |
     | oracle_error | relative W2²; left out where `has_exact_error` is false |
-    | oracle_error_full_resolution | the same of the base noise at full resolution |
+    | oracle_error_full_resolution | the same of the base noise at full resolution, if that rises |
     | change_divergence_nats | sums over all changes, for Gaussian data and at most for any |
 
     Divergences (`theory.information.divergence`) are left out without changes, or where the
@@ -56,10 +58,11 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
         costs = change_divergence(schedule, spectrum)
         sums = [sum(cost.gaussian for cost in costs), sum(cost.bound for cost in costs)]
         predicted["change_divergence_nats"] = sums
-    full = ResolutionSchedule.full_resolution(
-        schedule.resolution, schedule.base_noise, schedule.operator
-    )
-    predicted["oracle_error_full_resolution"] = oracle_report(full, spectrum).relative_w2
+    if (np.diff(schedule.base_snr) < 0).all():
+        full = ResolutionSchedule.full_resolution(
+            schedule.resolution, schedule.base_noise, schedule.operator
+        )
+        predicted["oracle_error_full_resolution"] = oracle_report(full, spectrum).relative_w2
     return replace(schedule, predicted=predicted)
 
 

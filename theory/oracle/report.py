@@ -25,7 +25,7 @@ from .sampler import ANCESTRAL, Sampler
 _NODES = 64  # powers per band at which many schedules are evaluated; the rest is interpolated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OracleReport:
     """How far the generated distribution is from the data's.
 

@@ -276,7 +276,7 @@ def blocks(parts: Sequence[str]) -> str:
 
 def number(value: float) -> str:
     """A number of three digits, thousands in full."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def decibels(value: float) -> str:

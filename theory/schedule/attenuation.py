@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-12  # relative error of a ratio computed from amplitudes read from a file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attenuation:
     """Gain of each DCT coefficient as a function of the full resolution's signal-to-noise ratio.
 

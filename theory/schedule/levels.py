@@ -91,4 +91,6 @@ def check_first_level(levels: Sequence[int], resolution: int) -> None:
 
 def are_whole(values: np.ndarray) -> bool:
     """Whether an array holds whole numbers, of any numeric type."""
-    return np.issubdtype(values.dtype, np.number) and bool((values == np.rint(values)).all())
+    if not np.issubdtype(values.dtype, np.number):
+        return False
+    return bool((np.isfinite(values) & (values == np.rint(values))).all())

@@ -18,7 +18,7 @@ NOISE_MODES = ("matched", "paper")
 _EIGHT_BIT = (2 / 255) ** 2 / 12  # variance of rounding images in [-1, 1] to 8 bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NoiseSchedule:
     """Variance-preserving noise schedule of a chain that stays at full resolution.
 
@@ -53,6 +53,12 @@ class NoiseSchedule:
             raise InputError(f"alpha_bar[{t}]: must be smaller than alpha_bar[{t - 1}]")
         alpha_bar.setflags(write=False)
         object.__setattr__(self, "alpha_bar", alpha_bar)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NoiseSchedule) and np.array_equal(self.alpha_bar, other.alpha_bar)
+
+    def __hash__(self) -> int:
+        return hash(self.alpha_bar.tobytes())
 
     @classmethod
     def linear(cls, num_steps: int = 1000) -> NoiseSchedule:

@@ -58,6 +58,8 @@ def _parse(name: str) -> tuple[str, float]:
         except (KeyError, ValueError):
             gamma = math.nan
         if 0 < gamma < math.inf:
+            if family != "ConvexDecay" and abs(_lowest(gamma)) < 1e-9:
+                raise InputError(f"schedule {name!r}: its curve is lost to rounding; lower GAMMA")
             return family, gamma
     raise InputError(
         f"schedule {name!r}: unknown; use one of {', '.join(NAMES)} with a positive number GAMMA"

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from ..spectrum.spectrum import Spectrum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResolutionSchedule:
     """Resolution, signal amplitude and noise amplitude of every diffusion step.
+
+    Schedules are equal if their `digest` is, wherever they come from.
 
     Parameters
     ----------
@@ -169,16 +171,10 @@ class ResolutionSchedule:
         """
         if operator == self.operator:
             return self
-        return ResolutionSchedule.from_noise(
-            self.resolutions,
-            self.base_noise,
-            self.noise_mode,
-            operator,
-            self.blur,
-            levels=self.levels,
-            derivation=self.derivation,
-            attenuation=self.attenuation,
-        )
+        check_operator(operator)
+        gains = _noise_gains(self.noise_mode, operator, self.resolutions, self.blur)
+        alpha, sigma = matched_amplitudes(self.base_snr, gains)
+        return replace(self, alpha=alpha, sigma=sigma, operator=operator, predicted={})
 
     def transfer(self, t: int) -> np.ndarray:
         """Gain ``λ`` of each DCT coefficient from the clean image to ``M_{1:t} x_0``.
@@ -245,7 +241,13 @@ class ResolutionSchedule:
         variances = np.diff(bounds) * (sides / self.resolution) ** 2
         return DegradationPath(self.operator, tuple(sides.tolist()), tuple(variances.tolist()))
 
-    @property
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ResolutionSchedule) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of operator, noise, resolutions, blur and attenuation, in hexadecimal."""
         digest = hashlib.sha256(f"{self.operator} {self.noise_mode}".encode())
@@ -353,9 +355,7 @@ class ResolutionSchedule:
             raise InputError(
                 f"blur: has shape {blurs.shape}, the noise schedule {len(noise)} steps"
             )
-        gains = np.ones(len(noise))
-        if noise_mode == "matched":
-            gains = np.cumprod(_change_gains(operator, resolutions, blurs))
+        gains = _noise_gains(noise_mode, operator, resolutions, blurs)
         alpha, sigma = matched_amplitudes(noise.snr, gains)
         return cls(
             resolutions=resolutions,
@@ -448,6 +448,15 @@ class ResolutionSchedule:
 
 def _changes(r: np.ndarray) -> dict[int, tuple[int, int]]:
     return {int(t): (int(r[t - 1]), int(r[t])) for t in np.flatnonzero(np.diff(r)) + 1}
+
+
+def _noise_gains(
+    noise_mode: str, operator: str, resolutions: np.ndarray, blur: np.ndarray
+) -> np.ndarray:
+    """Factors on ``σ²/a²`` of the full-resolution chain, (T,): see `matched_amplitudes`."""
+    if noise_mode == "paper":
+        return np.ones(len(resolutions))
+    return np.cumprod(_change_gains(operator, resolutions, blur))
 
 
 def _change_gains(operator: str, resolutions: np.ndarray, blur: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from .spectrum import Spectrum
 from .streaming import measure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Convergence:
     """Power per octave of growing numbers of images."""
 

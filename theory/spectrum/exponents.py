@@ -15,7 +15,7 @@ from .spectrum import Spectrum
 _EXPONENTS = np.linspace(-12, 16, 561)  # grid on which exponents are sought
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpectralExponents:
     """Fall-off of power with frequency, ``S ∝ 1/|k|^exponent``, with 95 % intervals.
 

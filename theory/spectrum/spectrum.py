@@ -29,9 +29,11 @@ class SameImagesError(InputError):
     """The images of a spectrum are all the same."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """Power spectrum of a dataset of square images.
+
+    Spectra are equal if their `sha256` is.
 
     Parameters
     ----------
@@ -94,6 +96,12 @@ class Spectrum:
     def channels(self) -> int:
         """Number of colour components."""
         return self.power.shape[2]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spectrum) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
 
     @cached_property
     def sha256(self) -> str:

@@ -52,8 +52,10 @@ def measure(
     Raises
     ------
     InputError
-        If an array has another shape, type or range, or there is no image.
+        If an array has another shape, type or range, there is no image, or ``threads`` is below 1.
     """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads {threads}: must be at least 1")
     results = _in_order(_blocks(batches, as_blocks), threads or available_cores())
     first = next(results, None)
     if first is None:

@@ -146,6 +146,8 @@ def test_composition_is_one_map_after_another():
     torch.testing.assert_close(*inner)
     with pytest.raises(InputError, match="cannot be followed"):
         MatrixFreeDegradation.composed([second, second])
+    with pytest.raises(InputError, match="needs at least one part"):
+        MatrixFreeDegradation.composed([])
 
 
 def test_a_chain_with_ones_own_degradation_samples():

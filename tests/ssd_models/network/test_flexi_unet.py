@@ -163,7 +163,8 @@ def test_gradient_checkpointing_keeps_gradients_and_saves_memory(random_unet):
 def test_normalization_groups_straddle_no_joint():
     from ssd_models.network.normalization import GroupNorm
 
-    for widths, groups in [((64,), 4), ((128,), 8), ((32,), 4), ((64, 128), 12), ((64, 32), 12)]:
+    for widths, groups in [((64,), 4), ((128,), 8), ((32,), 4), ((64, 128), 12), ((64, 32), 12),
+                           ((18,), 9), ((34,), 17), ((17, 34), 51), ((2,), 2)]:  # fmt: skip
         norm = GroupNorm.of_size(16, *widths)
         assert norm.num_groups == groups
         assert all(width % (sum(widths) // groups) == 0 for width in widths)
@@ -271,6 +272,8 @@ def test_model_files_round_trip(tmp_path, random_unet):
         ({"num_heads": 3}, "heads"),
         ({"time_input": "x"}, "time_input is 'x'"),
         ({"num_classes": 0}, "num_classes is 0"),
+        ({"in_channels": 0}, "in_channels is 0"),
+        ({"dropout": 1.5}, "dropout is 1.5"),
         ({"variant": "paper"}, "32 groups"),
     ],
 )

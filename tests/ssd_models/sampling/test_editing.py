@@ -188,9 +188,24 @@ def test_bad_arguments_are_refused():
         ),
         (lambda: inpaint(denoiser, process, few, known[:, 0]), "needs bool"),
         (lambda: inpaint(denoiser, process, few, known.float()), "needs bool"),
+        (lambda: inpaint(denoiser, process, few[0], known), r"need \(N, C, H, W\)"),
+        (lambda: inpaint(denoiser, process, few, known, x=few), "the state at step 199 needs"),
+        (lambda: inpaint(denoiser, process, few, known, []), "needs at least one"),
+        (lambda: vary(denoiser, process, few, 50, []), "needs at least one"),
     ):
         with pytest.raises(InputError, match=said):
             call()
+
+
+def test_a_number_of_steps_is_spread_for_any_schedule_and_sampler():
+    plan = ResolutionSchedule.from_noise(
+        np.full(200, 8), NOISE, operator="dct", blur=np.linspace(0, 2, 200)
+    )
+    denoiser = GaussianDenoiser(SPECTRUM, ScaleSpaceProcess(plan))
+    images = torch.zeros(2, 1, 8, 8)
+    given = {"sample": sample_eta, "generator": torch.Generator().manual_seed(0)}
+    for steps in (10, np.int64(10)):
+        assert vary(denoiser, denoiser.process, images, 100, steps, **given).shape == images.shape
 
 
 def test_small_pixels_are_known_only_where_all_of_them_is():

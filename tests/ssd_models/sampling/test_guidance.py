@@ -132,11 +132,26 @@ def test_names_of_classes_stay_with_the_model(pipeline, tmp_path):
         ({"class_labels": 0, "guidance_scale": -1.0}, "at least 0"),
         ({"class_labels": 0, "guidance_scale": float("nan")}, "at least 0"),
         ({"class_labels": 0, "guidance_interval": (2.0, 1.0)}, "growing noise levels"),
+        ({"class_labels": 0, "guidance_interval": (1.0,)}, "growing noise levels"),
     ],
 )
 def test_what_means_nothing_is_refused(pipeline, options, said):
     with pytest.raises(InputError, match=said):
         pipeline(2, 6, **options)
+
+
+def test_a_denoiser_checks_its_options(pipeline):
+    for options, said in (
+        ({"guidance_scale": 5.0}, "needs class labels"),
+        ({"max_batch": 0}, "at least 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            pipeline.denoiser(**options)
+    denoise = pipeline.denoiser(class_labels=["cat"])
+    state = torch.zeros(1, 3, 4, 4)
+    assert denoise(state, 199, 4).shape == state.shape
+    with pytest.raises(InputError, match="1 labels for 4 images"):
+        denoise(state.expand(4, -1, -1, -1), 199, 4)
 
 
 def test_a_model_without_classes_takes_none(random_unet):

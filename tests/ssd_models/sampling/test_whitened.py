@@ -113,6 +113,11 @@ def test_what_does_not_fit_is_refused():
     denoise, process, x, _ = begun(SCHEDULES["jump"], 2)
     small = Spectrum.power_law(8, 2.2, channels=3)
     assert "resolution 8" in refusal(lambda: sample_whitened(denoise, process, x, spectrum=small))
+    grey = Spectrum.power_law(16, 2.2)
+    assert "has 1 channels, the images 3" in refusal(
+        lambda: sample_whitened(denoise, process, x, spectrum=grey)
+    )
+    assert "has 3 channels, the images 1" in refusal(lambda: denoise(x[:, :1], 999, 16))
     mixing = ScaleSpaceProcess(derive_schedule(SPECTRUM, NOISE, (16, 8), "snr", operator="box"))
     state = torch.zeros(1, 3, 8, 8)
     assert "operator 'box'" in refusal(

@@ -5,7 +5,7 @@ import pytest
 from skimage.transform import pyramid_expand, pyramid_gaussian
 
 from theory import InputError, gaussian_pyramid, laplacian_pyramid
-from theory.images.pyramid import expand, reconstruct
+from theory.images.pyramid import expand, reconstruct, reduce
 
 SHAPES = [(32, 32), (33, 47), (24, 40, 3)]
 
@@ -52,3 +52,7 @@ def test_too_many_levels_are_refused():
         gaussian_pyramid(image((16, 16)), 6)
     with pytest.raises(InputError, match="factor 1 must be above 1"):
         gaussian_pyramid(image((16, 16)), 2, factor=1)
+    with pytest.raises(InputError, match="factor 0 must be above 1"):
+        reduce(image((16, 16)), factor=0)
+    with pytest.raises(InputError, match="sigma -1 must not be negative"):
+        gaussian_pyramid(image((16, 16)), 2, sigma=-1)

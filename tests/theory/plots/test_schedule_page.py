@@ -128,7 +128,12 @@ def test_text_is_escaped_and_numbers_are_short():
     text = page(evil, evil, {"a": (evil, paragraph(evil) + table([evil], [[evil]]))}, evil)
     assert "<script>alert" not in text
     assert Page(text).text.count(evil) == 9  # title, h1, lead, link, h2, text, two cells, foot
-    assert [number(x) for x in (9999.0, 0.012345, 1e9)] == ["9,999", "0.0123", "1e+09"]
+    assert [number(x) for x in (9999.0, 999.7, 0.012345, 1e9)] == [
+        "9,999",
+        "1,000",
+        "0.0123",
+        "1e+09",
+    ]
 
 
 def test_pictures_of_two_channels_stand_side_by_side():

@@ -9,6 +9,7 @@ import pytest
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory.information.bounds import band_mask, gaussian_information
 from theory.information.discarded import discarded_information
+from theory.oracle.predictions import with_predictions
 from theory.schedule.costs import cost_table
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data/paper_schedules.json").read_text())
@@ -106,6 +107,11 @@ def test_files_round_trip(tmp_path):
     loaded = ResolutionSchedule.load(tmp_path / "s.json")
     np.testing.assert_array_equal(loaded.sigma, schedule.sigma)
     assert loaded.to_json() == schedule.to_json()
+    assert loaded == schedule
+    assert hash(loaded) == hash(schedule)
+    assert loaded != derive_schedule(SPECTRUM, NOISE, criterion="snr", tolerance=0.2)
+    assert len({NoiseSchedule.linear(), NoiseSchedule.linear(), NoiseSchedule.cosine()}) == 2
+    assert len({SPECTRUM, Spectrum.power_law(64, 2.2), Spectrum.power_law(64, 2.5)}) == 2
     assert loaded.derivation["spectrum_sha256"] == SPECTRUM.sha256
 
 
@@ -156,6 +162,23 @@ def test_unknown_names_are_refused(name):
         ResolutionSchedule.paper(64, 4, name, NOISE)
 
 
+def test_curves_that_rounding_flattens_are_refused():
+    with pytest.raises(InputError, match="'TanhLikeDecay_60': its curve is lost to rounding"):
+        ResolutionSchedule.paper(64, 4, "TanhLikeDecay_60", NOISE)
+
+
+def test_noise_may_be_steady_where_states_are_blurred():
+    """Inverse heat dissipation, mathematics §2."""
+    steady = np.full(50, 0.9999)
+    heat = ResolutionSchedule(
+        np.full(50, 16), steady, np.sqrt(1 - steady**2), blur=np.linspace(0, 5, 50)
+    )
+    predicted = with_predictions(heat, Spectrum.power_law(16, 2)).predicted
+    assert "oracle_error" in predicted
+    assert "oracle_error_full_resolution" not in predicted
+    np.testing.assert_allclose(heat.with_operator("box").sigma, heat.sigma)
+
+
 def test_levels_must_begin_with_the_spectrums_resolution():
     with pytest.raises(InputError, match="must begin with the spectrum's resolution, 64"):
         derive_schedule(SPECTRUM, NOISE, levels=(32, 16), criterion="snr")
@@ -185,6 +208,7 @@ def test_levels_are_the_networks_a_number_or_a_list(size, levels, expected):
         (8, "levels 8: 64 px cannot be halved 7 times; give --levels 7 or fewer"),
         (0, "levels 0"),
         ((64, 8.5), "whole numbers"),
+        ((float("inf"), 8), "whole numbers"),
         ((32, 64), "from the largest to the smallest"),
         ((), "list of whole numbers"),
     ],

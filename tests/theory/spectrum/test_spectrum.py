@@ -266,6 +266,11 @@ def test_bad_batches_are_refused(batch, said):
         Spectrum.from_images([batch])
 
 
+def test_a_thread_is_needed():
+    with pytest.raises(InputError, match="threads -1: must be at least 1"):
+        Spectrum.from_images([np.zeros((2, 4, 4, 3))], threads=-1)
+
+
 def test_the_batch_with_values_out_of_range_is_named():
     good = images().astype(np.float32)
     with pytest.raises(InputError, match="batch 2: values outside"):
