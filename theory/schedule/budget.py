@@ -130,7 +130,9 @@ def budget_resolutions(
 ) -> np.ndarray:
     """Resolutions of all T steps with the least oracle error within a mean cost.
 
-    The error is that of the ancestral chain of all steps.
+    The error is that of the ancestral chain of all steps. A change that skips a level costs more
+    than the search assumes; with few steps, where a single one is a large share of the cost, a
+    chain of less error may therefore be missed.
 
     Parameters
     ----------
@@ -153,7 +155,8 @@ def budget_resolutions(
     table = chain_costs(levels)[1]
     errors = opening_errors(spectrum, noise, levels)
     need = (1 - budget / table[levels[0], levels[0]]) * _UNITS
-    for extra in range(3 * len(levels)):  # a skipped level's change may cost a little more
+    few = 3 * len(levels)  # a skipped level's change may cost a little more than assumed
+    for extra in (*range(few), *(few << i for i in range(1, _UNITS.bit_length()))):
         openings = _least_error(errors, _savings(levels, len(noise), table), need + extra)
         if openings is None:
             break
@@ -164,6 +167,8 @@ def budget_resolutions(
             return resolutions
     least = np.array([levels[0], *[levels[-1]] * (len(noise) - 1)])
     cheapest = ResolutionSchedule.from_noise(least, noise, levels=tuple(levels)).chain_cost(table)
+    if cheapest <= budget:
+        return least
     raise InputError(
         f"budget {budget}: a chain over {list(levels)} costs at least {cheapest:.4g} of full "
         "resolution; raise the budget or add smaller levels"

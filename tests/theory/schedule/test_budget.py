@@ -60,6 +60,15 @@ def test_a_larger_budget_never_errs_more(exponent, one, two):
     assert rich <= poor * (1 + 1e-3)  # the program groups coefficients by power
 
 
+@pytest.mark.parametrize("steps", [6, 10])
+def test_budgets_that_some_chain_meets_are_met_with_few_steps_too(steps):
+    spectrum, noise = Spectrum.power_law(64, 1.0), NoiseSchedule.cosine(steps)
+    table = chain_costs((64, 32, 16, 8))[1]
+    for budget in np.linspace(0.4, 0.99, 25):
+        schedule = derive_schedule(spectrum, noise, 4, "budget", float(budget))
+        assert schedule.chain_cost(table) <= budget
+
+
 def test_opening_errors_add_up_to_the_oracles():
     spectrum = Spectrum.power_law(64, 2.0)
     levels = (64, 32, 16, 8)
