@@ -81,7 +81,8 @@ class ScaleSpaceProcess(StateMaps):
     ) -> Tensor:
         """`add_noise` of images that are degraded to their steps already: ``a_t x + σ_t ε``.
 
-        Steps ``t`` on the device of ``clean`` cost no copy from the host.
+        Steps ``t`` on the device of ``clean`` cost no copy from the host. Raises `InputError` if
+        the noise has another shape.
         """
         if noise is None:
             noise = standard_normal(clean.shape, clean, generator)

@@ -98,7 +98,10 @@ class StateMaps:
         return self._unattenuated(self.target_step(large), step)
 
     def degradation(self, s: int | None, t: int) -> Degradation:
-        """``M_{s+1:t}``, from the state at ``s`` (None: the clean image) to that at ``t``."""
+        """``M_{s+1:t}``, from the state at ``s`` (None: the clean image) to that at ``t``.
+
+        Raises `InputError` if a step is out of range or ``s`` is noisier than ``t``.
+        """
         last = self._step(t)
         first = None if s is None else self._step(s)
         if first is not None and first > last:
@@ -119,7 +122,8 @@ class StateMaps:
     def degrade(self, x0: Tensor, t: int | Tensor) -> Tensor:
         """``M_{1:t} x_0``: the clean image (N, C, H, W) as it lies behind the state at ``t``.
 
-        ``t`` is one step or, as a tensor, one per image, all of the same resolution.
+        ``t`` is one step or, as a tensor, one per image, all of the same resolution. Raises
+        `InputError` for other steps, or images that do not have the process's size.
         """
         self._check_clean(x0)
         if not isinstance(t, Tensor):

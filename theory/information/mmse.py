@@ -36,6 +36,11 @@ def gaussian_mmse(spectrum: Spectrum, snr: float | np.ndarray) -> float | np.nda
     Returns
     -------
     float or array of the shape of ``snr``, in squared units of the [-1, 1] range
+
+    Raises
+    ------
+    InputError
+        If a ``snr`` is negative or NaN.
     """
     snr = check_snr(snr)
     power = spectrum.power.ravel()
@@ -90,7 +95,8 @@ def binary_information(snr: float | np.ndarray) -> float | np.ndarray:
     """Information of a noisy ±1, in bits: ``(snr − E ln cosh(snr + √snr Z)) / ln 2``.
 
     It is below that of a Gaussian input, ``½ log2(1 + snr)``, and tends to 1 bit. Computed by
-    Gauss-Hermite quadrature with 200 nodes, accurate to 1e-6 for ``snr`` up to 100.
+    Gauss-Hermite quadrature with 200 nodes, accurate to 1e-6 for ``snr`` up to 100. Raises
+    `InputError` for a ``snr`` that is negative or NaN.
     """
     return _binary(snr, lambda u, value: (value - np.logaddexp(u, -u) + np.log(2)) / np.log(2))
 

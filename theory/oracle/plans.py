@@ -89,9 +89,13 @@ def plan_sampling(
         error at this size.
     """
     planner = _Planner(spectrum, noise, levels, order, operator, changes)
+    _check_calls(calls, noise)
+    return planner.best(calls, cost)
+
+
+def _check_calls(calls: int, noise: NoiseSchedule) -> None:
     if not 1 <= calls <= len(noise):
         raise InputError(f"calls {calls}: must lie between 1 and the chain's {len(noise)} steps")
-    return planner.best(calls, cost)
 
 
 def pareto_front(
@@ -117,11 +121,17 @@ def pareto_front(
     Returns
     -------
     list of SamplingPlan
+
+    Raises
+    ------
+    InputError
+        If the chain has fewer steps than a number of calls, or as `plan_sampling`.
     """
     planner = _Planner(spectrum, noise, levels, order, "dct", changes)
     plans = []
     costs = tuple(costs_per_call)
     for number in calls:
+        _check_calls(number, noise)
         for cost in costs:
             with suppress(InputError):  # no chain is within the cost
                 plans.append(planner.best(number, cost))

@@ -21,9 +21,10 @@ from PIL import Image
 
 from ..support.files import atomic_path
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
+
 # The colours that stand in the place of ink and of thin lines in a chart, until a page is shown.
 _INK, _LINE = "#010203", "#040506"
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
 _LOSSLESS_SIDE = 64  # pixels up to which pictures are PNG; larger ones are JPEG, as noise is large
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -190,7 +191,7 @@ def chart(
         **dict.fromkeys(inks, _INK),
         "grid.color": _LINE,
         "axes.grid": True,
-        "axes.prop_cycle": cycler(color=_COLOURS),
+        "axes.prop_cycle": cycler(color=COLOURS),
         "axes.axisbelow": True,
         "axes.facecolor": "none",
         "figure.facecolor": "none",

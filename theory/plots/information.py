@@ -12,9 +12,8 @@ from ..information.bounds import gaussian_information
 from ..information.measured import ChangeLoss, MeasuredInformation
 from ..spectrum.bands import octave_edges
 from ..support.files import atomic_path
+from .html import COLOURS
 from .schedule import check_picture_name
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
 
 
 def save_information_report(

@@ -111,7 +111,10 @@ class NoiseSchedule:
     def named(
         cls, name: str, num_steps: int = 1000, spectrum: Spectrum | None = None
     ) -> NoiseSchedule:
-        """Return the schedule of a name: "linear", "cosine", or "spectrum" if one is given."""
+        """Return the schedule of a name: "linear", "cosine", or "spectrum" if one is given.
+
+        Raises `InputError` for another name or number of steps.
+        """
         if name == "spectrum" and spectrum is not None:
             return cls.from_spectrum(spectrum, num_steps)
         if name not in _NAMED:

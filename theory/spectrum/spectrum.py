@@ -241,6 +241,11 @@ class Spectrum:
             Mean variance of a pixel in each channel, in units of the [-1, 1] range.
         channels : int
             Number of equal colour components.
+
+        Raises
+        ------
+        InputError
+            If a number is out of range.
         """
         if resolution < 1 or channels < 1 or pixel_variance <= 0:
             raise InputError(

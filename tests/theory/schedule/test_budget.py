@@ -178,6 +178,8 @@ def test_the_front_only_gets_better():
     assert len(front) >= 3
     assert (np.diff([plan.cost for plan in front]) > 0).all()
     assert (np.diff([plan.error for plan in front]) < 0).all()
+    with pytest.raises(InputError, match="calls 5000: must lie between 1 and the chain's 1000"):
+        pareto_front(spectrum, NOISE, (32, 16, 8), [8, 5000], [0.5])
 
 
 def test_plans_of_operators_without_an_exact_error_are_refused():
