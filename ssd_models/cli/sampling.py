@@ -148,8 +148,8 @@ def _write_images(images: Any, place: Path, suffix: str) -> None:
     from ..sampling.pictures import pictures, save_grid
 
     if suffix == ".npz":
-        with atomic_path(place) as temporary:
-            np.savez_compressed(temporary, images=images)
+        with atomic_path(place) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, images=images)  # would add .npz to a name that ends in .NPZ
     elif suffix == ".png":
         save_grid(images, place)
     else:

@@ -86,8 +86,9 @@ def test_the_pipeline_with_its_defaults(form, here, capsys):
     main(["sample", "-n", "4", "--steps", "6", "--last-snr", "3000", "-o", "end.png"])
     assert Path("end.png").read_bytes() != first
     main(["sample", "-n", "4", "--steps", "6", "-o", "folder"])
-    main(["sample", "run/model", "-n", "4", "--steps", "6", "-o", "samples.npz"])
-    with np.load("samples.npz") as file:
+    main(["sample", "run/model", "-n", "4", "--steps", "6", "-o", "samples.NPZ"])
+    assert not list(Path().glob(".samples*"))
+    with np.load("samples.NPZ") as file:
         images = file["images"]
     assert images.shape == (4, 16, 16, 3)
     np.testing.assert_array_equal(np.asarray(Image.open("folder/000002.png")), images[2])
