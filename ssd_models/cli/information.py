@@ -38,7 +38,7 @@ class InformationCommand:
     full: Annotated[str | None, arg(metavar="RUN")] = None
     """Run at full resolution on the same data, to measure the bands that changes discard too."""
     number: Annotated[int, arg(aliases=["-n"])] = 256
-    """Most held-out images to use."""
+    """Most held-out images to use, evenly spread."""
     steps: int = 48
     """Number of steps to measure, evenly spaced in log-snr."""
     seed: int = 0
@@ -92,12 +92,13 @@ class InformationCommand:
         from ..metrics.information import measure_information
         from ..sampling.pipeline import ScaleSpacePipeline
         from ..training.run_data import run_images
+        from ..training.splits import evenly_spread
 
         real = run_images(run, self.data)
         if lacking := real.lacking():
             raise InputError(lacking)
         images = real.held_out
-        chosen = images[:: max(len(images) // self.number, 1)][: self.number]
+        chosen = images[evenly_spread(len(images), self.number)]
         device = compute_device()
         pipeline = ScaleSpacePipeline.from_pretrained(run).to(device)
         measured = measure_information(

@@ -1,4 +1,4 @@
-"""Held-out split: the images that a run never trains on."""
+"""Choices among the images of a run: those that it never trains on, and a few of many."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def held_out(names: Iterable[str], share: float) -> np.ndarray:
     digests = (hashlib.blake2b(_bytes(name), digest_size=8).digest() for name in names)
     out = np.fromiter((int.from_bytes(digest, "big") < limit for digest in digests), bool)
     return out & ~out.all()
+
+
+def evenly_spread(count: int, most: int) -> np.ndarray:
+    """Places of up to ``most`` of ``count`` images, evenly spread and rising; all if they are few.
+
+    Data are often sorted, so that their first part would be of a few kinds only.
+    """
+    chosen = min(count, most)
+    return np.arange(chosen) * count // max(chosen, 1)
 
 
 def names_digest(names: Iterable[str]) -> str:

@@ -47,7 +47,7 @@ from .learner import Learner
 from .objective import DenoisingLoss, PathSampler
 from .outlook import cost_line, due, time_line
 from .run_log import RunLog
-from .splits import held_out, names_digest
+from .splits import evenly_spread, held_out, names_digest
 from .step_records import StepRecords
 from .stopping import StopRequest
 from .validation import Validation, ValidationLoss
@@ -215,10 +215,10 @@ class Trainer:
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
-        """Spectrum of up to 16,384 training images; None if they are all the same."""
+        """Spectrum of up to 16,384 training images, evenly spread; None if all are the same."""
         if len(self._trained) < 2:
             return None
-        chosen = self._trained[:: max(len(self._trained) // _MEASURED, 1)][:_MEASURED]
+        chosen = self._trained[evenly_spread(len(self._trained), _MEASURED)]
         try:
             spectrum = measured_spectrum(self.images, {"source": self.data}, chosen)
             return replace(spectrum, moments=None)

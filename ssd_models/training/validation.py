@@ -11,6 +11,7 @@ from torch import Tensor
 from .batches import ImageArray, slot_noise, to_x0
 from .config import TrainConfig
 from .objective import DenoisingLoss, PathSampler
+from .splits import evenly_spread
 
 MOST_IMAGES = 256  # most images for validation
 
@@ -51,8 +52,8 @@ class Validation:
         config: TrainConfig,
         loss: DenoisingLoss,
     ):
-        self.count = min(len(held_out), MOST_IMAGES)
-        self.indices = held_out[np.arange(self.count) * len(held_out) // max(self.count, 1)]
+        self.indices = held_out[evenly_spread(len(held_out), MOST_IMAGES)]
+        self.count = len(self.indices)
         self.images, self.labels = images, labels
         self.paths, self.config = paths, config
         self._loss = loss

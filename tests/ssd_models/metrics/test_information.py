@@ -12,6 +12,7 @@ from ssd_models.diffusion.gaussian import GaussianDenoiser
 from ssd_models.metrics.information import information_steps, measure_information
 from ssd_models.network.flexi_unet import FlexiUNet
 from ssd_models.sampling.pipeline import ScaleSpacePipeline
+from ssd_models.training.run_data import run_images
 from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory.information.bounds import schedule_information
 from theory.information.measured import MeasuredInformation
@@ -126,6 +127,23 @@ def test_the_command(runs, capsys):
     assert derived["measured_on"] == str(runs / "derived")
     expected = derive_schedule(spectrum, NOISE, (16, 8), "bits", 0.05, measured=found)
     assert ResolutionSchedule.load(out).changes == expected.changes
+
+
+def test_the_images_are_a_spread_of_the_held_out_ones(runs, monkeypatch):
+    seen = []
+
+    def measure(pipeline, images, *_, **__):
+        seen.append(images)
+        raise InputError("enough")
+
+    monkeypatch.setattr("ssd_models.metrics.information.measure_information", measure)
+    real = run_images(runs / "derived").held_out
+    most = len(real) * 2 // 3
+    with pytest.raises(SystemExit):
+        main(["information", str(runs / "derived"), "-n", str(most)])
+    places = [int(np.flatnonzero((real == image).all(axis=(1, 2, 3)))[0]) for image in seen[0]]
+    assert len(places) == most
+    assert set(np.diff([*places, len(real)])) == {1, 2}
 
 
 def test_refusals(runs, capsys, tmp_path):

@@ -11,7 +11,7 @@ from ssd_models.diffusion.process import ScaleSpaceProcess
 from ssd_models.training.batches import Batches, slot_noise
 from ssd_models.training.config import TrainConfig
 from ssd_models.training.objective import MOST_IMAGES, DenoisingLoss, PathSampler
-from ssd_models.training.splits import held_out
+from ssd_models.training.splits import evenly_spread, held_out
 from theory import NoiseSchedule, ResolutionSchedule
 
 NOISE = NoiseSchedule.linear(100)
@@ -175,3 +175,12 @@ def test_the_held_out_split_is_stable_under_added_files():
     assert not held_out(names, 0.0).any()
     assert not held_out(["a"], 0.99).any()
     assert len(held_out(["\udcff.png"], 0.5)) == 1  # a file name that is not UTF-8
+
+
+def test_a_few_of_many_images_are_spread_over_all():
+    for count in (0, 1, 9, 10):
+        assert evenly_spread(count, 10).tolist() == list(range(count))
+    for count in (11, 15, 19, 20, 1234):
+        gaps = np.diff([*evenly_spread(count, 10), count])
+        assert len(gaps) == 10
+        assert set(gaps) <= {count // 10, -(-count // 10)}

@@ -189,6 +189,18 @@ def test_one_image_over_and_over_has_no_spectrum(tmp_path):
     assert Trainer(same, SCHEDULE, tmp_path / "run", TINY).spectrum is None
 
 
+def test_the_spectrum_is_that_of_a_spread_of_the_images(tmp_path, monkeypatch):
+    """Of sorted images too, of which less than twice as many are there as are measured."""
+    amplitude = np.linspace(0, 127, 60)[:, None, None, None]
+    signs = np.random.default_rng(0).choice([-1, 1], (60, 16, 16, 3))
+    sorted_images = (128 + amplitude * signs).astype(np.uint8)
+    whole = Trainer(sorted_images, SCHEDULE, tmp_path / "all", TINY).spectrum
+    monkeypatch.setattr("ssd_models.training.trainer._MEASURED", 36)
+    part = Trainer(sorted_images, SCHEDULE, tmp_path / "part", TINY).spectrum
+    assert part.count == 36 < whole.count
+    assert part.power.sum() == pytest.approx(whole.power.sum(), rel=0.1)
+
+
 def test_the_average_follows_the_weights(tmp_path):
     trainer = Trainer(images(), SCHEDULE, tmp_path / "run", TINY)
     learner, expected = trainer.learner, None
