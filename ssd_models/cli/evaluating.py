@@ -243,7 +243,7 @@ class EvaluateCommand:
 
             check_inception(self._weights())
 
-    def _inception(self, samples: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+    def _inception(self, samples: np.ndarray, real: ImageArray) -> dict[str, Any]:
         if self.inception is None:
             return {}
         from ..metrics.inception import inception_metrics

@@ -121,7 +121,7 @@ class MappedImages:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, array: np.ndarray, rows: Sequence[int]):
+    def __init__(self, array: np.ndarray, rows: Sequence[int] | np.ndarray):
         self._array = np.asarray(array)  # indexing a np.memmap costs more
         self._rows = np.asarray(rows, np.int64)
 
@@ -132,6 +132,10 @@ class MappedImages:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def subset(self, places: np.ndarray) -> MappedImages:
+        """Return the images at these places, without copying them."""
+        return MappedImages(self._array, self._rows[places])
 
     def __getitem__(self, key: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         rows = self._rows[key]

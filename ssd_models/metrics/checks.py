@@ -6,8 +6,10 @@ import numpy as np
 
 from theory.support.errors import InputError
 
+from ..training.batches import ImageArray
 
-def check_images(name: str, images: np.ndarray, at_least: int = 1) -> None:
+
+def check_images(name: str, images: ImageArray, at_least: int = 1) -> None:
     """Raise `InputError` unless images are uint8 of shape (N, R, R, C) and ``N ≥ at_least``.
 
     The message starts with ``name``.
@@ -19,7 +21,7 @@ def check_images(name: str, images: np.ndarray, at_least: int = 1) -> None:
         raise InputError(f"{name}: are {len(images)} images; give at least {at_least}")
 
 
-def check_pair(sampled: np.ndarray, reference: np.ndarray, at_least: int = 1) -> None:
+def check_pair(sampled: ImageArray, reference: ImageArray, at_least: int = 1) -> None:
     """Raise `InputError` unless both sets pass `check_images` and have the same (R, R, C)."""
     check_images("sampled images", sampled, at_least)
     check_images("reference images", reference, at_least)
@@ -29,5 +31,5 @@ def check_pair(sampled: np.ndarray, reference: np.ndarray, at_least: int = 1) ->
         )
 
 
-def _size(images: np.ndarray) -> str:
+def _size(images: ImageArray) -> str:
     return f"{images.shape[1]} px and {images.shape[3]} channels"

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from theory.support.errors import InputError, reason
 
 from ..devices import compute_device
+from ..training.batches import ImageArray
 from .checks import check_pair
 
 INSTALL = 'pip install "scale-space-diffusion[metrics]"'
@@ -28,25 +29,26 @@ _NAMES = {  # torch-fidelity's name: ours
     "recall": "recall",
 }
 _SUBSET = 1000  # most images of a subset for KID
+_PART = 1024  # images that are hashed at once
 
 
 class _Images(Dataset):
     """Data set for torch-fidelity: uint8 tensors (3, R, R) of images (N, R, R, 1 or 3)."""
 
-    def __init__(self, images: np.ndarray):
+    def __init__(self, images: ImageArray):
         self._images = images
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Tensor:
-        image = torch.from_numpy(np.ascontiguousarray(self._images[index]))
+        image = torch.from_numpy(np.ascontiguousarray(self._images[index : index + 1][0]))
         return image.permute(2, 0, 1).expand(3, -1, -1).contiguous()
 
 
 def inception_metrics(
-    sampled: np.ndarray,
-    reference: np.ndarray,
+    sampled: ImageArray,
+    reference: ImageArray,
     weights: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -91,7 +93,8 @@ def inception_metrics(
     import torch_fidelity
 
     key = hashlib.sha256(repr(reference.shape).encode())
-    key.update(np.ascontiguousarray(reference).tobytes())
+    for start in range(0, len(reference), _PART):
+        key.update(reference[start : start + _PART].tobytes())
     key.update(b"" if weights is None else Path(weights).read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         own = None

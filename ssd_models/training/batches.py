@@ -34,6 +34,10 @@ class ImageArray(Protocol):
     def shape(self) -> tuple[int, ...]:
         """``(N, R, R, C)``."""
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+
     def __len__(self) -> int: ...
     def __getitem__(self, index: slice | np.ndarray, /) -> np.ndarray: ...
 

@@ -11,10 +11,10 @@ from theory.schedule.resolution import ResolutionSchedule
 from theory.support.errors import InputError
 from theory.support.paths import user_path
 
+from ..data.arrays import MappedImages
 from ..data.opening import open_images
 from ..data.source import ImageSource
 from ..data.unusable import Skipped
-from .batches import ImageArray
 from .config import CONFIG_FILE, TrainConfig, read_config
 from .splits import held_out
 
@@ -27,7 +27,7 @@ class RunImages:
 
     run: str  # directory
     name: str  # of the data
-    images: ImageArray  # uint8 (N, R, R, C)
+    images: MappedImages  # (N, R, R, C)
     out: np.ndarray  # (N,) bool, True for held-out images
 
     @property
@@ -45,9 +45,9 @@ class RunImages:
         )
 
     @property
-    def training(self) -> np.ndarray:
-        """Training images, (N − M, R, R, C)."""
-        return self.images[np.flatnonzero(~self.out)]
+    def training(self) -> MappedImages:
+        """Training images, (N − M, R, R, C); not copied, as they may be more than memory holds."""
+        return self.images.subset(np.flatnonzero(~self.out))
 
 
 def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImages:
@@ -74,12 +74,14 @@ def run_images(run: str | os.PathLike[str], data: str | None = None) -> RunImage
     schedule = ResolutionSchedule.load(folder / "schedule.json")
     source = open_images(where, schedule.resolution, limit=config.limit, seed=config.seed)
     source, images, _ = load_images(source, config, progress=True)
+    if not isinstance(images, MappedImages):
+        images = MappedImages(images, range(len(images)))
     return RunImages(str(run), where, images, held_out(source.names(), config.held_out))
 
 
 def load_images(
     source: ImageSource, config: TrainConfig, progress: bool
-) -> tuple[ImageSource, ImageArray, list[Skipped]]:
+) -> tuple[ImageSource, MappedImages | np.ndarray, list[Skipped]]:
     """Load the images of a run: their source, the images themselves, and those skipped."""
     skipped: list[Skipped] | None = [] if config.skip_bad else None
     images = source.random_access(progress=progress, skipped=skipped)

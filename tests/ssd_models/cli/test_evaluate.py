@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,9 +20,11 @@ from ssd_models.data.class_labels import class_indices
 from ssd_models.diffusion.gaussian import GaussianDenoiser
 from ssd_models.metrics.denoising import change_errors, denoising_errors, level_errors
 from ssd_models.metrics.inception import inception_metrics
+from ssd_models.metrics.neighbours import nearest_distances
 from ssd_models.network.flexi_unet import FlexiUNet
 from ssd_models.sampling.generating import BLOCK, generate
 from ssd_models.sampling.pipeline import ScaleSpacePipeline
+from ssd_models.training.run_data import run_images
 from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
 from theory.information.mmse import gaussian_mmse
 
@@ -167,6 +170,28 @@ def test_a_run(folder, capsys):
     before = (folder / "run" / "evaluation.json").read_bytes()
     main(["evaluate", str(folder / "run"), "-n", "24", "--steps", "4"])
     assert (folder / "run" / "evaluation.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("form", ["as it was", "prepared"])
+def test_training_images_of_a_run_are_not_copied(form, folder, tmp_path):
+    data = str(folder / "images.npz")
+    if form == "prepared":
+        main(["prepare", data, "-o", str(tmp_path / "prepared"), "--resolution", str(SIZE)])
+        data = str(tmp_path / "prepared")
+    real = run_images(folder / "run", data)
+    with np.load(folder / "images.npz") as file:
+        whole = file["images"]
+    tracemalloc.start()
+    try:
+        training = real.training
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < whole.nbytes / 20
+    np.testing.assert_array_equal(training[:], whole[~real.out])
+    np.testing.assert_array_equal(real.held_out, whole[real.out])
+    copies = whole[~real.out][:5]
+    assert nearest_distances(copies, training).tolist() == [0] * 5
 
 
 def test_a_model_and_images_from_elsewhere(folder, tmp_path):

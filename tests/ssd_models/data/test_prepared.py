@@ -556,6 +556,9 @@ def test_random_access_is_the_array(folder):
             assert images[key].flags.writeable
         few = np.arange(len(whole)) % 3 == 1
         np.testing.assert_array_equal(images[few], whole[few])
+        part = images.subset(np.flatnonzero(few))
+        assert isinstance(part, MappedImages)
+        np.testing.assert_array_equal(part[1:4], whole[few][1:4])
         with pytest.raises(IndexError):
             images[len(whole)]
 
