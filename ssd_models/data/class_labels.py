@@ -6,7 +6,8 @@
 | other folder, zip | the folder that holds it: ``train/cat`` and ``val/cat`` are the same class |
 | ``.npz`` | its number in the array ``labels``, or ``arr_1`` as in guided-diffusion |
 
-A ``dataset.json`` reads ``{"labels": [["00000/img0.png", 3], …]}`` as in StyleGAN and EDM.
+A ``dataset.json`` reads ``{"labels": [["00000/img0.png", 3], …]}`` as in StyleGAN and EDM. It lies
+in a folder that holds all images, to which its names are relative.
 """
 
 from __future__ import annotations

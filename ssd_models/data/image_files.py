@@ -55,14 +55,16 @@ class FolderImages(EncodedImages):
 
     def classes(self) -> Classes | None:
         """Classes from ``dataset.json``, else from the names of folders; None if there are none."""
-        stated = self.root / LABELS_FILE
-        if not stated.is_file():
+        places = _places_of_labels(self.names)
+        place = next((p for p in places if (self.root / p / LABELS_FILE).is_file()), None)
+        if place is None:
             return classes_of_folders(self.names)
+        stated = self.root / place / LABELS_FILE
         try:
             text = stated.read_bytes()
         except OSError as error:
             raise InputError(f"{stated}: cannot be read ({error.strerror or error})") from None
-        return classes_of_json(text, self.names, str(stated))
+        return classes_of_json(text, [name[len(place) :] for name in self.names], str(stated))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,15 +113,20 @@ class ZipImages(EncodedImages):
         """Classes from ``dataset.json``, else from the names of folders; None if there are none."""
         names = [entry.filename for entry in self.entries]
         with self._archive() as archive:
-            if LABELS_FILE not in archive.namelist():
+            held, places = set(archive.namelist()), _places_of_labels(names)
+            place = next((p for p in places if p + LABELS_FILE in held), None)
+            if place is None:
                 return classes_of_folders(names)
+            stated = place + LABELS_FILE
             try:
-                if (size := archive.getinfo(LABELS_FILE).file_size) > MOST_BYTES:
+                if (size := archive.getinfo(stated).file_size) > MOST_BYTES:
                     raise zipfile.BadZipFile(f"{size} bytes, more than {MOST_BYTES}")
-                text = archive.read(LABELS_FILE)
+                text = archive.read(stated)
             except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-                raise InputError(f"{self.path}: {LABELS_FILE} is damaged ({error})") from None
-        return classes_of_json(text, names, f"{self.path}, {LABELS_FILE}")
+                raise InputError(f"{self.path}: {stated} is damaged ({error})") from None
+        return classes_of_json(
+            text, [name[len(place) :] for name in names], f"{self.path}, {stated}"
+        )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -151,6 +158,17 @@ class ZipImages(EncodedImages):
             raise InputError(
                 f"{self.path}: cannot be read ({error.strerror or error}); allow reading it"
             ) from error
+
+
+def _places_of_labels(names: Sequence[str]) -> list[str]:
+    """Folders in which a ``dataset.json`` may lie: those that hold all images.
+
+    Archives often hold one folder with everything else in it. The folders end in ``/``, but for the
+    first, which is empty.
+    """
+    parts = names[0].split("/")[:-1]
+    folders = ["".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts) + 1)]
+    return [folder for folder in folders if all(name.startswith(folder) for name in names)]
 
 
 def _is_image(name: str) -> bool:

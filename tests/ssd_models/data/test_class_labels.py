@@ -20,9 +20,9 @@ def png(shade):
     return buffer.getvalue()
 
 
-def write(tmp_path, form, names, stated=None):
-    """A folder or zip of one-coloured images, the i-th of shade i."""
-    extra = {} if stated is None else {"dataset.json": json.dumps(stated)}
+def write(tmp_path, form, names, stated=None, place=""):
+    """A folder or zip of one-coloured images, the i-th of shade i; labels are ``stated``."""
+    extra = {} if stated is None else {f"{place}dataset.json": json.dumps(stated)}
     if form == "zip":
         with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
             for i, name in enumerate(names):
@@ -60,6 +60,23 @@ def test_labels_of_an_archive_go_before_folders(form, tmp_path):
     (tmp_path / "none").mkdir()
     unlabelled = open_images(write(tmp_path / "none", form, NAMES, {"labels": None}), 4)
     assert unlabelled.classes() is None
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+@pytest.mark.parametrize("place", ["", "top/", "top/chunk/"])
+def test_labels_lie_in_any_folder_that_holds_all_images(form, place, tmp_path):
+    """One folder with everything else in it, of images in one chunk: the names are relative."""
+    names = [f"top/chunk/{name}" for name in NAMES]
+    stated = {"labels": [[name.removeprefix(place), i % 3] for i, name in enumerate(names)]}
+    source = open_images(write(tmp_path, form, names, stated, place), 4)
+    assert by_shade(source) == {0: "0", 1: "1", 2: "2", 3: "0", 4: "1"}
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_labels_of_a_part_of_the_images_are_not_taken(form, tmp_path):
+    stated = {"labels": [["2.png", 7]]}
+    source = open_images(write(tmp_path, form, NAMES, stated, "b/"), 4)
+    assert by_shade(source) == {0: "b", 1: "a", 2: "a", 3: "c", 4: "c"}
 
 
 @pytest.mark.parametrize(
