@@ -79,7 +79,7 @@ def classes_of_json(text: bytes, names: Sequence[str], where: str) -> Classes | 
     try:
         entries = parse_json(text).get("labels")
         given = None if entries is None else {str(name): int(label) for name, label in entries}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # of infinity
         raise InputError(
             f'{where}: is not {{"labels": [[name, number], …]}} ({error}); mend or remove it'
         ) from None

@@ -36,13 +36,12 @@ class FolderImages(EncodedImages):
 
     def __init__(self, root: Path):
         self.root = root
-        names, seen = [], set()
+        names = []
         try:
             for folder, below, files in os.walk(root, followlinks=True, onerror=_raise):
-                if (real := os.path.realpath(folder)) in seen:  # a link that leads back
+                if _leads_back(folder, root):
                     below.clear()
                     continue
-                seen.add(real)
                 below.sort()
                 relative = Path(folder).relative_to(root)
                 names += [(relative / file).as_posix() for file in files]
@@ -122,8 +121,11 @@ class ZipImages(EncodedImages):
                 if (size := archive.getinfo(stated).file_size) > MOST_BYTES:
                     raise zipfile.BadZipFile(f"{size} bytes, more than {MOST_BYTES}")
                 text = archive.read(stated)
-            except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-                raise InputError(f"{self.path}: {stated} is damaged ({error})") from None
+            except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:
+                # RuntimeError: it is encrypted, or compressed in an unknown way.
+                raise InputError(
+                    f"{self.path}: {stated} cannot be read ({error}); pack the archive again"
+                ) from None
         return classes_of_json(
             text, [name[len(place) :] for name in names], f"{self.path}, {stated}"
         )
@@ -158,6 +160,15 @@ class ZipImages(EncodedImages):
             raise InputError(
                 f"{self.path}: cannot be read ({error.strerror or error}); allow reading it"
             ) from error
+
+
+def _leads_back(folder: str, root: Path) -> bool:
+    """Whether a folder below ``root`` is a link to one that it lies in: it would never end."""
+    if not os.path.islink(folder):
+        return False
+    real = os.path.realpath(folder)
+    above = [path for path in Path(folder).parents if path.is_relative_to(root)]
+    return any(Path(os.path.realpath(path)).is_relative_to(real) for path in above)
 
 
 def _places_of_labels(names: Sequence[str]) -> list[str]:

@@ -85,12 +85,24 @@ def test_labels_of_a_part_of_the_images_are_not_taken(form, tmp_path):
         ({"labels": [["b/2.png", 0]]}, "no label for 4 images, such as a/9.png"),
         ({"labels": [["b/2.png"]]}, "mend or remove it"),
         ([1], "mend or remove it"),
+        ({"labels": [["b/2.png", float("inf")]]}, "mend or remove it"),
         ({"labels": [[name, -1] for name in NAMES]}, "whole numbers from 0"),
     ],
 )
 def test_damaged_labels_are_refused(stated, said, tmp_path):
     with pytest.raises(InputError, match=said):
         open_images(write(tmp_path, "zip", NAMES, stated), 4).classes()
+
+
+def test_labels_compressed_in_an_unknown_way_are_refused(tmp_path):
+    path = write(tmp_path, "zip", NAMES, {"labels": []})
+    data = bytearray(path.read_bytes())
+    # The last header of either kind is that of the labels.
+    for header, field in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        data[data.rindex(header) + field] = 97  # WavPack
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"dataset\.json cannot be read \(.*; pack the archive"):
+        open_images(path, 4).classes()
 
 
 def test_images_of_one_folder_or_none_have_no_classes(tmp_path):

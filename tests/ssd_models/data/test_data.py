@@ -199,6 +199,25 @@ def test_only_image_files_are_taken_in_natural_order(tmp_path):
     np.testing.assert_array_equal(open_images(archive, 8).load(), expected)
 
 
+def test_links_to_folders_are_followed_unless_they_lead_back(tmp_path):
+    folder = write_folder(tmp_path / "all" / "d", {"a/1.png": GOOD, "b/2.png": GOOD})
+    write_folder(tmp_path / "all", {"other/3.png": GOOD})
+    for name, target in {
+        "c": "a",  # a second name of a folder, as of images that are taken twice as often
+        "a/up": "..",
+        "a/top": "../..",  # above the folder itself
+        "a/self": ".",
+        "b/a": "../a",  # each of two that hold one another
+        "a/b": "../b",
+    }.items():
+        (folder / name).symlink_to(target)
+    assert open_images(folder, 8).names() == [
+        *("a/1.png", "a/b/2.png"),
+        *("b/2.png", "b/a/1.png"),
+        *("c/1.png", "c/b/2.png"),
+    ]
+
+
 def test_digits_sort_by_value_whatever_their_number_and_script(tmp_path):
     names = [
         "a.png",
