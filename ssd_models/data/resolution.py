@@ -75,9 +75,10 @@ def choose_resolution(
     elif skip_small and side > found[0][0]:
         reason = f"nearly all images have {side} px or more, half {middle} or more"
     else:
-        reason = (
-            f"every image has {side} px or more (the smallest is {name}), half {middle} or more"
-        )
+        all_of_them = "every image has"
+        if len(looked_at) < len(indices):
+            all_of_them = f"of {len(looked_at):,} images looked at, each has"
+        reason = f"{all_of_them} {side} px or more (the smallest is {name}), half {middle} or more"
     if side > LARGEST:
         reason += f"; more than {LARGEST} are used on request only"
     elif size < side:

@@ -66,6 +66,14 @@ def test_a_few_small_images_count_unless_they_may_be_left_out(tmp_path):
     assert choose_resolution(data, skip_small=True).resolution == 64
 
 
+def test_of_many_images_some_are_looked_at(tmp_path, monkeypatch):
+    """The choice speaks of those alone: a smaller image may be among the others."""
+    monkeypatch.setattr("ssd_models.data.resolution._LOOKED_AT", 3)
+    data = write_images(tmp_path / "images", [(40, 40), (16, 16), (64, 64), (48, 48), (50, 50)])
+    said = "of 3 images looked at, each has 40 px or more (the smallest is 0.png), half 50"
+    assert said in choose_resolution(data).reason
+
+
 def test_data_without_a_readable_image_have_none(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "x.png").write_text("no image")
