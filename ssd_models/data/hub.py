@@ -58,7 +58,8 @@ class HubImages(EncodedImages):
     """
 
     def __init__(self, where: str):
-        parts = where.removeprefix(HUB_PREFIX).split(":")
+        # The colon of a drive, as in hf:C:\faces:train, is part of the name.
+        parts = re.split(r"(?<!^[A-Za-z]):|:(?![\\/])", where.removeprefix(HUB_PREFIX))
         if not parts[0] or len(parts) > 4:
             raise InputError(f"{where}: write hf:NAME[:SPLIT[:COLUMN[:LABELS]]]")
         name, split, column, labels = [*parts, "", "", ""][:4]

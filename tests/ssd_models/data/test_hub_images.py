@@ -159,11 +159,22 @@ def test_splits_are_chosen_and_joined():
         assert "has no split 'val'; it has train, test" in message
 
 
+@pytest.mark.parametrize("name", ["C:\\data", "C:/data", "c:\\"])
+def test_a_drive_is_part_of_the_name(name):
+    """On systems without drives these are names like any others."""
+    Path(name).mkdir(parents=True)
+    table().to_parquet(f"{name}/train-00000-of-00001.parquet")
+    assert len(open_images(f"hf:{name}", 10)) == 6
+    assert open_images(f"hf:{name}:train:picture:kind", 10).classes().names == NAMES
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
         ("hf:", r"hf:: write hf:NAME\[:SPLIT"),
         ("hf:data:train:picture:kind:more", r"write hf:NAME\[:SPLIT"),
+        ("hf:x:/data", r"there is no file x:/data"),
+        ("hf:data:/train", r"has no split '/train'; it has train"),
         ("hf:data::photo", r"has no column 'photo'; it has picture, size, kind"),
         ("hf:data:train::sort", r"has no column 'sort'; it has picture, size, kind"),
         ("hf:data:train:size", r"column 'size' holds .*int64.*, no images; name another one"),
