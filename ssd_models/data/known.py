@@ -66,7 +66,8 @@ class KnownDataset:
         if count != self.count and not part:
             raise InputError(
                 f"{data}: holds {count} images, {self.title} should hold {self.count}; complete "
-                "the copy, or use a part of it with --limit"
+                "the copy, or use a part of it with --limit (`ssd spectrum`, `ssd prepare`, `ssd "
+                "train`)"
             )
         if self.classes is None:
             return indices, None

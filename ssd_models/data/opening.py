@@ -196,6 +196,7 @@ def _own_size(name: str, images: Images, index: int) -> int:
         raise InputError(f"{name}: {images[index]} ({error}); remove or replace it") from error
     if width != height:
         raise InputError(
-            f"{name}: {images[index]} is {width}×{height} px, not square; give a resolution"
+            f"{name}: {images[index]} is {width}×{height} px, not square; give square images, such "
+            "as `ssd prepare` crops from these"
         )
     return width

@@ -71,7 +71,7 @@ def refusal(
     of = str(total) if examined == total else f"first {examined} of {total}"
     remedy = "remove or replace them"
     if len(unusable) < examined:
-        remedy += ", or leave them out with --skip-bad"
+        remedy += ", or leave them out with --skip-bad (`ssd spectrum`, `ssd prepare`, `ssd train`)"
     if sides := [image.side for image in unusable if image.side]:
         remedy = f"{smaller(min(*sides, resolution))}, or {remedy}"
     return f"{data}: {len(unusable)} of the {of} images cannot be used: {listed}{more}; {remedy}"

@@ -64,7 +64,7 @@ def halved_levels(resolution: int, num_levels: int) -> tuple[int, ...]:
     if num_levels > most:
         raise InputError(
             f"levels {num_levels}: {resolution} px cannot be halved {num_levels - 1} times; give "
-            f"--levels {most} or fewer, a list of resolutions, or another --resolution"
+            f"{most} or fewer, or choose another resolution"
         )
     return tuple(resolution >> i for i in range(num_levels))
 

@@ -403,7 +403,7 @@ def test_images_may_have_their_own_size_only_if_it_is_one(tmp_path):
     )
     oblong = write_folder(tmp_path / "o", {"0.png": png(noise(8, 9, 3))})
     assert re.search(
-        r"0\.png is 9×8 px, not square; give a resolution",
+        r"0\.png is 9×8 px, not square; give square images, such as `ssd prepare`",
         refusal(lambda: open_images(oblong, None)),
     )
 
@@ -437,7 +437,8 @@ def test_an_unusable_file_is_named(form, content, reason, tmp_path):
     assert re.fullmatch(
         rf"{path}: 1 of the 3 images cannot be used: sub/b\.jpg \({reason}\); "
         r"(choose --resolution 4 or less \(`ssd spectrum`, `ssd prepare`\), or )?"
-        r"remove or replace them, or leave them out with --skip-bad",
+        r"remove or replace them, or leave them out with --skip-bad "
+        r"\(`ssd spectrum`, `ssd prepare`, `ssd train`\)",
         refusal(source.load),
     )
 

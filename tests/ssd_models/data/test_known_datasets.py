@@ -118,7 +118,7 @@ def test_an_incomplete_copy_passes_only_as_a_part(
     write(tmp_path, "folder", layout_files(*next(iter(LAYOUTS[name].items()))))
     said = (
         rf"{name}:data: holds 6 images, {title} should hold {count}; complete the copy, or use a "
-        r"part of it with --limit"
+        r"part of it with --limit \(`ssd spectrum`, `ssd prepare`, `ssd train`\)"
     )
     for limit in (None, 7):
         with pytest.raises(InputError, match=said):

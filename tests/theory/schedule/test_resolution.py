@@ -205,7 +205,7 @@ def test_levels_are_the_networks_a_number_or_a_list(size, levels, expected):
 @pytest.mark.parametrize(
     ("levels", "said"),
     [
-        (8, "levels 8: 64 px cannot be halved 7 times; give --levels 7 or fewer"),
+        (8, "levels 8: 64 px cannot be halved 7 times; give 7 or fewer, or"),
         (0, "levels 0"),
         ((64, 8.5), "whole numbers"),
         ((float("inf"), 8), "whole numbers"),
