@@ -148,10 +148,12 @@ class EvaluateCommand:
     def _of_images(self) -> Measured:
         from ..data.built_in import built_in
         from ..data.opening import open_images
+        from ..metrics.scattering import num_scales
 
-        if built_in(self.what) and not Path(self.what).exists():
+        if built_in(self.what):
             raise InputError(
-                f"{self.what}: is a built-in dataset; give a run, a model, or images that one made"
+                f"{self.what}: is a built-in dataset; give a run, a model, or images that one made "
+                "(./photos for a folder called photos)"
             )
         if not Path(self.what).exists() and ":" not in self.what:
             raise InputError(
@@ -159,6 +161,7 @@ class EvaluateCommand:
             )
         source = open_images(self.what, None, limit=self.number)
         width, _ = source.first_size()
+        num_scales(width)
         samples = open_images(self.what, width, limit=self.number, seed=self.seed).load()
         real = self._real(width)
         return self._compare(samples, real) | {"images": self.what}, samples, real
@@ -182,9 +185,12 @@ class EvaluateCommand:
 
     def _pipeline(self, model: Path) -> Any:
         from ..devices import compute_device
+        from ..metrics.scattering import num_scales
         from ..sampling.pipeline import ScaleSpacePipeline
 
-        return ScaleSpacePipeline.from_pretrained(model).to(compute_device())
+        pipeline = ScaleSpacePipeline.from_pretrained(model).to(compute_device())
+        num_scales(pipeline.scheduler.schedule.resolution)  # refused now, not after sampling
+        return pipeline
 
     def _sample(self, pipeline: Any) -> tuple[np.ndarray, dict[str, Any]]:
         from ..distributed import part_ways

@@ -41,10 +41,15 @@ def num_scales(resolution: int) -> int:
     InputError
         If R is below 16 or not a multiple of 4.
     """
-    if resolution < SMALLEST or resolution % 4:
+    if resolution < SMALLEST:
+        raise InputError(
+            f"scattering: images of {resolution} px cannot be used; give images of {SMALLEST} px "
+            "or more"
+        )
+    if resolution % 4:
         raise InputError(
             f"scattering: images of {resolution} px cannot be used; reduce them to "
-            f"{max(resolution // 4 * 4, SMALLEST)} px, a multiple of 4 from {SMALLEST} on"
+            f"{resolution // 4 * 4} px, a multiple of 4"
         )
     twos = (resolution & -resolution).bit_length() - 1
     return min(resolution.bit_length() - 3, twos)

@@ -25,7 +25,7 @@ from ssd_models.network.flexi_unet import FlexiUNet
 from ssd_models.sampling.generating import BLOCK, generate
 from ssd_models.sampling.pipeline import ScaleSpacePipeline
 from ssd_models.training.run_data import run_images
-from theory import InputError, NoiseSchedule, Spectrum, derive_schedule
+from theory import InputError, NoiseSchedule, ResolutionSchedule, Spectrum, derive_schedule
 from theory.information.mmse import gaussian_mmse
 
 SIZE = 16
@@ -230,13 +230,18 @@ def test_two_processes_measure_what_one_does(folder, tmp_path):
     assert one == two
 
 
-def test_refusals(folder, capsys, tmp_path):
+def test_refusals(folder, capsys, tmp_path, monkeypatch):
     run, data = str(folder / "run"), ["--data", str(folder / "images.npz")]
     (tmp_path / "stopped").mkdir()
+    np.save(tmp_path / "oblong.npy", np.zeros((24, 16, 20, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
     shutil.copy(folder / "run" / "config.yaml", tmp_path / "stopped")
     for command, said in (
         (["nowhere", *data], "nowhere: no such run, model or images"),
         (["glyphs", *data], "glyphs: is a built-in dataset; give a run"),
+        (["photos", *data], "images that one made (./photos for a folder called photos)"),
+        (["oblong.npy", *data], "not square; give square images, such as `ssd prepare`"),
         ([str(folder / "run" / "model")], "is no run; give the real images with --data"),
         ([run, "--steps", "0"], "must be at least 1"),
         ([run, "-n", "8"], "needs at least 20 generated"),
@@ -247,6 +252,20 @@ def test_refusals(folder, capsys, tmp_path):
         ([str(tmp_path / "stopped")], "model: the run has no model yet"),
     ):
         assert said in command_refusal(["evaluate", *command], capsys)
+
+
+def test_images_too_small_to_measure_are_refused_before_sampling(
+    folder, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("ssd_models.sampling.generating.generate", lambda *_, **__: 1 / 0)
+    unet = FlexiUNet.from_preset("small-8", base_channels=8)
+    ScaleSpacePipeline(unet, ResolutionSchedule.full_resolution(8, NOISE)).save_pretrained(
+        tmp_path / "model"
+    )
+    np.save(tmp_path / "small.npy", np.zeros((24, 8, 8, 3), np.uint8))
+    for what in ("model", "small.npy"):
+        command = ["evaluate", str(tmp_path / what), "--data", str(folder / "images.npz")]
+        assert "images of 8 px cannot be used; give" in command_refusal(command, capsys)
 
 
 class _Code:

@@ -19,6 +19,7 @@ from ssd_models.metrics.octaves import octave_decibels_estimate
 from ssd_models.metrics.scattering import (
     ANGLES,
     low_pass,
+    num_scales,
     scattering,
     scattering_features,
     wavelets,
@@ -264,6 +265,11 @@ def test_scattering_contracts_and_has_its_size():
         parts = [part.flatten(1) for part in scattering(torch.stack([x, y])[:, None], scales)]
         apart = torch.cat(parts, dim=1).diff(dim=0).norm() * step  # a point stands for 64 pixels
         assert apart < np.linalg.norm(np.pad(x - y, step, mode="reflect"))
+    for side in (1, 8, 12, 15):
+        said = f"images of {side} px cannot be used; give images of 16 px or more"
+        assert said in refusal(lambda side=side: num_scales(side))
+    assert num_scales(16) == 2
+    assert "17 px cannot be used; reduce them to 16 px" in refusal(lambda: num_scales(17))
     assert "cannot be used; reduce them" in refusal(
         lambda: scattering_features(images[:, :30, :30])
     )
