@@ -32,6 +32,7 @@ from ssd_models.comparison import (
     spread,
 )
 from ssd_models.metrics.estimates import half_width
+from theory.support.errors import InputError
 from theory.support.tables import markdown_table
 
 RESULTS = Path(__file__).parent
@@ -41,7 +42,11 @@ def main(*paths: str) -> None:
     """Write the tables of every file."""
     for path in map(Path, paths or sorted(map(str, RESULTS.glob("faces*.json")))):
         results = json.loads(path.read_text(encoding="utf-8"))
-        path.with_suffix(".md").write_text(tables(results), encoding="utf-8")
+        try:
+            page = tables(results)
+        except InputError as error:
+            sys.exit(f"comparison_tables: {path}: {error}")
+        path.with_suffix(".md").write_text(page, encoding="utf-8")
 
 
 def tables(results: Results) -> str:

@@ -101,6 +101,15 @@ def test_numbers_of_a_table_are_those_of_the_file(scripts):
     assert "| two | 1 (0.50) | 30 (1.00) |" in shown
 
 
+def test_results_without_a_complete_milestone_have_no_tables(scripts, tmp_path):
+    for stages in ({"a": {}, "b": {}}, {"a": {100: 3.0}, "b": {200: 3.0}}):
+        path = tmp_path / "results.json"
+        path.write_text(json.dumps(made_up(stages)))
+        with pytest.raises(SystemExit, match=r"results\.json: the results have no milestone"):
+            scripts("comparison_tables").main(str(path))
+        assert not path.with_suffix(".md").exists()
+
+
 def test_cost_of_reaching_the_first_arms_quality(scripts):
     """Arm two needs as many images for the same distances, so half of the cost, and stops at 20."""
     results = made_up({"a": {100: 40.0, 200: 20.0, 400: 10.0}, "b": {100: 40.0, 200: 20.0}})

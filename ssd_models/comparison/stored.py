@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from theory.support.errors import InputError
+
 from ..metrics.estimates import half_width
 
 Results = dict[str, Any]
@@ -69,12 +71,23 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 def last_stages(results: Results) -> list[dict[str, Any]]:
-    """Stages of the last milestone that every arm has reached."""
+    """Stages of the last milestone that every arm has reached.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     arms = {stage["arm"] for stage in results["stages"]}
     milestones: dict[int, set[str]] = {}
     for stage in results["stages"]:
         milestones.setdefault(milestone(stage), set()).add(stage["arm"])
-    last = max(milestone for milestone, reached in milestones.items() if reached == arms)
+    complete = [milestone for milestone, reached in milestones.items() if reached == arms]
+    if not complete:
+        raise InputError(
+            "the results have no milestone that every arm has reached; go on with `ssd compare`"
+        )
+    last = max(complete)
     return [stage for stage in results["stages"] if milestone(stage) == last]
 
 
