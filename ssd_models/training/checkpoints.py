@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -58,9 +59,13 @@ class Checkpoints:
         self.keep = keep
 
     def __iter__(self) -> Any:
-        """Complete checkpoints, oldest first."""
-        names = self.folder.glob("step_*")
-        return iter(sorted(names, key=lambda path: int(path.name.removeprefix("step_"))))
+        """Complete checkpoints, oldest first; folders of other names, such as copies, are none."""
+        found = [
+            (int(name[1]), path)
+            for path in self.folder.glob("step_*")
+            if (name := re.fullmatch("step_([0-9]+)", path.name))
+        ]
+        return iter([path for _, path in sorted(found)])
 
     @property
     def last(self) -> Path | None:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from theory.schedule.resolution import ResolutionSchedule
-from theory.support.errors import InputError
+from theory.support.errors import InputError, reason
 from theory.support.files import atomic_path
+from theory.support.reading import check_fields, parse_json
 
 from ..network.model_files import SCHEDULE_FILE
 from ..sampling.pictures import image_grid, save_grid
@@ -36,16 +37,14 @@ class RunLog:
     Raises
     ------
     InputError
-        If a tracker does not start.
+        If a tracker does not start, or ``metrics.jsonl`` is damaged.
     """
 
     def __init__(self, run: Path, step: int):
         self._run = run
         self._path = run / METRICS_FILE
-        sent = step
-        if self._path.exists():
-            entries = read_metrics(self._path)
-            sent = max([step, *(entry["step"] for entry in entries)])
+        entries = read_metrics(self._path)
+        sent = max([step, *(entry["step"] for entry in entries)])
         config = read_config(run / CONFIG_FILE)
         names = config.pop("log_with")
         settings = {**config, **_facts(ResolutionSchedule.load(run / SCHEDULE_FILE))}
@@ -99,9 +98,26 @@ class RunLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the entries of a ``metrics.jsonl``, except an incomplete last line."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # a complete line ends in a line break
+    """Read the entries of a ``metrics.jsonl``, except an incomplete last line; none without a file.
+
+    Raises
+    ------
+    InputError
+        If a line is not the JSON of an entry.
+    """
+    if not path.exists():
+        return []
+    entries = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):  # a complete line ends in a line break
+        try:
+            entries.append(parse_json(line))
+            check_fields(entries[-1], {"step": int})
+        except ValueError as error:
+            raise InputError(
+                f"{path}: line {number} is damaged ({reason(error)}); remove that line"
+            ) from None
+    return entries
 
 
 def _flat(entry: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -46,7 +46,7 @@ from .failures import explained
 from .learner import Learner
 from .objective import DenoisingLoss, PathSampler
 from .outlook import cost_line, due, time_line
-from .run_log import RunLog
+from .run_log import METRICS_FILE, RunLog, read_metrics
 from .splits import evenly_spread, held_out, names_digest
 from .step_records import StepRecords
 from .stopping import StopRequest
@@ -297,6 +297,7 @@ class Trainer:
                     raise InputError(
                         f"{self.run}: was trained on by another process meanwhile; resume again"
                     )
+                read_metrics(self.run / METRICS_FILE)  # refused before anything is written
                 write_config(self.run / CONFIG_FILE, self.config, self.data)
             yield
 

@@ -472,6 +472,21 @@ def _():
     change_json(str(CHECKPOINT / "state.json"), lambda c: c.pop("step"))
 
 
+METRICS = "run/metrics.jsonl"
+
+
+@case("a damaged line of the log", RESUME, "metrics.jsonl: line 2 is damaged (")
+def _():
+    lines = Path(METRICS).read_bytes().split(b"\n")
+    lines[1] = b"\x00" + lines[1][:9] + b"\xff"
+    write(METRICS, b"\n".join(lines))
+
+
+@case("a line of the log without its step", RESUME, "line 1 is damaged (lacks the entries step)")
+def _():
+    write(METRICS, b"{}\n" + Path(METRICS).read_bytes())
+
+
 plain("another seed", [*RESUME, "--seed", "3"], "seed: 0 -> 3")
 
 

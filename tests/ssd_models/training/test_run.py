@@ -186,6 +186,8 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
         kept.write(step, lambda folder: (folder / "weights").write_text("x"), state)
     assert [path.name for path in kept] == ["step_10000000", "step_10005000"]
     assert kept.last.name == "step_10005000"
+    (tmp_path / "checkpoints" / "step_20000000_backup").mkdir()  # a user's copy is none of them
+    assert kept.last.name == "step_10005000"
 
 
 def test_weight_decay_can_change_with_drift(tmp_path):
