@@ -27,8 +27,13 @@ SEED = 0  # of the choice of real images
 
 def main(data: str, output: str, *samples: str) -> None:
     """Measure every set of samples at every size, print and write."""
-    sets = {name: open_images(path).load() for name, path in (s.split("=", 1) for s in samples)}
-    count, size = min(map(len, sets.values())), next(iter(sets.values())).shape[1]
+    named = dict(s.split("=", 1) for s in samples)
+    sets = {name: open_images(path, None).load() for name, path in named.items()}
+    sizes = {name: own.shape[1] for name, own in sets.items()}
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{name} has {size} px" for name, size in sizes.items())
+        sys.exit(f"distance_by_size: {shown}; give samples of one size")
+    count, size = min(map(len, sets.values())), next(iter(sizes.values()))
     images = open_images(data, size).load()
     chosen = images[np.random.default_rng(SEED).permutation(len(images))[: 2 * count]]
     real, others = chosen[::2], chosen[1::2]

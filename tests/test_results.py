@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssd_models.metrics.estimates import Estimate
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 COMPARISONS = sorted(RESULTS.glob("faces*.json"))
@@ -133,6 +135,21 @@ def test_several_seeds_are_listed_with_their_mean(scripts):
     # 2.26 · |80 - 40| / 2 and 2.26 · |40 - 20| / 2
     assert name.format("mean of 2 seeds", "60.0", "45.2", "30.0", "22.6", "") in shown
     assert "| two, mean of 2 seeds | Fréchet, scattering | ≤0.50 (≤0.50 to >1.00) | 0.50 " in shown
+
+
+def test_distances_by_size_are_of_the_samples_own_size(scripts, tmp_path, monkeypatch):
+    """Not of the 64 px that `open_images` reduces to by default."""
+    script = scripts("distance_by_size")
+    monkeypatch.setattr(script, "efficientnet_features", lambda images: images[:, :2, :2, 0])
+    monkeypatch.setattr(script, "jackknife", lambda *_: Estimate(np.zeros(()), np.zeros(10)))
+    for name, size in {"real": 128, "own": 128, "other": 96}.items():
+        np.save(tmp_path / f"{name}.npy", np.zeros((4, size, size, 3), np.uint8))
+    real, own, other = (str(tmp_path / f"{name}.npy") for name in ("real", "own", "other"))
+    script.main(real, str(tmp_path / "out.json"), f"own={own}")
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert {row["pixels"] for row in rows} == {32, 64}
+    with pytest.raises(SystemExit, match="a has 128 px, b has 96 px; give samples of one size"):
+        script.main(real, str(tmp_path / "out.json"), f"a={own}", f"b={other}")
 
 
 def test_posterior_noise_is_timed_both_ways(scripts, tmp_path, capsys):
