@@ -38,7 +38,8 @@ def main(data: str = "photos") -> None:
             ["spectrum", before, after, *values, ""]  # not measured
             for values in zip(RATIOS, gaussian, bound, strict=True)
         ]
-    left.set(title=f"photographs, {SIZE} px", ylabel="nats an image", ylim=(1e-4, 1e3))
+    name = "photographs" if data == "photos" else Path(data).name
+    left.set(title=f"{name}, {SIZE} px", ylabel="nats an image", ylim=(1e-4, 1e3))
     left.legend()
     changes = json.loads(STORED.read_text(encoding="utf-8"))["changes"]
     for name, style, label in (

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from theory import Spectrum
+
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "figures"
 SCRIPTS = {path.stem for path in FIGURES.glob("*.py")} - {"style", "measured", "performance"}
@@ -60,6 +62,17 @@ def test_a_figure_draws_the_numbers_that_are_kept(name, scripts, tmp_path, monke
                     np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-9)
                 else:
                     assert one == two
+
+
+def test_a_title_names_the_data(scripts, tmp_path, monkeypatch):
+    script, drawn = scripts("change_cost"), []
+    monkeypatch.setattr(script, "spectrum", lambda data: Spectrum.power_law(64, 2.0))
+    monkeypatch.setattr(script, "save", lambda figure, name: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(script, "save_table", lambda *_: None)
+    for data in ("photos", "prepared/faces", "glyphs:EI"):
+        script.main(data)
+    titles = [axes.get_title() for axes in drawn]
+    assert titles == ["photographs, 64 px", "faces, 64 px", "glyphs:EI, 64 px"]
 
 
 def test_every_script_is_shown_with_its_figure_and_numbers():
