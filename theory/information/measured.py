@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..oracle.report import visited_steps
 from ..spectrum.bands import octave_edges, shell_index
 from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
@@ -167,7 +166,9 @@ def measured_information(
     if schedule.blurs:
         raise InputError("schedule: blurs its states; their information is not computed here")
     schedule.check_spectrum(spectrum)
-    visited_steps(schedule, steps)
+    last = schedule.num_steps - 1
+    if not len(steps) or min(steps) < 0 or max(steps) > last:
+        raise InputError(f"steps: needs at least one, between 0 and {last}")
     for name, rows in (("errors", errors), ("linear", linear)):
         if rows is not None and len(rows) != len(steps):
             raise InputError(f"{name}: has {len(rows)} arrays for {len(steps)} steps")
