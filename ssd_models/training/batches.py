@@ -23,7 +23,7 @@ from ..data.class_labels import Classes
 from .config import TrainConfig
 from .objective import PathSampler, TrainingPath
 
-_PATH, _ORDER, _STEPS, _NOISE, _DROPOUT, _LAYERS = range(6)  # random number streams
+_PATH, _ORDER, _STEPS, _NOISE, _DROPOUT = range(5)  # random number streams
 _NOISE_BLOCK = 8  # images whose noise comes from one generator
 
 
@@ -166,11 +166,6 @@ class Batches:
         """Standard normal noise of a batch's states, (n, C, r, r)."""
         shape = (batch.images.shape[-1], batch.path.r_in, batch.path.r_in)
         return slot_noise(self.config.seed, batch.step, batch.first, len(batch.t), shape, device)
-
-    def seed_layers(self, step: int) -> None:
-        """Seed torch's global generator, which only the network's dropout uses."""
-        sequence = np.random.SeedSequence([self.config.seed, step, _LAYERS, self.process_index])
-        torch.manual_seed(int(sequence.generate_state(1, np.uint32)[0]))
 
     def _sequence(self, start: int, count: int) -> np.ndarray:
         """Indices of ``count`` images from position ``start`` of the sequence of epochs."""

@@ -90,7 +90,6 @@ class Learner:
             over all processes.
         """
         config, step = self.config, batches[0].step
-        source.seed_layers(step)
         rows = []
         for batch in batches:
             x0, noise = batch.x0(self.device), source.noise(batch, self.device)
