@@ -297,7 +297,7 @@ def _staircase(lacking: np.ndarray, levels: Sequence[int]) -> np.ndarray:
 
 
 def _check_criterion(criterion: str, tolerance: float) -> None:
-    if criterion not in CRITERIA:
-        raise InputError(f"criterion {criterion!r}: unknown; choose from {', '.join(CRITERIA)}")
+    if criterion not in (known := (*_CRITERIA, "budget")):
+        raise InputError(f"criterion {criterion!r}: unknown; choose from {', '.join(known)}")
     if not 0 <= tolerance < np.inf:
         raise InputError(f"tolerance {tolerance}: must be a number of at least 0")
