@@ -200,7 +200,8 @@ class SpectralDegradation(Degradation):
     def _on(self, name: str, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return self._constant(name, lambda: self._arrays[name], like, dtype)
 
-    def _singular_values(self, like: Tensor) -> Tensor:
+    def singular_values(self, like: Tensor) -> Tensor:
+        """Factors as float64 on the `float64_device` of ``like``, (h, w)."""
         return self._on("s", like, torch.float64)
 
     def analysis(self, x: Tensor) -> Tensor:
@@ -221,11 +222,11 @@ class SpectralDegradation(Degradation):
 
     def lift(self, y: Tensor, gain: SpectralFunction) -> Tensor:
         """Multiply coefficients by ``gain(factor)``: (..., *shape_out) to (..., *shape_in)."""
-        return self._up(y, gain(self._singular_values(y)).to(y))
+        return self._up(y, gain(self.singular_values(y)).to(y))
 
     def filter(self, x: Tensor, kept: SpectralFunction, rest: float) -> Tensor:
         """Multiply kept coefficients by ``kept(factor)``, the others by ``rest``."""
-        weight = (kept(self._singular_values(x)) - rest * self.opens).to(x)
+        weight = (kept(self.singular_values(x)) - rest * self.opens).to(x)
         inner = self.analysis(x) * weight
         inside = self._on("v_h", x).T @ inner @ self._on("v_w", x)
         return rest * x + inside if self.opens else inside

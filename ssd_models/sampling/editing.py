@@ -175,10 +175,8 @@ def inpaint(
             f"known: is {known.dtype} of shape {tuple(known.shape)}; needs bool, ({n} or 1, 1, "
             f"{height}, {width})"
         )
-    first = process.schedule.num_steps - 1
-    if not isinstance(steps, int | np.integer):
-        first = visited_steps(process.schedule, steps)[0]
-    chosen = _steps_from(process, first, steps, options.get("changes"))
+    chosen = _steps_from(process, None, steps, options.get("changes"))
+    first = chosen[0]
     images = torch.where(known, images, 0.0)
     # Random weights: no resize kernel with negative weights cancels several unknown pixels.
     uneven = 0.5 + torch.rand(
@@ -222,13 +220,18 @@ def _level_of(process: ScaleSpaceProcess, small: Tensor) -> int:
 
 
 def _steps_from(
-    process: ScaleSpaceProcess, t: int, steps: int | Sequence[int], changes: str | None
+    process: ScaleSpaceProcess, t: int | None, steps: int | Sequence[int], changes: str | None
 ) -> list[int]:
-    """Steps from ``t`` down: the given ones, or those of a whole chain of that many calls."""
-    process.resolution(t)  # raises if out of range
-    if not isinstance(steps, int | np.integer):
-        if visited_steps(process.schedule, steps)[0] != t:
-            raise InputError(f"steps: must begin with {t}, where the chain starts")
-        return [int(step) for step in steps]
-    chosen = select_steps(process.schedule, int(steps), sampler=Sampler(changes=changes))
-    return [t, *(s for s in chosen if s < t)]
+    """Steps from ``t`` down: the given ones, or those of a whole chain of that many calls.
+
+    None for ``t`` is the first of either.
+    """
+    if t is not None:
+        process.resolution(t)  # raises if out of range
+    if isinstance(steps, int | np.integer):
+        chosen = select_steps(process.schedule, int(steps), sampler=Sampler(changes=changes))
+        return chosen if t is None else [t, *(s for s in chosen if s < t)]
+    chosen = visited_steps(process.schedule, steps)
+    if t is not None and chosen[0] != t:
+        raise InputError(f"steps: must begin with {t}, where the chain starts")
+    return chosen

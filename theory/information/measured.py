@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..spectrum.bands import octave_edges, shell_index
+from ..spectrum.bands import octave_edges, shell_sums
 from ..spectrum.spectrum import Spectrum
 from ..support.errors import InputError
 from ..support.files import write_json
@@ -189,11 +189,12 @@ def measured_information(
         if errors[j].shape != (count, r) or (linear is not None and linear[j].shape != (count, r)):
             raise InputError(f"errors[{j}]: have shape {errors[j].shape}, need ({count}, {r})")
         power = levels[r].power
-        own = schedule.snr[steps[j]] * _relative_gain(schedule, steps[j])[..., None] ** 2 * power
+        gains = schedule.attenuation_gains(steps[j])[..., None]
+        own = schedule.snr[steps[j]] * gains**2 * power
         mmse = weights[j][..., None] * power / (1 + own)
-        known = _shell_sums(mmse) if linear is None else linear[j]
+        known = shell_sums(mmse) if linear is None else linear[j]
         difference[i, :, :r] = (errors[j] - known) * (size / r) ** 2
-        bound[i, :r] = _shell_sums(0.5 * np.log2(1 + own))
+        bound[i, :r] = shell_sums(0.5 * np.log2(1 + own))
     snr, sides = equivalent[order], sides[order]
     found = np.zeros_like(difference)
     half = np.diff(np.log(snr))[:, None, None] / 2
@@ -299,17 +300,3 @@ def losses_at_changes(
         found = float(bits[0, :before].sum() - bits[1, :after].sum())
         losses.append(ChangeLoss(t, before, after, band + noise, found))
     return losses
-
-
-def _relative_gain(schedule: ResolutionSchedule, t: int) -> np.ndarray:
-    """Attenuation of each coefficient of a state, (r_t, r_t)."""
-    side = int(schedule.resolutions[t])
-    if (attenuation := schedule.attenuation) is None:
-        return np.ones((side, side))
-    return attenuation.gain(schedule.base_snr[t], attenuation.grid(side, side))
-
-
-def _shell_sums(values: np.ndarray) -> np.ndarray:
-    """Sums of (r, r, C) over colours and each frequency ``max(k1, k2)``, (r,)."""
-    side = len(values)
-    return np.bincount(shell_index(side).ravel(), values.sum(axis=-1).ravel(), side)

@@ -77,10 +77,7 @@ def linear_errors(
         outputs = np.maximum(sides, resolution)
     for t, (side, out) in enumerate(zip(sides, outputs, strict=True)):
         snr = np.zeros((out, out, 1))  # of each coefficient of the prediction
-        snr[:side, :side, 0] = schedule.kept_band_snr[t]
-        if schedule.attenuation is not None:
-            envelope = schedule.attenuation.grid(side, side)
-            snr[:side, :side, 0] *= schedule.attenuation.gain(schedule.base_snr[t], envelope) ** 2
+        snr[:side, :side, 0] = schedule.kept_band_snr[t] * schedule.attenuation_gains(t) ** 2
         target = power[:out, :out]
         errors[t] = (out / size) ** 2 * (target / (1 + snr * target)).mean()
     return errors

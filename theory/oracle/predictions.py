@@ -36,7 +36,7 @@ def with_predictions(schedule: ResolutionSchedule, spectrum: Spectrum) -> Resolu
     | chain_cost_ratio | mean cost of a call, in full-resolution calls |
     | cost_model | what was counted, see `theory.schedule.costs.chain_costs` |
     | oracle_error | relative W2²; left out where `has_exact_error` is false |
-    | oracle_error_full_resolution | the same of the base noise at full resolution, if that rises |
+    | oracle_error_full_resolution | the same at full resolution; left out if the noise is steady |
     | change_divergence_nats | sums over all changes, for Gaussian data and at most for any |
 
     Divergences (`theory.information.divergence`) are left out without changes, or where the

@@ -154,10 +154,11 @@ def budget_resolutions(
     """
     table = chain_costs(levels)[1]
     errors = opening_errors(spectrum, noise, levels)
+    savings = _savings(levels, len(noise), table)
     need = (1 - budget / table[levels[0], levels[0]]) * _UNITS
     few = 3 * len(levels)  # a skipped level's change may cost a little more than assumed
     for extra in (*range(few), *(few << i for i in range(1, _UNITS.bit_length()))):
-        openings = _least_error(errors, _savings(levels, len(noise), table), need + extra)
+        openings = _least_error(errors, savings, need + extra)
         if openings is None:
             break
         level = (np.arange(len(noise)) >= np.array(openings, int)[:, None]).sum(axis=0)

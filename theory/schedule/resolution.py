@@ -197,11 +197,14 @@ class ResolutionSchedule:
                 "has no gain of its own for each; use operator 'dct'"
             )
         heat = heat_transfer(size, float(self.blur[t]), "continuous")[:side]
-        factor = side / size * heat[:, None] * heat
-        if self.attenuation is not None:
-            envelope = self.attenuation.grid(side, side)
-            factor = factor * self.attenuation.gain(self.base_snr[t], envelope)
-        return factor
+        return side / size * heat[:, None] * heat * self.attenuation_gains(t)
+
+    def attenuation_gains(self, t: int) -> np.ndarray:
+        """Gain ``λ`` of the attenuation alone, for each DCT coefficient of a state, (r_t, r_t)."""
+        side = int(self.resolutions[t])
+        if self.attenuation is None:
+            return np.ones((side, side))
+        return self.attenuation.gain(self.base_snr[t], self.attenuation.grid(side, side))
 
     def signal_gains(self, t: int) -> np.ndarray:
         """Amplitude ``m_t`` of every DCT coefficient of the clean image in the state at ``t``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -35,20 +34,19 @@ def octave_edges(resolution: int) -> list[int]:
 
 def octave_power(power: np.ndarray) -> np.ndarray:
     """Sum of ``power`` (..., R, R, C) in each octave band and over colours: (..., octaves)."""
-    return _shell_sums(power, octave_edges(power.shape[-2]))
+    power = power.sum(axis=-1)
+    within = [power[..., :edge, :edge].sum(axis=(-2, -1)) for edge in octave_edges(power.shape[-1])]
+    return np.diff(np.stack(within, axis=-1), axis=-1)
+
+
+def shell_sums(values: np.ndarray) -> np.ndarray:
+    """Sum of (R, R, C) over colours and over each frequency index ``max(k1, k2)``: (R,)."""
+    return np.bincount(shell_index(len(values)).ravel(), values.sum(axis=-1).ravel())
 
 
 def band_power(power: np.ndarray) -> np.ndarray:
     """Mean power at each frequency index ``max(k1, k2)``, colours summed: (R, R, C) to (R,)."""
-    size = len(power)
-    return _shell_sums(power, range(size + 1)) / (2 * np.arange(size) + 1)
-
-
-def _shell_sums(power: np.ndarray, edges: Iterable[int]) -> np.ndarray:
-    """Sums over colours and over ``edges[i] ≤ max(k1, k2) < edges[i + 1]``."""
-    power = power.sum(axis=-1)
-    within = [power[..., :edge, :edge].sum(axis=(-2, -1)) for edge in edges]
-    return np.diff(np.stack(within, axis=-1), axis=-1)
+    return shell_sums(power) / (2 * np.arange(len(power)) + 1)
 
 
 @lru_cache(maxsize=8)
